@@ -1,0 +1,98 @@
+"""Options and habits that several commands share."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from data_prep.errors import UserError
+
+from ..paper import PROTOCOLS
+
+DATA_FOLDER = Path("data")
+RUNS_FOLDER = Path("runs")
+
+MODEL = click.Choice(["cw", "srn", "lstm"])
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else there."
+)
+task_option = click.option(
+    "--task",
+    type=click.Choice(sorted(PROTOCOLS)),
+    default="audio",
+    show_default=True,
+    help="Which of the paper's experiments.",
+)
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where to train; auto: the fastest for the task.",
+)
+
+
+def say(message: str) -> None:
+    """Talk to the user: on stderr, so that stdout holds results only."""
+    click.echo(message, err=True)
+
+
+def print_json(value: Any) -> None:
+    """The one JSON object of a command's --json."""
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def chosen_device(name: str) -> str:
+    """The torch device for ``--device``.
+
+    Raises:
+        UserError: cuda was asked for and is not there.
+    """
+    if name == "cuda":
+        import torch  # noqa: PLC0415  (slow to import)
+
+        if not torch.cuda.is_available():
+            raise UserError("--device cuda: torch sees no GPU here; use --device cpu")
+        return "cuda"
+    # auto: the compiled loop on the CPU; on a GPU task 1 has no fused kernel yet
+    return "cpu"
+
+
+def prepared_audio(path: Path | None) -> Path:
+    """The file to train on: the one given, else ./data/audio.h5, made if need be.
+
+    Raises:
+        UserError: the file given does not exist.
+    """
+    if path is not None:
+        if not path.exists():
+            raise UserError(
+                f"{path}: no such file; make it with `cwrnn prepare audio --out {path}`"
+            )
+        return path
+    path = DATA_FOLDER / "audio.h5"
+    if not path.exists():
+        from data_prep import audio  # noqa: PLC0415
+
+        audio.prepare(path)
+        say(
+            f"no audio prepared yet: made {path} from the built-in piece, which our own code plays "
+            "(for your own: cwrnn prepare audio --src FILE)"
+        )
+    return path
+
+
+def progress_bar(total: int, description: str) -> Any:
+    """A tqdm bar on stderr, silent when that is not a terminal."""
+    from tqdm import tqdm  # noqa: PLC0415
+
+    return tqdm(
+        total=total,
+        desc=description,
+        unit="epoch",
+        file=sys.stderr,
+        disable=not sys.stderr.isatty(),
+        dynamic_ncols=True,
+    )

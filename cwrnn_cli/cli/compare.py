@@ -1,0 +1,158 @@
+"""`cwrnn compare`: the paper's tables and figures."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from data_prep.errors import UserError
+
+from ..paper import MODELS, PROTOCOLS
+from .common import (
+    RUNS_FOLDER,
+    chosen_device,
+    device_option,
+    json_option,
+    prepared_audio,
+    print_json,
+    progress_bar,
+    say,
+    task_option,
+)
+
+
+@click.command()
+@task_option
+@click.option("--sizes", help="Parameters, with commas between.  [default: Table 1's]")
+@click.option("--models", help="Of cw, srn and lstm, with commas between.  [default: all]")
+@click.option("--runs", type=int, help="Trainings of each sequence and network.  [default: 100]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Root seed.")
+@click.option("--epochs", type=int, help="Passes over the data.  [default: 2000]")
+@click.option(
+    "--lr",
+    "rates",
+    multiple=True,
+    metavar="MODEL=X",
+    help="Learning rate of one model; may be given for each.  [default: the paper's]",
+)
+@click.option(
+    "--momentum-ramp/--no-momentum-ramp",
+    default=None,
+    help="Momentum that rises from 0.5 (Sutskever et al., 2013), or constant.  [default: ramp]",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Prepared HDF5 file.  [default: data/audio.h5, else the built-in piece]",
+)
+@device_option
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder.  [default: runs/compare-audio]"
+)
+@click.option("--resume", is_flag=True, help="Go on with this same command's comparison.")
+@json_option
+def command(
+    task: str,
+    sizes: str | None,
+    models: str | None,
+    rates: tuple[str, ...],
+    data: Path | None,
+    device: str,
+    out: Path | None,
+    resume: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train the paper's grid of models and sizes; its table and figures, ours beside theirs.
+
+    For task audio: Table 2, row 1 (table.txt), Figure 3, Figure 5, and every network's errors
+        (results.h5).
+    """
+    from ..reporting.comparison import (  # noqa: PLC0415
+        comparison,
+        comparison_text,
+        read_results,
+        write_report,
+    )
+    from ..tasks.audio import load  # noqa: PLC0415
+    from ..training.config import audio_config  # noqa: PLC0415
+    from ..training.grid import RESULTS, Grid, open_grid, run_grid  # noqa: PLC0415
+    from ..training.loop import Interrupted  # noqa: PLC0415
+
+    chosen = _chosen(models, "--models", MODELS)
+    budgets = _sizes(sizes, task)
+    own_rates = _rates(rates)
+    sequences = load(prepared_audio(data))
+    used = chosen_device(device)
+    grid = Grid(
+        [
+            audio_config(sequences, model, params, lr=own_rates.get(model), device=used, **options)
+            for params in budgets
+            for model in chosen
+        ]
+    )
+    out = out or RUNS_FOLDER / f"compare-{task}"
+    open_grid(out, grid, resume)
+    bar = progress_bar(grid.epochs, "all networks")
+
+    def show(epoch: int, values: dict[str, Any]) -> None:
+        bar.update(epoch - bar.n)
+
+    try:
+        run_grid(grid, sequences, out, show)
+    except Interrupted as stop:
+        bar.close()
+        say(f"{stop} of a network, saved; the same command with --resume goes on")
+        raise click.exceptions.Exit(130) from stop
+    bar.close()
+    results = read_results(out / RESULTS)
+    files = write_report(out, results, _command_line())
+    if as_json:
+        print_json(comparison(results))
+    else:
+        click.echo(comparison_text(results))
+    say("written: " + ", ".join(map(str, [out / RESULTS, *files])))
+
+
+def _command_line() -> str:
+    """What the user typed, without what does not change the result."""
+    import shlex  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+
+    words = [word for word in sys.argv[1:] if word not in {"--resume", "--json"}]
+    return shlex.join(["cwrnn", *words])
+
+
+def _chosen(text: str | None, option: str, known: tuple[Any, ...]) -> list[str]:
+    if text is None:
+        return list(known)
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        if word not in known:
+            raise UserError(f"{option} {text}: {word!r} is none of {', '.join(known)}")
+    return list(dict.fromkeys(words))
+
+
+def _sizes(text: str | None, task: str) -> list[int]:
+    if text is None:
+        return sorted(PROTOCOLS[task].hidden_sizes)
+    try:
+        sizes = [int(word) for word in text.split(",")]
+    except ValueError as error:
+        raise UserError(
+            f"--sizes {text}: expected numbers of parameters such as 100,1000"
+        ) from error
+    return sorted(set(sizes))
+
+
+def _rates(words: tuple[str, ...]) -> dict[str, float]:
+    rates = {}
+    for word in words:
+        model, _, rate = word.partition("=")
+        try:
+            rates[model] = float(rate)
+        except ValueError:
+            model = ""
+        if model not in MODELS:
+            raise UserError(f"--lr {word}: expected MODEL=X, such as lstm=1e-5")
+    return rates

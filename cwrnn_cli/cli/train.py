@@ -1,0 +1,153 @@
+"""`cwrnn train`: one model, one size, any number of runs."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from data_prep.errors import UserError
+
+from .common import (
+    MODEL,
+    RUNS_FOLDER,
+    chosen_device,
+    device_option,
+    json_option,
+    prepared_audio,
+    print_json,
+    progress_bar,
+    say,
+    task_option,
+)
+
+
+@click.command()
+@task_option
+@click.option("--model", type=MODEL, required=True, help="Which network.")
+@click.option(
+    "--params",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Parameters of a network; Table 1's hidden size where it has one, else the nearest.",
+)
+@click.option("--runs", type=int, help="Trainings of each sequence, all at once.  [default: 100]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Root seed.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Prepared HDF5 file.  [default: data/audio.h5, else the built-in piece]",
+)
+@click.option("--epochs", type=int, help="Passes over the data.  [default: 2000]")
+@click.option("--lr", type=float, help="Learning rate.  [default: 3e-4; lstm: 3e-5]")
+@click.option("--momentum", type=float, help="Nesterov momentum.  [default: 0.95]")
+@click.option(
+    "--momentum-ramp/--no-momentum-ramp",
+    default=None,
+    help="Momentum that rises from 0.5 (Sutskever et al., 2013), or constant.  [default: ramp]",
+)
+@click.option(
+    "--periods",
+    help="Clock periods: 1,2,4,8 or a number of exponential modules.  [default: 1,2,4 ... 256]",
+)
+@click.option("--peepholes/--no-peepholes", default=None, help="Of the LSTM.  [default: peepholes]")
+@click.option("--forget-bias", type=float, help="Of the LSTM, at the start.  [default: 5]")
+@device_option
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Run folder.  [default: a new one below runs/]"
+)
+@click.option("--resume", is_flag=True, help="Go on with this same command's run where it stopped.")
+@json_option
+def command(
+    task: str,
+    seed: int,
+    data: Path | None,
+    periods: str | None,
+    device: str,
+    out: Path | None,
+    resume: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train networks of one model and size; defaults are the paper's protocol.
+
+    Killed at any moment, the same command with --resume goes on and ends with the same weights.
+    """
+    from ..clock import parse_periods  # noqa: PLC0415
+    from ..tasks.audio import load  # noqa: PLC0415
+    from ..training.config import audio_config  # noqa: PLC0415
+    from ..training.evaluate import evaluate, summary  # noqa: PLC0415
+    from ..training.loop import Interrupted, train  # noqa: PLC0415
+
+    try:
+        parsed = None if periods is None else parse_periods(periods)
+    except ValueError as error:
+        raise UserError(f"--periods {error}") from error
+    path = prepared_audio(data)
+    config = audio_config(
+        load(path), seed=seed, periods=parsed, device=chosen_device(device), **options
+    )
+    folder = _folder(config, out, resume)
+    say(
+        f"training {config.runs} x {config.sequences} {config.model} networks with "
+        f"{config.hidden_size} hidden units ({config.parameter_count()} parameters) "
+        f"in {folder.path}"
+    )
+    for deviation in config.deviations():
+        say(
+            f"deviates from the paper: {deviation['name']} {deviation['ours']}, "
+            f"paper {deviation['paper']}"
+        )
+    bar = progress_bar(config.epochs, config.model)
+
+    def show(epoch: int, values: dict[str, Any]) -> None:
+        bar.update(epoch - bar.n)
+        if values["mse_median"] is not None:
+            bar.set_postfix(mse=f"{values['mse_median']:.4f}", diverged=values["diverged"])
+
+    try:
+        train(config, load(path), folder, show)
+    except Interrupted as stop:
+        bar.close()
+        say(f"{stop}, saved; the same command with --resume goes on")
+        raise click.exceptions.Exit(130) from stop
+    bar.close()
+    if as_json:
+        print_json({"run": str(folder.path), **summary(evaluate(folder, path))})
+    else:
+        click.echo(f"{folder.path}: trained; see `cwrnn eval {folder.path}`")
+
+
+def _folder(config: Any, out: Path | None, resume: bool) -> Any:
+    """The run folder to train in: a new one, or with --resume the one that holds this run."""
+    from ..training.folder import RunFolder, free_folder  # noqa: PLC0415
+
+    name = f"{config.task}-{config.model}-{config.params}-seed{config.seed}"
+    if resume and out is None:
+        for candidate in _numbered(name):
+            if candidate.config() == config:
+                return candidate
+        say("nothing to resume: starting anew")
+    folder = RunFolder(out or free_folder(RUNS_FOLDER, name))
+    if resume and folder.exists:
+        different = folder.config().differences(config)
+        if different:
+            raise UserError(
+                f"{folder.path}: a run with another {', '.join(different)}; "
+                "resume with the same options, or choose another --out"
+            )
+        return folder
+    folder.start(config)
+    return folder
+
+
+def _numbered(name: str) -> list[Any]:
+    """Run folders of that name, newest number first."""
+    from ..training.folder import RunFolder  # noqa: PLC0415
+
+    found = []
+    number = 1
+    while (path := RUNS_FOLDER / (name if number == 1 else f"{name}-{number}")).exists():
+        found.append(RunFolder(path))
+        number += 1
+    return [folder for folder in reversed(found) if folder.exists]

@@ -1,0 +1,143 @@
+"""Recurrent kernels behind two functions; ``backend`` picks how, never what, is computed.
+
+============  ==================================================================================
+``reference`` eq. 1-4 step by step, any device and dtype: the oracle
+``cascade``   module by module (clockwork only), any device and dtype
+``torch``     torch's own LSTM, cuDNN's on a GPU (LSTM without peepholes, one network)
+``auto``      the fastest of these for the shape, from measurement
+============  ==================================================================================
+
+The compiled training loop of task 1 (:mod:`.cpu.generation`) is a whole epoch, not a layer, and is
+called by :mod:`cwrnn_cli.training` directly.
+"""
+
+import torch
+from torch import Tensor
+
+from ..clock import Clock
+from . import cascade, reference
+
+CLOCKWORK_BACKENDS = ("auto", "reference", "cascade")
+LSTM_BACKENDS = ("auto", "reference", "torch")
+
+
+def clockwork(
+    x: Tensor,
+    weight_ih: Tensor | None,
+    weight_hh: Tensor,
+    bias: Tensor | None,
+    h0: Tensor | None,
+    clock: Clock,
+    backend: str = "auto",
+) -> Tensor:
+    """(R, B, T, n) outputs of R clockwork layers; arguments as :func:`.reference.clockwork`.
+
+    Raises:
+        ValueError: no such backend.
+    """
+    if backend not in CLOCKWORK_BACKENDS:
+        raise ValueError(f"backend {backend!r}: expected one of {', '.join(CLOCKWORK_BACKENDS)}")
+    if backend == "auto":
+        # one module is what the reference does anyway, without the cascade's bookkeeping
+        backend = (
+            "reference" if len(set(clock.periods)) == 1 and clock.periods[0] == 1 else "cascade"
+        )
+    kernel = reference.clockwork if backend == "reference" else cascade.clockwork
+    return kernel(x, weight_ih, weight_hh, bias, h0, clock)
+
+
+def lstm(
+    x: Tensor,
+    weight_ih: Tensor | None,
+    weight_hh: Tensor,
+    bias: Tensor | None,
+    peephole: Tensor | None = None,
+    h0: Tensor | None = None,
+    c0: Tensor | None = None,
+    lengths: Tensor | None = None,
+    backend: str = "auto",
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Outputs (R, B, T, n) and last hidden and cell states (R, B, n) of R LSTM layers.
+
+    Args:
+        x: (R, B, T, m) inputs.
+        weight_ih: (R, 4n, m) in the order i, f, g, o, or None where m is 0.
+        weight_hh: (R, 4n, n).
+        bias: (R, 4n), or None.
+        peephole: (R, 3, n), or None.
+        h0: (R, B, n), or None for zeros.
+        c0: (R, B, n), or None for zeros.
+        lengths: (B,) int64 valid steps of each sequence, whose last one gives the states; None: all
+            T. Outputs behind them are undefined.
+        backend: see the module.
+
+    Raises:
+        ValueError: no such backend, or one that cannot do this: with the reason.
+    """
+    if backend not in LSTM_BACKENDS:
+        raise ValueError(f"backend {backend!r}: expected one of {', '.join(LSTM_BACKENDS)}")
+    obstacle = None
+    if peephole is not None:
+        obstacle = "peepholes"
+    elif x.shape[0] != 1:
+        obstacle = f"{x.shape[0]} networks at once"
+    elif weight_ih is None:
+        obstacle = "no input"
+    if backend == "torch" and obstacle:
+        raise ValueError(f"backend 'torch': its LSTM has no way to do {obstacle}; use 'reference'")
+    if backend == "torch" or (backend == "auto" and obstacle is None):
+        assert weight_ih is not None
+        return _torch_lstm(x, weight_ih, weight_hh, bias, h0, c0, lengths)
+    y, c = reference.lstm(x, weight_ih, weight_hh, bias, peephole, h0, c0)
+    return y, last_valid(y, lengths), last_valid(c, lengths)
+
+
+def last_valid(sequences: Tensor, lengths: Tensor | None) -> Tensor:
+    """(R, B, n): the last valid step of each of (R, B, T, n)."""
+    if lengths is None:
+        return sequences[:, :, -1]
+    steps = (lengths.to(sequences.device) - 1)[None, :, None, None]
+    index = steps.expand(sequences.shape[0], -1, 1, sequences.shape[3])
+    return sequences.gather(2, index).squeeze(2)
+
+
+def _torch_lstm(
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias: Tensor | None,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    lengths: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    n = weight_hh.shape[2]
+    zeros = x.new_zeros(1, x.shape[1], n)
+    state = (zeros if h0 is None else h0, zeros if c0 is None else c0)
+    weights = [weight_ih[0], weight_hh[0]]
+    if bias is not None:
+        weights += [bias[0], torch.zeros_like(bias[0])]  # torch has two that it adds
+    if lengths is None:
+        y, h, c = torch.lstm(x[0], state, weights, bias is not None, 1, 0.0, True, False, True)
+        return y[None], h, c
+    packed = torch.nn.utils.rnn.pack_padded_sequence(
+        x[0], lengths.cpu(), batch_first=True, enforce_sorted=False
+    )
+    order = packed.sorted_indices
+    assert order is not None and packed.unsorted_indices is not None
+    sorted_state = tuple(s.index_select(1, order) for s in state)
+    data, h, c = torch.lstm(
+        packed.data,
+        packed.batch_sizes,
+        sorted_state,
+        weights,
+        bias is not None,
+        1,
+        0.0,
+        True,
+        False,
+    )
+    y, _ = torch.nn.utils.rnn.pad_packed_sequence(
+        packed._replace(data=data), batch_first=True, total_length=x.shape[2]
+    )
+    back = packed.unsorted_indices
+    return y[None], h.index_select(1, back), c.index_select(1, back)

@@ -1,0 +1,60 @@
+"""The cascade: module after module, slowest first, each over its own ticks only.
+
+Slow modules never hear fast ones (eq. 3-4), so the slowest can run alone over its ceil(T / T_g)
+ticks. Its outputs, multiplied once each by its columns of W_H, then enter all faster modules as
+input, held until its next tick; and so on down to the fastest. What is left of the recurrence is k
+x k per module. The result is that of :mod:`.reference`, for any periods and sizes; tested in
+float64, values and gradients.
+"""
+
+import torch
+from torch import Tensor
+
+from ..clock import Clock
+
+
+def clockwork(
+    x: Tensor,
+    weight_ih: Tensor | None,
+    weight_hh: Tensor,
+    bias: Tensor | None,
+    h0: Tensor | None,
+    clock: Clock,
+) -> Tensor:
+    """As :func:`cwrnn_cli.kernels.reference.clockwork`, argument for argument."""
+    networks, batch, steps, _ = x.shape
+    clock = clock.merged()
+    starts = clock.starts
+    if h0 is None:
+        h0 = weight_hh.new_zeros(networks, batch, clock.hidden_size)
+    slower: list[
+        tuple[int, Tensor]
+    ] = []  # period, (R, B, 1 + ticks, rows) products with W_H's columns
+    outputs: list[Tensor] = []
+    for i in reversed(range(len(clock.periods))):
+        period, first, end = clock.periods[i], starts[i], starts[i + 1]
+        ticks = torch.arange(0, steps, period, device=x.device)
+        drive = weight_hh.new_zeros(networks, batch, len(ticks), end - first)
+        if bias is not None:
+            drive = drive + bias[:, None, None, first:end]
+        if weight_ih is not None:
+            drive = drive + x[:, :, ::period] @ weight_ih[:, None, first:end].transpose(2, 3)
+        for other, product in slower:
+            # what a slower module said at t - 1: index 0 is the initial state
+            heard = torch.div(ticks - 1, other, rounding_mode="floor") + 1
+            drive = drive + product[..., first:end].index_select(2, heard)
+        own = weight_hh[:, first:end, first:end].transpose(1, 2)  # (R, k, k)
+        y = h0[:, :, first:end]
+        told = [y]
+        for step in drive.unbind(2):
+            y = torch.tanh(step + y @ own)  # (R, B, k)
+            told.append(y)
+        said = torch.stack(told, dim=2)  # (R, B, 1 + ticks, k)
+        if first > 0:
+            columns = weight_hh[:, None, :first, first:end].transpose(2, 3)  # (R, 1, k, first)
+            slower.append((period, said @ columns))
+        held = said[:, :, 1:]
+        if period > 1:
+            held = held.repeat_interleave(period, dim=2)[:, :, :steps]
+        outputs.append(held)
+    return torch.cat(outputs[::-1], dim=3)

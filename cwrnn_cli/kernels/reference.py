@@ -1,0 +1,97 @@
+"""Equations 1 to 4 of the paper as anybody would write them, step by step: the oracle.
+
+Plain torch operations on any device and dtype, differentiable. Axes: R networks, B sequences, T
+steps, n hidden units, m inputs.
+"""
+
+import torch
+from torch import Tensor
+
+from ..clock import Clock
+
+
+def clockwork(
+    x: Tensor,
+    weight_ih: Tensor | None,
+    weight_hh: Tensor,
+    bias: Tensor | None,
+    h0: Tensor | None,
+    clock: Clock,
+) -> Tensor:
+    """Hidden states of R clockwork layers (eq. 1).
+
+    Args:
+        x: (R, B, T, m) inputs; m may be 0.
+        weight_ih: (R, n, m), or None where m is 0.
+        weight_hh: (R, n, n); what the clock's mask forbids is taken as 0.
+        bias: (R, n), or None.
+        h0: (R, B, n) outputs before step 0, or None for zeros.
+        clock: periods and sizes.
+
+    Returns:
+        (R, B, T, n), the outputs of all units at all steps, the held ones too.
+    """
+    networks, batch, steps, _ = x.shape
+    allowed = torch.from_numpy(clock.mask()).to(weight_hh.device)
+    recurrent = torch.where(allowed, weight_hh, 0).transpose(1, 2)  # (R, n, n)
+    periods = torch.from_numpy(clock.unit_periods).to(weight_hh.device)
+    y = weight_hh.new_zeros(networks, batch, clock.hidden_size) if h0 is None else h0
+    outputs = []
+    for t in range(steps):
+        z = y @ recurrent  # (R, B, n)
+        if weight_ih is not None:
+            z = z + x[:, :, t] @ weight_ih.transpose(1, 2)
+        if bias is not None:
+            z = z + bias[:, None]
+        active = t % periods == 0  # (n,)
+        y = torch.where(active, torch.tanh(z), y)
+        outputs.append(y)
+    return torch.stack(outputs, dim=2)
+
+
+def lstm(
+    x: Tensor,
+    weight_ih: Tensor | None,
+    weight_hh: Tensor,
+    bias: Tensor | None,
+    peephole: Tensor | None,
+    h0: Tensor | None,
+    c0: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Hidden and cell states of R LSTM layers; gates in torch's order i, f, g, o.
+
+    Args:
+        x: (R, B, T, m) inputs; m may be 0.
+        weight_ih: (R, 4n, m), or None where m is 0.
+        weight_hh: (R, 4n, n).
+        bias: (R, 4n), or None.
+        peephole: (R, 3, n), what i, f (from the last step's cell) and o (from this step's) see of
+            their own cell, or None.
+        h0: (R, B, n), or None for zeros.
+        c0: (R, B, n), or None for zeros.
+
+    Returns:
+        Outputs and cells, (R, B, T, n) each.
+    """
+    networks, batch, steps, _ = x.shape
+    n = weight_hh.shape[2]
+    h = weight_hh.new_zeros(networks, batch, n) if h0 is None else h0
+    c = weight_hh.new_zeros(networks, batch, n) if c0 is None else c0
+    outputs, cells = [], []
+    for t in range(steps):
+        z = h @ weight_hh.transpose(1, 2)  # (R, B, 4n)
+        if weight_ih is not None:
+            z = z + x[:, :, t] @ weight_ih.transpose(1, 2)
+        if bias is not None:
+            z = z + bias[:, None]
+        zi, zf, zg, zo = z.chunk(4, dim=2)
+        if peephole is not None:
+            zi = zi + peephole[:, None, 0] * c
+            zf = zf + peephole[:, None, 1] * c
+        c = torch.sigmoid(zf) * c + torch.sigmoid(zi) * torch.tanh(zg)
+        if peephole is not None:
+            zo = zo + peephole[:, None, 2] * c
+        h = torch.sigmoid(zo) * torch.tanh(c)
+        outputs.append(h)
+        cells.append(c)
+    return torch.stack(outputs, dim=2), torch.stack(cells, dim=2)

@@ -1,0 +1,126 @@
+"""The paper as data: its protocols and its published numbers, each with its place. A leaf.
+
+Koutník, Greff, Gomez, Schmidhuber: A Clockwork RNN, ICML 2014, PMLR 32:1863-1871. Figures' medians
+    are ours, read off
+the print to about 5 %. What we had to decide because the paper does not say it is in the fields
+marked "our reading" and explained in docs/protocol.md.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Model = Literal["cw", "srn", "lstm"]
+MODELS: tuple[Model, ...] = ("srn", "lstm", "cw")
+MODEL_NAMES: dict[str, str] = {"srn": "SRN", "lstm": "LSTM", "cw": "CW-RNN"}
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published result: mean and standard deviation over runs."""
+
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What one experiment prescribes.
+
+    Attributes:
+        task: "audio", "timit" or "iamondb".
+        section: where the paper describes it.
+        input_size: m.
+        output_size: units of the output layer.
+        bidirectional: whether there are two directions.
+        periods: clock periods of the CW-RNN.
+        hidden_sizes: Table 1: parameters -> model -> hidden units (LSTM: cells), per direction.
+        learning_rates: model -> rate.
+        momentum: Nesterov's, its final value.
+        momentum_ramp: our reading: momentum rises to its value as in Sutskever et al. (2013), whom
+            the paper cites.
+        weight_std: standard deviation of the Gaussian that all weights start from.
+        forget_bias: what the LSTM's forget gates' biases start at, or None.
+        peepholes: our reading: whether the LSTM has them (Table 1's counts fit them here).
+        runs: trainings of each network with different initial weights.
+        epochs: of training.
+        results: Table 2: model -> result of the largest networks, in ``metric``.
+        metric: name of the metric of ``results`` and ``medians``.
+        medians: model -> medians of the figure, by parameters.
+    """
+
+    task: str
+    section: str
+    input_size: int
+    output_size: int
+    bidirectional: bool
+    periods: tuple[int, ...]
+    hidden_sizes: dict[int, dict[str, int]]
+    learning_rates: dict[str, float]
+    momentum: float
+    momentum_ramp: bool
+    weight_std: float
+    forget_bias: float | None
+    peepholes: bool
+    runs: int
+    epochs: int
+    results: dict[str, Published]
+    metric: str
+    medians: dict[str, dict[int, float]] = field(default_factory=dict)
+
+
+def _exponential(modules: int) -> tuple[int, ...]:
+    return tuple(2**i for i in range(modules))
+
+
+AUDIO = Protocol(
+    task="audio",
+    section="4.1",
+    input_size=0,
+    output_size=1,
+    bidirectional=False,
+    periods=_exponential(9),
+    hidden_sizes={  # Table 1
+        100: {"srn": 9, "lstm": 4, "cw": 11},
+        250: {"srn": 15, "lstm": 7, "cw": 19},
+        500: {"srn": 22, "lstm": 10, "cw": 27},
+        1000: {"srn": 31, "lstm": 15, "cw": 40},
+    },
+    learning_rates={"srn": 3e-4, "lstm": 3e-5, "cw": 3e-4},
+    momentum=0.95,
+    momentum_ramp=True,
+    weight_std=0.1,
+    forget_bias=5.0,
+    peepholes=True,
+    runs=100,
+    epochs=2000,
+    results={  # Table 2, row 1; 1000 parameters
+        "srn": Published(0.46, 0.08),
+        "lstm": Published(0.04, 0.01),
+        "cw": Published(0.007, 0.004),
+    },
+    metric="nmse_paper",
+    medians={  # Figure 3
+        "srn": {100: 0.47, 250: 0.47, 500: 0.47, 1000: 0.47},
+        "lstm": {100: 0.069, 250: 0.050, 500: 0.043, 1000: 0.034},
+        "cw": {100: 0.039, 250: 0.017, 500: 0.010, 1000: 0.006},
+    },
+)
+
+PROTOCOLS: dict[str, Protocol] = {"audio": AUDIO}
+
+# Table 1 of tasks 2 and 3, whose protocols come with their experiments: (parameters, model) ->
+# hidden units
+WORDS_HIDDEN_SIZES: dict[int, dict[str, int]] = {
+    500: {"srn": 10, "lstm": 5, "cw": 10},
+    1000: {"srn": 18, "lstm": 8, "cw": 19},
+    2500: {"srn": 34, "lstm": 17, "cw": 40},
+    5000: {"srn": 54, "lstm": 26, "cw": 65},
+    10000: {"srn": 84, "lstm": 41, "cw": 102},
+}
+HANDWRITING_HIDDEN_SIZES: dict[int, dict[str, int]] = {
+    10000: {"srn": 40, "lstm": 25, "cw": 45},
+    50000: {"srn": 121, "lstm": 67, "cw": 148},
+    100000: {"srn": 185, "lstm": 100, "cw": 231},
+}
+WORDS_PERIODS = _exponential(7)
+HANDWRITING_PERIODS = _exponential(9)

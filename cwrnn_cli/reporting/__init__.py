@@ -1,0 +1,1 @@
+"""Tables, figures and sound of what was trained."""

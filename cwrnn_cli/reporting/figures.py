@@ -1,0 +1,129 @@
+"""Figures 3 and 5 of the paper, as PNG files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_prep.files import written_whole
+
+from ..paper import AUDIO, MODEL_NAMES
+
+_INK, _COLOURS = "#444444", {"srn": "#d1495b", "lstm": "#3a7ca5", "cw": "#2a9d5c"}
+
+
+def _pyplot() -> Any:
+    import matplotlib  # noqa: PLC0415  (slow to import)
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot  # noqa: PLC0415
+
+    return pyplot
+
+
+def _save(figure: Any, path: Path) -> None:
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
+    _pyplot().close(figure)
+
+
+def waves(
+    path: Path,
+    targets: np.ndarray,
+    outputs: Mapping[str, np.ndarray],
+    caption: str,
+    columns: Sequence[str] | None = None,
+) -> None:
+    """Figure 5: each network's output (solid) over its target (dotted).
+
+    A row per model, a column per sequence.
+
+    Args:
+        path: PNG file to write.
+        targets: (S, T) in [-1, 1].
+        outputs: model -> (S, T or more); steps beyond T are drawn as the continuation that they
+            are.
+        caption: data and how it was made.
+        columns: titles of the columns; default: sequence 1, 2 ...
+    """
+    pyplot = _pyplot()
+    rows, count = len(outputs), len(targets)
+    width = max(2.6 * count + 1.4, 7.5)
+    figure, axes = pyplot.subplots(
+        rows, count, figsize=(width, 1.7 * rows + 0.9), squeeze=False, sharey=True
+    )
+    for row, (model, lines) in enumerate(outputs.items()):
+        for column in range(count):
+            axis, target, line = axes[row, column], targets[column], lines[column]
+            axis.plot(target, color=_INK, linewidth=1, linestyle=(0, (1, 1.2)))
+            axis.plot(line[: len(target)], color=_COLOURS[model], linewidth=1.2)
+            if len(line) > len(target):
+                beyond = np.arange(len(target) - 1, len(line))
+                axis.plot(beyond, line[len(target) - 1 :], color=_COLOURS[model], linewidth=0.6)
+                axis.axvline(len(target) - 1, color=_INK, linewidth=0.6)
+            axis.set_ylim(-1.25, 1.25)
+            axis.margins(x=0)
+            axis.tick_params(labelsize=7)
+            for side in ("top", "right"):
+                axis.spines[side].set_visible(False)
+            if row == 0:
+                axis.set_title(columns[column] if columns else f"sequence {column + 1}", fontsize=9)
+            if row == rows - 1:
+                axis.set_xlabel("step (1/44100 s)", fontsize=7)
+        axes[row, 0].set_ylabel(MODEL_NAMES[model], fontsize=9)
+    figure.text(0.5, 0.005, caption, ha="center", va="bottom", fontsize=7, color=_INK)
+    figure.tight_layout(rect=(0, 0.03, 1, 1))
+    _save(figure, path)
+
+
+def boxes(path: Path, errors: Mapping[tuple[str, int], np.ndarray], caption: str) -> None:
+    """Figure 3: box plots of MSE/σ per model and size, with the paper's medians beside them.
+
+    Args:
+        path: PNG file to write.
+        errors: (model, parameters) -> MSE/σ of every network that did not diverge.
+        caption: data and how it was made.
+    """
+    pyplot = _pyplot()
+    models = [m for m in AUDIO.medians if any(m == model for model, _ in errors)]
+    sizes = sorted({params for _, params in errors})
+    figure, axis = pyplot.subplots(figsize=(1.5 + 1.9 * len(sizes), 4.2))
+    for k, model in enumerate(models):
+        there = [i for i, params in enumerate(sizes) if len(errors.get((model, params), ()))]
+        places = [i + 0.25 * (k - (len(models) - 1) / 2) for i in there]
+        drawn = axis.boxplot(
+            [errors[model, sizes[i]] for i in there],
+            positions=places,
+            widths=0.2,
+            whis=(2, 98),
+            patch_artist=True,
+            flierprops={"markersize": 1.5, "markeredgecolor": _COLOURS[model]},
+            medianprops={"color": "black"},
+            manage_ticks=False,
+        )
+        for box in drawn["boxes"]:
+            box.set_facecolor(_COLOURS[model])
+            box.set_alpha(0.6)
+        papers = [
+            (p, AUDIO.medians[model].get(sizes[i])) for p, i in zip(places, there, strict=True)
+        ]
+        axis.plot(
+            [p for p, m in papers if m is not None],
+            [m for _, m in papers if m is not None],
+            linestyle="none",
+            marker="D",
+            markersize=5,
+            markerfacecolor="white",
+            markeredgecolor=_COLOURS[model],
+            label=f"{MODEL_NAMES[model]} (◇ paper's median)",
+        )
+    axis.set_yscale("log")
+    axis.set_xticks(range(len(sizes)), [str(size) for size in sizes])
+    axis.set_xlabel("parameters")
+    axis.set_ylabel("MSE / σ of the target")
+    axis.grid(axis="y", linewidth=0.3)
+    axis.legend(fontsize=7, loc="upper center", ncols=3, bbox_to_anchor=(0.5, 1.1), frameon=False)
+    figure.text(0.5, 0.005, caption, ha="center", va="bottom", fontsize=7, color=_INK)
+    figure.tight_layout(rect=(0, 0.03, 1, 1))
+    _save(figure, path)

@@ -1,0 +1,1 @@
+"""The paper's tasks: what a batch is, the loss, the metrics; nothing about training loops."""

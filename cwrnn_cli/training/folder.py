@@ -1,0 +1,156 @@
+"""A run folder: config.json, metrics.jsonl, checkpoint.pt; and how to find one.
+
+The checkpoint holds everything that training goes on from and is replaced whole; metrics.jsonl is
+only ever appended to, and what it has beyond the checkpoint is cut off on resuming.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data_prep.errors import UserError
+from data_prep.files import write_text, written_whole
+
+from .config import TrainConfig
+
+CONFIG, METRICS, CHECKPOINT = "config.json", "metrics.jsonl", "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a training run after ``epoch`` epochs.
+
+    Attributes:
+        epoch: epochs done.
+        weights: name -> (R, ...) tensor.
+        velocity: momentum buffers, like the weights.
+        generators: state of each network's random generator, as JSON.
+        diverged_at: (R,) int64, the epoch in which a network first was worse than any sane output,
+            or -1.
+    """
+
+    epoch: int
+    weights: dict[str, torch.Tensor]
+    velocity: dict[str, torch.Tensor]
+    generators: str
+    diverged_at: torch.Tensor
+
+
+class RunFolder:
+    """One training run's folder.
+
+    Args:
+        path: of the folder; need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was started here."""
+        return (self.path / CONFIG).exists()
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is something to go on from."""
+        return (self.path / CHECKPOINT).exists()
+
+    def start(self, config: TrainConfig) -> None:
+        """Make the folder and write config.json.
+
+        Raises:
+            UserError: it holds something already, or cannot be made.
+        """
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise UserError(
+                f"{self.path}: exists already; go on with --resume, or choose another --out"
+            )
+        write_text(self.path / CONFIG, json.dumps(config.to_json(), indent=1) + "\n")
+
+    def config(self) -> TrainConfig:
+        """What this run computes.
+
+        Raises:
+            UserError: no or no readable config.json.
+        """
+        path = self.path / CONFIG
+        try:
+            return TrainConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{self.path}: no run folder (no {CONFIG}); see `cwrnn train`"
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: not a readable run configuration ({error!r})") from error
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Replace the checkpoint, whole or not at all."""
+        with written_whole(self.path / CHECKPOINT) as temporary:
+            torch.save(vars(checkpoint), temporary)
+
+    def checkpoint(self) -> Checkpoint:
+        """The last checkpoint.
+
+        Raises:
+            UserError: none yet, or a damaged one.
+        """
+        path = self.path / CHECKPOINT
+        try:
+            return Checkpoint(**torch.load(path, weights_only=True))
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{self.path}: not trained yet (no {CHECKPOINT}); "
+                "run the same `cwrnn train` command with --resume"
+            ) from error
+        except Exception as error:  # whatever a damaged pickle or zip archive makes torch raise
+            raise UserError(f"{path}: damaged; train again into another --out") from error
+
+    def cut_metrics(self, epoch: int) -> None:
+        """Drop what metrics.jsonl has beyond ``epoch``, and any half-written line."""
+        path = self.path / METRICS
+        kept = []
+        if path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    if json.loads(line)["epoch"] <= epoch:
+                        kept.append(line + "\n")
+                except (ValueError, KeyError, TypeError):
+                    break
+        write_text(path, "".join(kept))
+
+    def append_metrics(self, values: dict[str, Any]) -> None:
+        """One more line of metrics.jsonl."""
+        with (self.path / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+
+
+def free_folder(parent: Path, name: str) -> Path:
+    """``parent/name``, or with -2, -3 ... if that is taken."""
+    candidate, number = parent / name, 1
+    while candidate.exists():
+        number += 1
+        candidate = parent / f"{name}-{number}"
+    return candidate
+
+
+def run_folders(parent: Path) -> list[RunFolder]:
+    """All run folders below ``parent`` that have a checkpoint, newest first."""
+    found = [p.parent for p in parent.glob(f"*/{CHECKPOINT}") if (p.parent / CONFIG).exists()]
+    found.sort(key=lambda folder: ((folder / CHECKPOINT).stat().st_mtime_ns, folder.name))
+    return [RunFolder(folder) for folder in reversed(found)]
+
+
+def newest_run(parent: Path, task: str) -> RunFolder:
+    """The newest run of a task.
+
+    Raises:
+        UserError: there is none.
+    """
+    for folder in run_folders(parent):
+        if folder.config().task == task:
+            return folder
+    raise UserError(f"{parent}: no run of task {task}; train one with `cwrnn train --model cw`")

@@ -1,0 +1,70 @@
+"""Files that appear whole or not at all, and their checksums."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import UserError
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; on success it is synced and renamed to ``path``.
+
+    After an error, or if the process is killed, ``path`` is as it was before.
+
+    Raises:
+        UserError: the folder cannot be made or written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent
+        )
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}); choose another place with --out"
+        ) from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)  # mkstemp's files are private
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        try:
+            temporary.replace(path)
+        except OSError as error:
+            raise UserError(
+                f"{path}: cannot be written ({error.strerror}); choose another place with --out"
+            ) from error
+        _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def sha256_of(path: Path, skip: int = 0) -> str:
+    """Hex SHA-256 of a file's bytes, from byte ``skip`` on."""
+    with Path(path).open("rb") as file:
+        file.seek(skip)
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,206 @@
+"""The one HDF5 schema of all corpora: the only place that knows it, for writing and for reading.
+
+Layout (`SCHEMA` = 1)::
+
+    /                    attributes schema (int), corpus (str), standin (bool), provenance (JSON)
+    /train, /valid, /test    one group per split that the corpus has
+        frames   (N, D) float32   all sequences of the split, one after the other
+        offsets  (S + 1,) int64   sequence s is frames[offsets[s]:offsets[s + 1]]
+        names    (S,) UTF-8       where a sequence came from
+        shift, scale  (S or 1, D) float64   original = frames * scale + shift
+        labels   (S,) int64       class of each sequence (words), or
+        text     (S,) UTF-8       transcript of each sequence (handwriting), or neither (audio)
+
+The first 512 bytes are an HDF5 user block with a checksum of everything behind it, so that a
+truncated or damaged file is refused before anything in it is believed. Writing the same corpus
+twice gives the same bytes.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from .errors import UserError
+from .files import sha256_of, written_whole
+
+SCHEMA = 1
+SPLITS = ("train", "valid", "test")
+_USER_BLOCK = 512
+_MAGIC = "cwrnn corpus, HDF5 behind 512 bytes; sha256 of the rest: "
+
+
+@dataclass(frozen=True)
+class Split:
+    """Sequences of variable length.
+
+    Attributes:
+        frames: (N, D) float32, all sequences one after the other.
+        offsets: (S + 1,) int64, sequence s is ``frames[offsets[s]:offsets[s + 1]]``.
+        names: S names.
+        shift: (S, D) or (1, D) float64.
+        scale: (S, D) or (1, D) float64; ``frames * scale + shift`` are the original units.
+        labels: (S,) int64 classes, or None.
+        text: S transcripts, or None.
+    """
+
+    frames: np.ndarray
+    offsets: np.ndarray
+    names: list[str]
+    shift: np.ndarray
+    scale: np.ndarray
+    labels: np.ndarray | None = None
+    text: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Sequence ``index``: (T, D) float32."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"sequence {index} of a split of {len(self)}")
+        return self.frames[self.offsets[index] : self.offsets[index + 1]]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A prepared corpus.
+
+    Attributes:
+        corpus: "audio", "timit" or "iamondb".
+        standin: True if it only stands in for the data of the paper's experiment.
+        provenance: how it was made: source files with sha256, every parameter, our version (JSON
+            types).
+        splits: "train", and "valid" and "test" where the task has them.
+        sha256: of the file it was read from; empty before it is written.
+    """
+
+    corpus: str
+    standin: bool
+    provenance: dict[str, Any]
+    splits: dict[str, Split] = field(default_factory=dict)
+    sha256: str = ""
+
+
+def write(path: Path, corpus: Corpus) -> None:
+    """Write a corpus, whole or not at all.
+
+    Raises:
+        ValueError: a split breaks the schema.
+        UserError: the place cannot be written.
+    """
+    for name, split in corpus.splits.items():
+        problem = _problem(name, split)
+        if problem:
+            raise ValueError(problem)
+    with written_whole(path) as temporary:
+        with h5py.File(temporary, "w", userblock_size=_USER_BLOCK) as file:
+            file.attrs["schema"] = SCHEMA
+            file.attrs["corpus"] = corpus.corpus
+            file.attrs["standin"] = corpus.standin
+            file.attrs["provenance"] = json.dumps(corpus.provenance, sort_keys=True)
+            for name, split in corpus.splits.items():
+                group = file.create_group(name)
+                group["frames"] = split.frames.astype(np.float32, copy=False)
+                group["offsets"] = split.offsets.astype(np.int64, copy=False)
+                group["shift"] = split.shift.astype(np.float64, copy=False)
+                group["scale"] = split.scale.astype(np.float64, copy=False)
+                text = h5py.string_dtype("utf-8")
+                group.create_dataset("names", data=split.names, dtype=text, shape=(len(split),))
+                if split.labels is not None:
+                    group["labels"] = split.labels.astype(np.int64, copy=False)
+                if split.text is not None:
+                    group.create_dataset("text", data=split.text, dtype=text, shape=(len(split),))
+        header = _header(temporary)
+        with temporary.open("rb+") as raw:
+            raw.write(header)
+
+
+def _header(path: Path) -> bytes:
+    return (_MAGIC + sha256_of(path, skip=_USER_BLOCK) + "\n").encode().ljust(_USER_BLOCK, b"\0")
+
+
+def read(path: Path, corpus: str | None = None) -> Corpus:
+    """Read a corpus, wholly checked.
+
+    Args:
+        path: the file.
+        corpus: the corpus that it must be, if that matters.
+
+    Raises:
+        UserError: no such file; not one of ours; truncated or changed since it was written; of
+            another schema; of another corpus. Each says what to do.
+    """
+    path = Path(path)
+    again = f"make it with `cwrnn prepare {corpus or 'audio'}`"
+    try:
+        with path.open("rb") as raw:
+            header = raw.read(_USER_BLOCK)
+        if not header.startswith(_MAGIC.encode()):
+            raise UserError(f"{path}: not a corpus of cwrnn; {again}")
+        if len(header) < _USER_BLOCK or header != _header(path):
+            raise UserError(f"{path}: truncated or damaged (its checksum is wrong); {again} again")
+        found = _read_checked(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); {again}") from error
+    except KeyError as error:
+        raise UserError(f"{path}: breaks the schema ({error.args[0]}); {again} again") from error
+    if corpus is not None and found.corpus != corpus:
+        raise UserError(f"{path}: holds the corpus {found.corpus}, not {corpus}; {again}")
+    return found
+
+
+def _read_checked(path: Path) -> Corpus:
+    with h5py.File(path, "r") as file:
+        schema = int(file.attrs["schema"])
+        if schema != SCHEMA:
+            raise UserError(
+                f"{path}: schema {schema}, this version reads schema {SCHEMA}; prepare it again"
+            )
+        splits = {}
+        for name in SPLITS:
+            if name not in file:
+                continue
+            group = file[name]
+            splits[name] = Split(
+                frames=group["frames"][()],
+                offsets=group["offsets"][()],
+                names=list(group["names"].asstr()[()]),
+                shift=group["shift"][()],
+                scale=group["scale"][()],
+                labels=group["labels"][()] if "labels" in group else None,
+                text=list(group["text"].asstr()[()]) if "text" in group else None,
+            )
+            problem = _problem(name, splits[name])
+            if problem:
+                raise UserError(f"{path}: breaks the schema ({problem}); prepare it again")
+        return Corpus(
+            corpus=str(file.attrs["corpus"]),
+            standin=bool(file.attrs["standin"]),
+            provenance=json.loads(file.attrs["provenance"]),
+            splits=splits,
+            sha256=sha256_of(path),
+        )
+
+
+def _problem(name: str, split: Split) -> str | None:
+    """What is wrong with a split, if anything."""
+    if name not in SPLITS:
+        return f"split {name}, expected one of {', '.join(SPLITS)}"
+    count, offsets = len(split), split.offsets
+    if split.frames.ndim != 2 or offsets.ndim != 1 or count < 0:
+        return f"{name}: frames must be (N, D) and offsets (S + 1,)"
+    if offsets[0] != 0 or offsets[-1] != len(split.frames) or np.any(np.diff(offsets) < 1):
+        return f"{name}: offsets must rise from 0 to {len(split.frames)}"
+    if not np.isfinite(split.frames).all():
+        return f"{name}: frames hold values that are not finite"
+    for affine in (split.shift, split.scale):
+        if affine.shape not in {(count, split.frames.shape[1]), (1, split.frames.shape[1])}:
+            return f"{name}: shift and scale must be (S, D) or (1, D), not {affine.shape}"
+    for what, values in (("names", split.names), ("labels", split.labels), ("text", split.text)):
+        if values is not None and len(values) != count:
+            return f"{name}: {len(values)} {what} for {count} sequences"
+    return None

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# The main job on the built-in audio: Table 2, row 1 of the paper. Makes .venv, installs, prepares the data, trains SRN, LSTM and
+# CW-RNN with 1000 parameters (100 runs x 5 sequences x 2000 epochs each, RUNS=2 for fewer), evaluates, and
+# writes sound and pictures below runs/reproduce. Killed and called again, it goes on where it was.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ -x .venv/bin/cwrnn ] || . scripts/install.sh ""
+cwrnn=.venv/bin/cwrnn
+runs=${RUNS:-100}
+out=runs/reproduce-$runs
+
+$cwrnn prepare audio --out data/built-in.h5
+$cwrnn compare --task audio --sizes 1000 --runs "$runs" --data data/built-in.h5 --out "$out" --resume
+for model in srn lstm cw; do
+    echo
+    $cwrnn eval "$out/cells/$model-1000"
+done
+echo
+$cwrnn generate audio "$out/cells/cw-1000" --out "$out/cw.wav"
+echo "the paper's Figure 5, ours: $out/figure5.png; Table 2, row 1: $out/table.txt"
