@@ -84,7 +84,8 @@ def _pluck(pitch: float, time: np.ndarray, generator: np.random.PCG64) -> np.nda
         phase = float(_noise(generator, 1)[0])
         wave += _decay(len(time), strength, fade) * _sine(time * frequency + phase)
     scratch = _decay(len(time), 0.1, 1.0 - 120.0 / RATE) * _noise(generator, len(time))
-    return np.add(wave, scratch)
+    wave += scratch
+    return wave
 
 
 def _bow(pitch: float, time: np.ndarray, generator: np.random.PCG64) -> np.ndarray:

@@ -114,7 +114,7 @@ class CompiledEngine:
         self._velocity = np.zeros_like(self._theta)
         self._targets = self._blocks(targets.to(self._dtype).numpy())
         self._rates = self._blocks(rates.to(self._dtype).numpy()[:, None])
-        clock = ensemble.shape.clock
+        clock = ensemble.shape.clock.merged()  # the loop wants each period once
         self._periods = np.array(clock.periods, np.int64)
         self._starts = np.array(clock.starts, np.int64)
         self._pool = ThreadPoolExecutor(

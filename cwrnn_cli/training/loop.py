@@ -102,12 +102,14 @@ def train(
             epoch += count
             summary = _summary(epoch, mse[-1])
             folder.append_metrics(summary)
-            if stop or epoch == config.epochs or time.monotonic() - saved > checkpoint_seconds:
-                save()
-                saved = time.monotonic()
             if progress:
                 progress(epoch, summary)
-            if stop and epoch < config.epochs:
+            stopping = bool(stop)
+            done = epoch == config.epochs
+            if stopping or done or time.monotonic() - saved > checkpoint_seconds:
+                save()
+                saved = time.monotonic()
+            if stopping and not done:
                 raise Interrupted(epoch)
 
 

@@ -208,7 +208,7 @@ def clockwork_epochs(theta, velocity, target, rate, momentum, periods, starts, l
         target: (T, LANES) the sequences to learn.
         rate: (1, LANES) learning rates.
         momentum: (epochs,) Nesterov's, epoch by epoch.
-        periods: (g,) ascending.
+        periods: (g,) strictly ascending.
         starts: (g + 1,) first unit of each module, then n.
         losses: (epochs, LANES) gets 1/2 sum_t e_t**2 of each epoch, before its step.
     """

@@ -1,0 +1,239 @@
+"""The command line as its users type it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import soundfile
+
+from tests.conftest import one_line_error
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("--params", 100, "--runs", 2, "--epochs", 40)
+
+
+def test_the_tour(cwrnn, tmp_path):
+    assert "5 sequences of 320 samples (7.3 ms)" in cwrnn("prepare", "audio").output
+    trained = cwrnn("train", "--model", "cw", *SMALL)
+    assert "runs/audio-cw-100-seed0: trained" in trained.stdout
+    assert "deviates from the paper: epochs 40, paper 2000" in trained.stderr
+    shown = cwrnn("eval").stdout
+    assert "built-in piece (stand-in for the paper's music)" in shown
+    assert "sequence 5" in shown and "paper (Figure 3): MSE/σ median 0.0390" in shown
+    made = cwrnn("generate", "audio", "--sequence", 2)
+    wave, rate = soundfile.read(tmp_path / "runs/audio-cw-100-seed0/sequence2.wav")
+    assert rate == 44100 and wave.shape == (320,) and np.ptp(wave) > 0
+    assert (tmp_path / "runs/audio-cw-100-seed0/sequence2.png").stat().st_size > 5000
+    assert "sequence2.wav" in made.stdout and not made.stderr
+
+
+def test_train_without_data_prepares_the_built_in_piece_and_says_so(cwrnn, tmp_path):
+    result = cwrnn("train", "--model", "srn", *SMALL)
+    assert "made data/audio.h5 from the built-in piece" in result.stderr
+    assert (tmp_path / "data" / "audio.h5").exists()
+    assert "made data" not in cwrnn("train", "--model", "srn", *SMALL).stderr
+    assert (tmp_path / "runs" / "audio-srn-100-seed0-2").exists()
+
+
+def test_eval_json(cwrnn, piece):
+    cwrnn("train", "--model", "lstm", *SMALL, "--data", piece)
+    result = cwrnn("eval", "--json")
+    found = json.loads(result.stdout)
+    assert not result.stderr
+    keys = "task model params hidden_size runs diverged standin data metrics paper"
+    assert set(keys.split()) <= set(found)
+    assert (found["model"], found["params"], found["hidden_size"], found["runs"]) == (
+        "lstm",
+        100,
+        4,
+        2,
+    )
+    assert found["standin"] is True and set(found["data"]) == {"name", "sha256"}
+    for name in ("mse", "nmse", "nmse_paper"):
+        values = found["metrics"][name]
+        assert list(values) == ["mean", "std", "median", "q25", "q75", "min", "max"]
+        assert values["min"] <= values["q25"] <= values["median"] <= values["q75"] <= values["max"]
+    assert found["paper"] == {"metric": "nmse_paper", "median": 0.069}
+
+
+def test_train_json_and_eval_agree(cwrnn, piece):
+    trained = json.loads(cwrnn("train", "--model", "cw", *SMALL, "--data", piece, "--json").stdout)
+    assert trained.pop("run") == "runs/audio-cw-100-seed0"
+    assert trained == json.loads(cwrnn("eval", "--json").stdout)
+
+
+def test_the_newest_run_is_evaluated(cwrnn, piece):
+    for seed in (1, 2):
+        cwrnn("train", "--model", "cw", *SMALL, "--data", piece, "--seed", seed)
+    assert cwrnn("eval").stdout.startswith("runs/audio-cw-100-seed2\n")
+    named = cwrnn("eval", "runs/audio-cw-100-seed1").stdout
+    assert named.startswith("runs/audio-cw-100-seed1\n")
+
+
+def test_resume_goes_on_with_the_same_commands_run(cwrnn, piece, tmp_path):
+    command = ("train", "--model", "cw", *SMALL, "--data", piece)
+    assert "nothing to resume" in cwrnn(*command, "--resume").stderr
+    run = tmp_path / "runs" / "audio-cw-100-seed0"
+    before = (run / "checkpoint.pt").read_bytes()
+    cwrnn(*command, "--resume")
+    assert [p.name for p in run.parent.iterdir()] == [run.name]
+    assert (run / "checkpoint.pt").read_bytes() == before
+    again = cwrnn(*command, "--lr", 1e-5, "--resume")
+    assert "nothing to resume" in again.stderr and len(list(run.parent.iterdir())) == 2
+
+
+def test_out_that_exists(cwrnn, piece):
+    command = ("train", "--model", "cw", *SMALL, "--data", piece, "--out", "here")
+    cwrnn(*command)
+    assert "here: exists already; go on with --resume" in one_line_error(cwrnn(*command, expect=2))
+    message = one_line_error(cwrnn(*command, "--lr", 1e-5, "--resume", expect=2))
+    assert "here: a run with another lr" in message
+
+
+def test_generate_longer_than_learnt(cwrnn, piece, tmp_path):
+    cwrnn("train", "--model", "cw", *SMALL, "--data", piece)
+    result = cwrnn("generate", "audio", "--out", "long.wav", "--seconds", 0.05)
+    wave, _ = soundfile.read(tmp_path / "long.wav")
+    assert len(wave) == 2205 and "running on by itself" in result.stderr
+    cwrnn("generate", "audio", "--out", "short.wav", "--seconds", 0.001)
+    short, _ = soundfile.read(tmp_path / "short.wav")
+    np.testing.assert_array_equal(short, wave[:44])
+
+
+def test_generate_is_at_the_level_of_the_original(cwrnn, tmp_path):
+    """A learnt wave, scaled back, is closer to the original's samples than to silence."""
+    rate, steps = 44100, np.arange(4410)
+    original = 0.05 * np.sin(2 * np.pi * 137.8125 * steps / rate) + 0.3
+    soundfile.write("quiet.wav", original, rate, subtype="FLOAT")
+    cwrnn("prepare", "audio", "--src", "quiet.wav", "--sequences", 1)
+    cwrnn("train", "--model", "cw", "--params", 250, "--runs", 2)
+    cwrnn("generate", "audio", "--out", "learnt.wav")
+    learnt, _ = soundfile.read("learnt.wav")
+    np.testing.assert_allclose(learnt, original[:320], atol=0.01)
+
+
+def test_compare_writes_table_figures_and_results(cwrnn, piece, tmp_path):
+    options = ("--sizes", "100,250", "--runs", 2, "--epochs", 30, "--data", piece, "--out", "c")
+    result = cwrnn("compare", *options)
+    assert "100 CW-RNN" in result.stdout and "250 LSTM" in result.stdout
+    for name in ("figure3.png", "figure5.png", "table.txt", "comparison.json"):
+        assert (tmp_path / "c" / name).stat().st_size > 500
+    with h5py.File(tmp_path / "c" / "results.h5") as file:
+        group = file["cw/250"]
+        assert group["mse"].shape == (10,) and group["best"].shape == (5, 320)
+        assert group["run"][()].tolist() == [0] * 5 + [1] * 5
+        assert group["sequence"][()].tolist() == [0, 1, 2, 3, 4] * 2
+    assert "c: exists already" in one_line_error(cwrnn("compare", *options, expect=2))
+    before = (tmp_path / "c" / "results.h5").stat().st_mtime_ns
+    found = json.loads(cwrnn("compare", *options, "--resume", "--json").stdout)
+    assert [(c["model"], c["params"]) for c in found["cells"]][:2] == [("srn", 100), ("srn", 250)]
+    assert set(found["ratios"]) == {"100", "250"}
+    assert (tmp_path / "c" / "results.h5").stat().st_mtime_ns > before
+    message = one_line_error(cwrnn("compare", *options, "--seed", 5, "--resume", expect=2))
+    assert "other options or data" in message
+    shown = cwrnn("eval", "c/cells/lstm-250").stdout
+    assert "7 cells" in shown
+
+
+def test_compare_takes_rates_and_models(cwrnn, piece, tmp_path):
+    options = ("--sizes", "100", "--runs", 1, "--epochs", 5, "--data", piece)
+    cwrnn("compare", *options, "--models", "lstm,cw", "--lr", "lstm=1e-5", "--json")
+    config = json.loads((tmp_path / "runs/compare-audio/cells/lstm-100/config.json").read_text())
+    assert config["lr"] == 1e-5
+    assert not (tmp_path / "runs/compare-audio/cells/srn-100").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("train --model cw --data none.h5", "none.h5: no such file; make it with"),
+        ("train --model cw --data text", "text: not a corpus of cwrnn; make it with"),
+        ("train --model cw --periods x", "--periods 'x': expected periods"),
+        ("train --model cw --periods 1,2,4 --params 5", "--params 5: 5 parameters"),
+        ("train --model srn --periods 4", "--periods: only a CW-RNN"),
+        ("train --model cw --lr -1", "--lr -1"),
+        ("train --model cw --runs 0", "--runs 0"),
+        ("eval", "no run of task audio; train one with"),
+        ("eval nowhere", "nowhere: no run folder"),
+        ("generate audio nowhere", "nowhere: no run folder"),
+        ("generate audio nowhere --out x.mp3", "expected a name that ends in .wav"),
+        ("prepare audio --src none.wav", "none.wav: no such file"),
+        ("prepare audio --src text", "text: not a sound file"),
+        ("prepare audio --start 9", "past the end"),
+        ("prepare audio --out text/a.h5", "text/a.h5: cannot be written"),
+        ("compare --sizes 100,x", "--sizes 100,x: expected numbers"),
+        ("compare --models cw,gru", "'gru' is none of"),
+        ("compare --lr 3", "expected MODEL=X"),
+        ("compare --sizes 2", "--params 2"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_exit_2(cwrnn, tmp_path, command, message):
+    Path("text").write_text("hello")
+    before = sorted(tmp_path.rglob("*"))
+    assert message in one_line_error(cwrnn(*command.split(), expect=2))
+    made = {p.name for p in set(tmp_path.rglob("*")) - set(before)}
+    assert made <= {"data", "audio.h5"}  # the built-in piece, where it was needed
+
+
+@pytest.mark.parametrize("sequence", [0, 6])
+def test_no_such_sequence(cwrnn, piece, sequence):
+    cwrnn("train", "--model", "cw", *SMALL, "--data", piece)
+    result = cwrnn("generate", "audio", "--sequence", sequence, expect=2)
+    assert "this run has 1 to 5" in one_line_error(result)
+    result = cwrnn("generate", "audio", "--seconds", 0, expect=2)
+    assert "--seconds 0" in one_line_error(result)
+
+
+def test_unfinished_runs_are_refused_clearly(cwrnn, piece, tmp_path):
+    cwrnn("train", "--model", "cw", *SMALL, "--data", piece)
+    run = tmp_path / "runs" / "audio-cw-100-seed0"
+    (run / "checkpoint.pt").unlink()
+    assert "--resume" in one_line_error(cwrnn("eval", run, expect=2))
+
+
+def test_cuda_is_refused_where_there_is_none(cwrnn, piece):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU: nothing to refuse")
+    result = cwrnn("train", "--model", "cw", "--data", piece, "--device", "cuda", expect=2)
+    assert "torch sees no GPU here" in one_line_error(result)
+
+
+def python(*words, **environment):
+    return subprocess.run(
+        [sys.executable, *words],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+    )
+
+
+def test_it_runs_uninstalled_from_the_tree(tmp_path):
+    shown = python("-m", "cwrnn_cli", "--help")
+    assert shown.returncode == 0
+    for name in ("prepare", "train", "eval", "generate", "compare"):
+        assert name in shown.stdout
+    assert python("-m", "cwrnn_cli", "nothing").returncode == 2
+
+
+def test_help_imports_nothing_slow():
+    code = (
+        "import sys; from cwrnn_cli.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "slow = {'torch', 'numba', 'matplotlib', 'scipy', 'h5py', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(f'imported: {slow}' if slow else 0)"
+    )
+    result = python("-c", code)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("command", ["prepare", "train", "eval", "generate", "compare"])
+def test_every_command_has_help(cwrnn, command):
+    assert "Usage: cwrnn" in cwrnn(command, "--help").output

@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from hypothesis import settings
+
+from cwrnn_cli.cli import main
+from cwrnn_cli.clock import Clock
+from cwrnn_cli.models.ensemble import Ensemble, Shape
+from data_prep import audio
+
+# compiled code makes the first example slow, and the machine may be busy
+settings.register_profile("cwrnn", deadline=None, derandomize=True)
+settings.load_profile("cwrnn")
+
+
+@pytest.fixture(scope="session")
+def piece(tmp_path_factory) -> Path:
+    """The built-in piece, prepared as by default."""
+    path = tmp_path_factory.mktemp("data") / "built-in.h5"
+    audio.prepare(path)
+    return path
+
+
+@pytest.fixture
+def cwrnn(tmp_path, monkeypatch):
+    """Run a command line in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: object, expect: int = 0) -> Result:
+        result = CliRunner().invoke(main, [str(word) for word in words], prog_name="cwrnn")
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == expect, result.output
+        return result
+
+    return run
+
+
+def one_line_error(result: Result) -> str:
+    """The message of a user's mistake: exit 2, one line on stderr, no traceback."""
+    assert result.exit_code == 2
+    lines = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1 and result.stderr.endswith(lines[0] + "\n"), result.stderr
+    return lines[0].removeprefix("Error: ")
+
+
+def random_ensemble(
+    model: str,
+    hidden_size: int,
+    networks: int,
+    input_size: int = 0,
+    periods=(1, 2, 4),
+    sizes=None,
+    peepholes: bool = True,
+    scale: float = 0.3,
+    dtype=torch.float64,
+) -> Ensemble:
+    clock = Clock.of(hidden_size, periods, sizes) if model == "cw" else None
+    shape = Shape(
+        model,
+        input_size,
+        hidden_size,
+        1,
+        clock.periods if clock else (),
+        clock.sizes if clock else (),
+        peepholes and model == "lstm",
+    )
+    ensemble = Ensemble(shape, networks, dtype=dtype)
+    ensemble.draw([np.random.default_rng(i) for i in range(networks)], scale)
+    return ensemble

@@ -1,0 +1,120 @@
+"""The reference against equation 1 unit by unit, and every backend against the reference."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cwrnn_cli import kernels
+from cwrnn_cli.clock import Clock
+from cwrnn_cli.kernels import cascade, reference
+
+
+def equation_1(x, weight_ih, weight_hh, bias, h0, periods):
+    """Scalar arithmetic in Python, one unit at a time; x (T, m), h0 (n,)."""
+    y, outputs = list(h0), []
+    for t, step in enumerate(x):
+        before = list(y)
+        for i, period in enumerate(periods):
+            if t % period:
+                continue
+            z = bias[i] + sum(w * v for w, v in zip(weight_ih[i], step, strict=True))
+            for j, other in enumerate(periods):
+                if period <= other:
+                    z += weight_hh[i][j] * before[j]
+            y[i] = math.tanh(z)
+        outputs.append(list(y))
+    return outputs
+
+
+def problem(clock, networks=2, batch=3, steps=9, inputs=2, seed=0, requires_grad=False):
+    generator = torch.Generator().manual_seed(seed)
+    n = clock.hidden_size
+
+    def draw(*shape, scale=0.6):
+        values = torch.randn(shape, dtype=torch.float64, generator=generator) * scale
+        return values.requires_grad_(requires_grad)
+
+    return [
+        draw(networks, batch, steps, inputs),
+        draw(networks, n, inputs),
+        draw(networks, n, n),
+        draw(networks, n),
+        draw(networks, batch, n),
+    ]
+
+
+def test_reference_is_equation_1():
+    clock = Clock.of(7, [1, 2, 3, 5])
+    x, w_i, w_h, b, h0 = problem(clock)
+    y = reference.clockwork(x, w_i, w_h, b, h0, clock)
+    for r in range(2):
+        for s in range(3):
+            expected = equation_1(
+                *(v.tolist() for v in (x[r, s], w_i[r], w_h[r], b[r], h0[r, s])),
+                clock.unit_periods.tolist(),
+            )
+            torch.testing.assert_close(y[r, s], torch.tensor(expected, dtype=torch.float64))
+
+
+clocks = st.lists(st.tuples(st.integers(1, 12), st.integers(1, 3)), min_size=1, max_size=5).map(
+    lambda pairs: Clock.of(sum(k for _, k in pairs), [p for p, _ in pairs], [k for _, k in pairs])
+)
+
+
+@settings(max_examples=60)
+@given(
+    clocks, st.integers(1, 40), st.integers(1, 2), st.integers(0, 2), st.booleans(), st.booleans()
+)
+def test_cascade_is_the_reference_with_its_gradients(
+    clock, steps, batch, inputs, with_bias, with_h0
+):
+    values = problem(clock, 2, batch, steps, inputs, seed=steps, requires_grad=True)
+    x, w_i, w_h, b, h0 = values
+    arguments = (x, w_i if inputs else None, w_h, b if with_bias else None, h0 if with_h0 else None)
+    used = [v for v in arguments if v is not None and v.numel()]
+    expected = reference.clockwork(*arguments, clock)
+    found = cascade.clockwork(*arguments, clock)
+    torch.testing.assert_close(found, expected)
+    weights = torch.randn(expected.shape, dtype=torch.float64)
+    gradients = zip(
+        torch.autograd.grad((found * weights).sum(), used, allow_unused=True),
+        torch.autograd.grad((expected * weights).sum(), used, allow_unused=True),
+        strict=True,
+    )
+    for mine, theirs in gradients:
+        if theirs is None:
+            assert mine is None or not mine.any()
+        else:
+            torch.testing.assert_close(mine if mine is not None else 0 * theirs, theirs)
+
+
+@pytest.mark.parametrize("backend", ["reference", "cascade"])
+def test_gradcheck(backend):
+    clock = Clock.of(5, [2, 3, 4], [2, 1, 2])
+    values = problem(clock, 2, 2, 8, 2, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda *v: kernels.clockwork(*v, clock, backend), values)
+
+
+def test_forbidden_weights_get_a_gradient_of_exactly_zero():
+    clock = Clock.of(6, 3)
+    values = problem(clock, requires_grad=True)
+    for backend in ("reference", "cascade"):
+        (gradient,) = torch.autograd.grad(
+            kernels.clockwork(*values, clock, backend).sum(), values[2]
+        )
+        allowed = torch.from_numpy(clock.mask())
+        assert not gradient[:, ~allowed].any()
+        assert gradient[:, allowed].all()
+
+
+def test_auto_is_one_of_them_and_others_are_refused():
+    clock = Clock.of(6, 3)
+    values = problem(clock)
+    torch.testing.assert_close(
+        kernels.clockwork(*values, clock), reference.clockwork(*values, clock)
+    )
+    with pytest.raises(ValueError, match="'cudnn': expected one of auto, reference, cascade"):
+        kernels.clockwork(*values, clock, "cudnn")
