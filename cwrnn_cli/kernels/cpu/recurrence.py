@@ -1,0 +1,375 @@
+"""The recurrences of a layer, compiled: what is left when everything that is a large product is one.
+
+Vectors run over the units of a module (padded to whole vectors), rows over the batch. A call does all ticks of one
+module, or all steps of an LSTM, for a range of rows; rows are independent, so threads share them out. Arrays are
+flat views, indexed in vectors of :data:`~.simd.LANES`; nothing is allocated.
+
+Callers: :mod:`.functions`, which does the products before, between and after.
+"""
+
+import numba
+
+from .simd import LANES, broadcast, fma, load, sigmoid, store, tanh
+
+_jit = numba.njit(nogil=True, cache=True, error_model="numpy")
+
+
+@_jit
+def _accumulate(dest, d0, width, x, x0, x_width, w, w0, depth, first, last):
+    """dest[b] += x[b] @ w for the rows b from ``first`` to ``last``.
+
+    dest's row b starts at vector ``d0 + b * width``; x's row b, ``depth`` numbers that count, at vector
+    ``x0 + b * x_width``; w has ``depth`` rows of ``width`` vectors, from vector ``w0`` on.
+    """
+    b = first
+    while b < last:
+        x_b = (x0 + b * x_width) * LANES
+        d_b = d0 + b * width
+        if last - b >= 4:
+            x_1 = x_b + x_width * LANES
+            x_2 = x_1 + x_width * LANES
+            x_3 = x_2 + x_width * LANES
+            u = 0
+            while u + 2 <= width:
+                d1, d2, d3 = d_b + width + u, d_b + 2 * width + u, d_b + 3 * width + u
+                s00 = load(dest, d_b + u)
+                s01 = load(dest, d_b + u + 1)
+                s10 = load(dest, d1)
+                s11 = load(dest, d1 + 1)
+                s20 = load(dest, d2)
+                s21 = load(dest, d2 + 1)
+                s30 = load(dest, d3)
+                s31 = load(dest, d3 + 1)
+                a = w0 + u
+                for c in range(depth):
+                    v0 = load(w, a)
+                    v1 = load(w, a + 1)
+                    a += width
+                    y = broadcast(w, x[x_b + c])
+                    s00 = fma(y, v0, s00)
+                    s01 = fma(y, v1, s01)
+                    y = broadcast(w, x[x_1 + c])
+                    s10 = fma(y, v0, s10)
+                    s11 = fma(y, v1, s11)
+                    y = broadcast(w, x[x_2 + c])
+                    s20 = fma(y, v0, s20)
+                    s21 = fma(y, v1, s21)
+                    y = broadcast(w, x[x_3 + c])
+                    s30 = fma(y, v0, s30)
+                    s31 = fma(y, v1, s31)
+                store(dest, d_b + u, s00)
+                store(dest, d_b + u + 1, s01)
+                store(dest, d1, s10)
+                store(dest, d1 + 1, s11)
+                store(dest, d2, s20)
+                store(dest, d2 + 1, s21)
+                store(dest, d3, s30)
+                store(dest, d3 + 1, s31)
+                u += 2
+            if u < width:
+                d1, d2, d3 = d_b + width + u, d_b + 2 * width + u, d_b + 3 * width + u
+                s00 = load(dest, d_b + u)
+                s10 = load(dest, d1)
+                s20 = load(dest, d2)
+                s30 = load(dest, d3)
+                a = w0 + u
+                for c in range(depth):
+                    v0 = load(w, a)
+                    a += width
+                    s00 = fma(broadcast(w, x[x_b + c]), v0, s00)
+                    s10 = fma(broadcast(w, x[x_1 + c]), v0, s10)
+                    s20 = fma(broadcast(w, x[x_2 + c]), v0, s20)
+                    s30 = fma(broadcast(w, x[x_3 + c]), v0, s30)
+                store(dest, d_b + u, s00)
+                store(dest, d1, s10)
+                store(dest, d2, s20)
+                store(dest, d3, s30)
+            b += 4
+        else:
+            u = 0
+            while u + 8 <= width:
+                d = d_b + u
+                s00 = load(dest, d)
+                s01 = load(dest, d + 1)
+                s10 = load(dest, d + 2)
+                s11 = load(dest, d + 3)
+                s20 = load(dest, d + 4)
+                s21 = load(dest, d + 5)
+                s30 = load(dest, d + 6)
+                s31 = load(dest, d + 7)
+                a = w0 + u
+                for c in range(depth):
+                    y = broadcast(w, x[x_b + c])
+                    s00 = fma(y, load(w, a), s00)
+                    s01 = fma(y, load(w, a + 1), s01)
+                    s10 = fma(y, load(w, a + 2), s10)
+                    s11 = fma(y, load(w, a + 3), s11)
+                    s20 = fma(y, load(w, a + 4), s20)
+                    s21 = fma(y, load(w, a + 5), s21)
+                    s30 = fma(y, load(w, a + 6), s30)
+                    s31 = fma(y, load(w, a + 7), s31)
+                    a += width
+                store(dest, d, s00)
+                store(dest, d + 1, s01)
+                store(dest, d + 2, s10)
+                store(dest, d + 3, s11)
+                store(dest, d + 4, s20)
+                store(dest, d + 5, s21)
+                store(dest, d + 6, s30)
+                store(dest, d + 7, s31)
+                u += 8
+            while u < width:  # four sums, so that one multiply-add need not wait for the last
+                s00 = load(dest, d_b + u)
+                s10 = s20 = s30 = broadcast(w, 0.0)
+                a = w0 + u
+                c = 0
+                while c + 4 <= depth:
+                    s00 = fma(broadcast(w, x[x_b + c]), load(w, a), s00)
+                    s10 = fma(broadcast(w, x[x_b + c + 1]), load(w, a + width), s10)
+                    s20 = fma(broadcast(w, x[x_b + c + 2]), load(w, a + 2 * width), s20)
+                    s30 = fma(broadcast(w, x[x_b + c + 3]), load(w, a + 3 * width), s30)
+                    a += 4 * width
+                    c += 4
+                while c < depth:
+                    s00 = fma(broadcast(w, x[x_b + c]), load(w, a), s00)
+                    a += width
+                    c += 1
+                store(dest, d_b + u, (s00 + s10) + (s20 + s30))
+                u += 1
+            b += 1
+
+
+@_jit
+def module_forward(
+    y, weight, heard, heard_at, periods, offsets, i, units, ticks, batch, first, last
+):
+    """All ticks of module ``i`` for the rows from ``first`` to ``last``, in place.
+
+    Args:
+        y: flat (1 + ticks, B, width) vectors: the initial state, then per tick what drives the module from
+            its input, which becomes its output.
+        weight: flat (units, width) vectors, the transposed diagonal block of W_H.
+        heard: of every module j, from vector ``heard_at[j]`` on, (1 + its ticks, B, offsets[j]) vectors:
+            its outputs times its columns of W_H, for all faster modules' units; index 0 is of the
+            initial state. Only the slower modules' are read.
+        heard_at: (g,).
+        periods: (g,), of all modules.
+        offsets: (g + 1,), first vector of each module.
+        i: this module.
+        units: of this module.
+        ticks: of this module.
+        batch: B.
+        first: first row.
+        last: behind the last row.
+    """
+    width = offsets[i + 1] - offsets[i]
+    row = batch * width
+    for s in range(ticks):
+        now = (s + 1) * row
+        _accumulate(y, now, width, y, now - row, width, weight, 0, units, first, last)
+        t = s * periods[i]
+        for j in range(i + 1, len(periods)):
+            said = heard_at[j] + ((t - 1) // periods[j] + 1) * batch * offsets[j] + offsets[i]
+            for b in range(first, last):
+                for u in range(width):
+                    at = now + b * width + u
+                    store(y, at, load(y, at) + load(heard, said + b * offsets[j] + u))
+        for at in range(now + first * width, now + last * width):
+            store(y, at, tanh(load(y, at)))
+
+
+@_jit
+def module_backward(
+    d, y, weight, told, told_at, periods, offsets, i, units, ticks, batch, first, last
+):
+    """The errors of module ``i``, last tick first, in place; arguments as in :func:`module_forward`.
+
+    Args:
+        d: flat (1 + ticks, B, width) vectors: the error of each output from outside the module, which
+            becomes the error at its input; index 0 gets that of the initial state added.
+        y: the module's outputs, as :func:`module_forward` left them.
+        weight: flat (units, width) vectors, the diagonal block of W_H itself.
+        told: like ``heard``: the errors are added where the outputs were read.
+        told_at: (g,).
+        periods: (g,), of all modules.
+        offsets: (g + 1,), first vector of each module.
+        i: this module.
+        units: of this module.
+        ticks: of this module.
+        batch: B.
+        first: first row.
+        last: behind the last row.
+    """
+    width = offsets[i + 1] - offsets[i]
+    row = batch * width
+    one = broadcast(y, 1.0)
+    for back in range(ticks):
+        s = ticks - 1 - back
+        now = (s + 1) * row
+        for at in range(now + first * width, now + last * width):
+            value = load(y, at)
+            store(d, at, load(d, at) * (one - value * value))
+        t = s * periods[i]
+        for j in range(i + 1, len(periods)):
+            said = told_at[j] + ((t - 1) // periods[j] + 1) * batch * offsets[j] + offsets[i]
+            for b in range(first, last):
+                for u in range(width):
+                    at = said + b * offsets[j] + u
+                    store(told, at, load(told, at) + load(d, now + b * width + u))
+        _accumulate(d, now - row, width, d, now, width, weight, 0, units, first, last)
+
+
+@_jit
+def hold(y, period, width, output, n, start, units, steps, batch, first, last):
+    """Write a module's units into the output: out[t, b, start:start + units] = y[1 + t // period, b]."""
+    for t in range(steps):
+        source = (t // period + 1) * batch * width * LANES
+        for b in range(first, last):
+            a = source + b * width * LANES
+            o = (t * batch + b) * n + start
+            for u in range(units):
+                output[o + u] = y[a + u]
+
+
+@_jit
+def sum_held(d, period, width, gradient, n, start, units, steps, batch, first, last):
+    """d[1 + s, b] = sum of the output's gradient while tick s was held, d[0, b] = 0; padding 0."""
+    size = width * LANES
+    for b in range(first, last):
+        for u in range(size):
+            d[b * size + u] = 0.0
+    for t in range(steps):
+        row = (t // period + 1) * batch
+        fresh = t % period == 0
+        for b in range(first, last):
+            a = (row + b) * size
+            o = (t * batch + b) * n + start
+            if fresh:
+                for u in range(units):
+                    d[a + u] = gradient[o + u]
+                for u in range(units, size):
+                    d[a + u] = 0.0
+            else:
+                for u in range(units):
+                    d[a + u] += gradient[o + u]
+
+
+@_jit
+def lstm_forward(z, y, c, weight, peephole, peepholes, width, cells, steps, batch, first, last):
+    """All steps of an LSTM for the rows from ``first`` to ``last``.
+
+    Args:
+        z: flat (T, B, 4 width) vectors: the gates' input from outside, which becomes the gates i, f, g, o.
+        y: flat (1 + T, B, width) vectors: the initial outputs at index 0; the others are written.
+        c: flat (1 + T, B, width) vectors: likewise the cells.
+        weight: flat (cells, 4 width) vectors, W_H transposed.
+        peephole: flat (3, width) vectors for i, f, o.
+        peepholes: whether they count.
+        width: vectors per row.
+        cells: n.
+        steps: T.
+        batch: B.
+        first: first row.
+        last: behind the last row.
+    """
+    for t in range(steps):
+        before = t * batch * width
+        now = before + batch * width
+        gates = 4 * before
+        _accumulate(z, gates, 4 * width, y, before, width, weight, 0, cells, first, last)
+        for b in range(first, last):
+            for u in range(width):
+                at = gates + b * 4 * width + u
+                old = load(c, before + b * width + u)
+                zi = load(z, at)
+                zf = load(z, at + width)
+                if peepholes:
+                    zi = fma(load(peephole, u), old, zi)
+                    zf = fma(load(peephole, width + u), old, zf)
+                gate_i = sigmoid(zi)
+                gate_f = sigmoid(zf)
+                gate_g = tanh(load(z, at + 2 * width))
+                cell = fma(gate_f, old, gate_i * gate_g)
+                zo = load(z, at + 3 * width)
+                if peepholes:
+                    zo = fma(load(peephole, 2 * width + u), cell, zo)
+                gate_o = sigmoid(zo)
+                store(z, at, gate_i)
+                store(z, at + width, gate_f)
+                store(z, at + 2 * width, gate_g)
+                store(z, at + 3 * width, gate_o)
+                store(c, now + b * width + u, cell)
+                store(y, now + b * width + u, gate_o * tanh(cell))
+
+
+@_jit
+def lstm_backward(
+    d, dc, z, c, weight, peephole, peepholes, width, cells, steps, batch, first, last
+):
+    """The errors of an LSTM, last step first; arguments as in :func:`lstm_forward`.
+
+    Args:
+        d: flat (1 + T, B, width) vectors: the error of each output from outside; index 0 gets that of the
+            initial output added.
+        dc: flat (1 + T, B, width) vectors: the error of each cell from outside; they become the errors of
+            the cells, index 0 that of the initial ones.
+        z: the gates, which become the errors at their inputs.
+        c: the cells.
+        weight: flat (4 cells, width) vectors, W_H itself.
+        peephole: flat (3, width) vectors for i, f, o.
+        peepholes: whether they count.
+        width: vectors per row.
+        cells: n.
+        steps: T.
+        batch: B.
+        first: first row.
+        last: behind the last row.
+    """
+    one = broadcast(c, 1.0)
+    for back in range(steps):
+        t = steps - 1 - back
+        before = t * batch * width
+        now = before + batch * width
+        gates = 4 * before
+        for b in range(first, last):
+            for u in range(width):
+                at = gates + b * 4 * width + u
+                here = now + b * width + u
+                old = load(c, before + b * width + u)
+                gate_i = load(z, at)
+                gate_f = load(z, at + width)
+                gate_g = load(z, at + 2 * width)
+                gate_o = load(z, at + 3 * width)
+                squashed = tanh(load(c, here))
+                error = load(d, here)
+                do = error * squashed * gate_o * (one - gate_o)
+                e = fma(error * gate_o, one - squashed * squashed, load(dc, here))
+                if peepholes:
+                    e = fma(load(peephole, 2 * width + u), do, e)
+                store(dc, here, e)
+                di = e * gate_g * gate_i * (one - gate_i)
+                df = e * old * gate_f * (one - gate_f)
+                down = e * gate_f
+                if peepholes:
+                    down = fma(load(peephole, u), di, down)
+                    down = fma(load(peephole, width + u), df, down)
+                earlier = before + b * width + u
+                store(dc, earlier, load(dc, earlier) + down)
+                store(z, at, di)
+                store(z, at + width, df)
+                store(z, at + 2 * width, e * gate_i * (one - gate_g * gate_g))
+                store(z, at + 3 * width, do)
+        for gate in range(4):  # the padding of the gates' rows is passed over
+            _accumulate(
+                d,
+                before,
+                width,
+                z,
+                gates + gate * width,
+                4 * width,
+                weight,
+                gate * cells * width,
+                cells,
+                first,
+                last,
+            )
