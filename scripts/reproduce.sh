@@ -4,7 +4,7 @@
 # writes sound and pictures below runs/reproduce. Killed and called again, it goes on where it was.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ -x .venv/bin/cwrnn ] || . scripts/install.sh ""
+. scripts/install.sh ""
 cwrnn=.venv/bin/cwrnn
 runs=${RUNS:-100}
 out=runs/reproduce-$runs

@@ -3,9 +3,12 @@
 ============  ==================================================================================
 ``reference`` eq. 1-4 step by step, any device and dtype: the oracle
 ``cascade``   module by module (clockwork only), any device and dtype
+``compiled``  the cascade with compiled recurrences; CPU, float32 or float64, no second derivatives
 ``torch``     torch's own LSTM, cuDNN's on a GPU (LSTM without peepholes, one network)
-``auto``      the fastest of these for the shape, from measurement
+``auto``      the fastest of these for the shape, from measurement (docs/design.md)
 ============  ==================================================================================
+
+An explicit backend is obeyed, or refused with the reason.
 
 The compiled training loop of task 1 (:mod:`.cpu.generation`) is a whole epoch, not a layer, and is
 called by :mod:`cwrnn_cli.training` directly.
@@ -17,8 +20,8 @@ from torch import Tensor
 from ..clock import Clock
 from . import cascade, reference
 
-CLOCKWORK_BACKENDS = ("auto", "reference", "cascade")
-LSTM_BACKENDS = ("auto", "reference", "torch")
+CLOCKWORK_BACKENDS = ("auto", "reference", "cascade", "compiled")
+LSTM_BACKENDS = ("auto", "reference", "compiled", "torch")
 
 
 def clockwork(
@@ -33,17 +36,30 @@ def clockwork(
     """(R, B, T, n) outputs of R clockwork layers; arguments as :func:`.reference.clockwork`.
 
     Raises:
-        ValueError: no such backend.
+        ValueError: no such backend, or one that cannot do this: with the reason.
     """
     if backend not in CLOCKWORK_BACKENDS:
         raise ValueError(f"backend {backend!r}: expected one of {', '.join(CLOCKWORK_BACKENDS)}")
+    obstacle = _not_compiled(weight_hh)
+    if backend == "compiled" and obstacle:
+        raise ValueError(f"backend 'compiled': {obstacle}; use 'cascade'")
     if backend == "auto":
-        # one module is what the reference does anyway, without the cascade's bookkeeping
-        backend = (
-            "reference" if len(set(clock.periods)) == 1 and clock.periods[0] == 1 else "cascade"
-        )
+        backend = "cascade" if obstacle else "compiled"
+    if backend == "compiled":
+        from .cpu import functions  # noqa: PLC0415  (imports Numba)
+
+        return functions.clockwork(x, weight_ih, weight_hh, bias, h0, clock)
     kernel = reference.clockwork if backend == "reference" else cascade.clockwork
     return kernel(x, weight_ih, weight_hh, bias, h0, clock)
+
+
+def _not_compiled(weight: Tensor) -> str | None:
+    """Why the compiled kernels cannot do this, if they cannot."""
+    if weight.device.type != "cpu":
+        return f"it runs on the CPU, not on {weight.device.type}"
+    if weight.dtype not in {torch.float32, torch.float64}:
+        return f"it computes in float32 or float64, not {weight.dtype}"
+    return None
 
 
 def lstm(
@@ -85,11 +101,30 @@ def lstm(
         obstacle = "no input"
     if backend == "torch" and obstacle:
         raise ValueError(f"backend 'torch': its LSTM has no way to do {obstacle}; use 'reference'")
-    if backend == "torch" or (backend == "auto" and obstacle is None):
+    if backend == "compiled" and (reason := _not_compiled(weight_hh)):
+        raise ValueError(f"backend 'compiled': {reason}; use 'reference'")
+    if backend == "auto":
+        backend = _fastest_lstm(x, weight_hh, obstacle is None)
+    if backend == "torch":
         assert weight_ih is not None
         return _torch_lstm(x, weight_ih, weight_hh, bias, h0, c0, lengths)
-    y, c = reference.lstm(x, weight_ih, weight_hh, bias, peephole, h0, c0)
+    if backend == "compiled":
+        from .cpu import functions  # noqa: PLC0415  (imports Numba)
+
+        y, c = functions.lstm(x, weight_ih, weight_hh, bias, peephole, h0, c0)
+    else:
+        y, c = reference.lstm(x, weight_ih, weight_hh, bias, peephole, h0, c0)
     return y, last_valid(y, lengths), last_valid(c, lengths)
+
+
+def _fastest_lstm(x: Tensor, weight_hh: Tensor, torch_can: bool) -> str:
+    """The backend that was the fastest on shapes like this (docs/design.md)."""
+    if _not_compiled(weight_hh):
+        return "torch" if torch_can else "reference"
+    cells, batch = weight_hh.shape[2], x.shape[1]
+    if torch_can and (cells >= 512 or (cells < 64 and batch == 1)):
+        return "torch"
+    return "compiled"
 
 
 def last_valid(sequences: Tensor, lengths: Tensor | None) -> Tensor:

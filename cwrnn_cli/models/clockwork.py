@@ -58,8 +58,9 @@ class ClockworkRNN(RecurrentLayer):
         weight_ih_reverse, weight_hh_reverse, bias_reverse: the second direction's, if
             bidirectional.
         clock: the periods and sizes.
-        backend: "auto", "reference" or "cascade" (:mod:`cwrnn_cli.kernels`); may be set at any
-            time.
+        backend: "auto", "reference", "cascade" or "compiled" (:mod:`cwrnn_cli.kernels`); may be
+            set at any time. "auto" takes the compiled one on a CPU, which has no second
+            derivatives.
 
     All weights start from U(-1/sqrt(n), 1/sqrt(n)), as in `torch.nn.RNN`.
 
@@ -136,7 +137,7 @@ class ClockworkRNN(RecurrentLayer):
             self.clock,
             self.backend,
         )
-        return y[0], (self._last(y, lengths),)
+        return y.squeeze(0), (self._last(y, lengths),)
 
     def extra_repr(self) -> str:
         """Sizes and periods, and whatever is not the default."""

@@ -46,7 +46,8 @@ class LSTM(RecurrentLayer):
         bias: (4n,), or None.
         weight_peephole: (3, n) for i, f, o, or None.
         weight_ih_reverse, ...: the second direction's, if bidirectional.
-        backend: "auto", "reference" or "torch" (:mod:`cwrnn_cli.kernels`); may be set at any time.
+        backend: "auto", "reference", "compiled" or "torch" (:mod:`cwrnn_cli.kernels`); may be set
+            at any time. "auto" may take the compiled one on a CPU, which has no second derivatives.
 
     All weights start from U(-1/sqrt(n), 1/sqrt(n)), as in `torch.nn.LSTM`.
 
@@ -111,7 +112,7 @@ class LSTM(RecurrentLayer):
             lengths,
             self.backend,
         )
-        return y[0], (h[0], c[0])
+        return y.squeeze(0), (h.squeeze(0), c.squeeze(0))
 
     def extra_repr(self) -> str:
         """Sizes, and whatever is not the default."""

@@ -5,11 +5,6 @@ squares, backward, Nesterov step as in `torch.optim.SGD(nesterov=True)`, every n
 """
 
 import os
-import sys
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +12,9 @@ import torch
 from torch import Tensor
 
 from ..kernels.cpu import generation
+from ..kernels.cpu.announce import announced
 from ..kernels.cpu.simd import LANES
+from ..kernels.cpu.threads import run_all
 from ..models.ensemble import Ensemble
 from ..tasks.audio import half_sum_of_squares, silence
 
@@ -117,13 +114,8 @@ class CompiledEngine:
         clock = ensemble.shape.clock.merged()  # the loop wants each period once
         self._periods = np.array(clock.periods, np.int64)
         self._starts = np.array(clock.starts, np.int64)
-        self._pool = ThreadPoolExecutor(
-            threads or os.cpu_count() or 1,
-            # a saturated gate's gradients underflow; denormal numbers would cost 15 times the time
-            initializer=torch.set_flush_denormal,
-            initargs=(True,),
-        )
-        with _announced("compiling the training loop (once; it is kept for the next time) ..."):
+        self._threads = threads or os.cpu_count() or 1
+        with announced("the training loop"):
             self._run_block(0, np.empty(0, self._theta.dtype))
 
     def _blocks(self, values: np.ndarray) -> np.ndarray:
@@ -163,10 +155,8 @@ class CompiledEngine:
     def run(self, momenta: np.ndarray) -> np.ndarray:
         """See :class:`Engine`."""
         momenta = momenta.astype(self._theta.dtype)
-        parts = self._pool.map(
-            lambda block: self._run_block(block, momenta), range(len(self._theta))
-        )
-        losses = np.concatenate(list(parts), axis=1)
+        blocks = [(block, momenta) for block in range(len(self._theta))]
+        losses = np.concatenate(run_all(self._run_block, blocks, self._threads), axis=1)
         return losses[:, : self._networks].astype(np.float32)
 
     def weights(self) -> State:
@@ -181,15 +171,3 @@ class CompiledEngine:
         """See :class:`Engine`."""
         self._theta = self._pack(weights)
         self._velocity = self._pack(velocity)
-
-
-@contextmanager
-def _announced(message: str) -> Iterator[None]:
-    """Say on stderr what takes so long, if it takes longer than a second."""
-    timer = threading.Timer(1.0, lambda: print(message, file=sys.stderr, flush=True))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()

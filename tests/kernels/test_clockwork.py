@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cwrnn_cli import kernels
 from cwrnn_cli.clock import Clock
-from cwrnn_cli.kernels import cascade, reference
+from cwrnn_cli.kernels import reference
 
 
 def equation_1(x, weight_ih, weight_hh, bias, h0, periods):
@@ -59,6 +59,8 @@ def test_reference_is_equation_1():
             torch.testing.assert_close(y[r, s], torch.tensor(expected, dtype=torch.float64))
 
 
+BACKENDS = ("cascade", "compiled")
+
 clocks = st.lists(st.tuples(st.integers(1, 12), st.integers(1, 3)), min_size=1, max_size=5).map(
     lambda pairs: Clock.of(sum(k for _, k in pairs), [p for p, _ in pairs], [k for _, k in pairs])
 )
@@ -76,22 +78,17 @@ def test_cascade_is_the_reference_with_its_gradients(
     arguments = (x, w_i if inputs else None, w_h, b if with_bias else None, h0 if with_h0 else None)
     used = [v for v in arguments if v is not None and v.numel()]
     expected = reference.clockwork(*arguments, clock)
-    found = cascade.clockwork(*arguments, clock)
-    torch.testing.assert_close(found, expected)
     weights = torch.randn(expected.shape, dtype=torch.float64)
-    gradients = zip(
-        torch.autograd.grad((found * weights).sum(), used, allow_unused=True),
-        torch.autograd.grad((expected * weights).sum(), used, allow_unused=True),
-        strict=True,
-    )
-    for mine, theirs in gradients:
-        if theirs is None:
-            assert mine is None or not mine.any()
-        else:
-            torch.testing.assert_close(mine if mine is not None else 0 * theirs, theirs)
+    theirs = torch.autograd.grad((expected * weights).sum(), used)
+    for backend in BACKENDS:
+        found = kernels.clockwork(*arguments, clock, backend)
+        torch.testing.assert_close(found, expected)
+        mine = torch.autograd.grad((found * weights).sum(), used)
+        for a, b in zip(mine, theirs, strict=True):
+            torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize("backend", ["reference", "cascade"])
+@pytest.mark.parametrize("backend", ["reference", *BACKENDS])
 def test_gradcheck(backend):
     clock = Clock.of(5, [2, 3, 4], [2, 1, 2])
     values = problem(clock, 2, 2, 8, 2, requires_grad=True)
@@ -101,7 +98,7 @@ def test_gradcheck(backend):
 def test_forbidden_weights_get_a_gradient_of_exactly_zero():
     clock = Clock.of(6, 3)
     values = problem(clock, requires_grad=True)
-    for backend in ("reference", "cascade"):
+    for backend in ("reference", *BACKENDS):
         (gradient,) = torch.autograd.grad(
             kernels.clockwork(*values, clock, backend).sum(), values[2]
         )
@@ -116,5 +113,71 @@ def test_auto_is_one_of_them_and_others_are_refused():
     torch.testing.assert_close(
         kernels.clockwork(*values, clock), reference.clockwork(*values, clock)
     )
-    with pytest.raises(ValueError, match="'cudnn': expected one of auto, reference, cascade"):
+    with pytest.raises(ValueError, match="'cudnn': expected one of auto, reference, cascade, comp"):
         kernels.clockwork(*values, clock, "cudnn")
+
+
+def test_compiled_is_refused_with_the_reason():
+    clock = Clock.of(6, 3)
+    values = [value.to(torch.bfloat16) for value in problem(clock)]
+    with pytest.raises(ValueError, match="float32 or float64, not torch.bfloat16; use 'cascade'"):
+        kernels.clockwork(*values, clock, "compiled")
+    assert kernels.clockwork(*values, clock).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("shape", "batch"), [((256, 8), 33), ((37, [1]), 9), ((300, [1, 1, 2, 5]), 5), ((70, 3), 130)]
+)
+def test_wide_layers_and_many_rows_on_several_threads(shape, batch):
+    """Every tile of the compiled products, and rows that are no multiple of four."""
+    clock = Clock.of(*shape)
+    generator = torch.Generator().manual_seed(0)
+    values = [
+        torch.randn(size, dtype=torch.float64, generator=generator) * 0.5 / clock.hidden_size**0.5
+        for size in (
+            (2, batch, 21, 5),
+            (2, clock.hidden_size, 5),
+            (2, clock.hidden_size, clock.hidden_size),
+            (2, clock.hidden_size),
+            (2, batch, clock.hidden_size),
+        )
+    ]
+    for value in values:
+        value.requires_grad_()
+    weights = torch.randn(2, batch, 21, clock.hidden_size, dtype=torch.float64)
+    results = []
+    for backend in ("cascade", "compiled"):
+        y = kernels.clockwork(*values, clock, backend)
+        results.append([y, *torch.autograd.grad((y * weights).sum(), values)])
+    for mine, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_float32_agrees_with_float64_to_its_precision():
+    clock = Clock.of(40, 8)
+    exact = [v / 5 for v in problem(clock, batch=7, steps=50)]
+    single = [v.float() for v in exact]
+    found = kernels.clockwork(*single, clock, "compiled")
+    torch.testing.assert_close(
+        found.double(), kernels.clockwork(*exact, clock), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_a_second_backward_pass_gives_the_same():
+    clock = Clock.of(20, 3)
+    values = problem(clock, requires_grad=True)
+    loss = kernels.clockwork(*values, clock, "compiled").square().sum()
+    first = torch.autograd.grad(loss, values, retain_graph=True)
+    assert all(map(torch.equal, first, torch.autograd.grad(loss, values)))
+
+
+def test_inputs_that_are_not_contiguous():
+    clock = Clock.of(20, 3)
+    x, *others = problem(clock, networks=1, steps=12)
+    expected = reference.clockwork(x, *others, clock)
+    for strange in (
+        x.transpose(1, 2).contiguous().transpose(1, 2),
+        x.flip(3).flip(3),
+        x.repeat(1, 1, 1, 2)[..., ::2].copy_(x),
+    ):
+        torch.testing.assert_close(kernels.clockwork(strange, *others, clock, "compiled"), expected)

@@ -2,6 +2,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cwrnn_cli import kernels
 from cwrnn_cli.kernels import reference
@@ -36,12 +38,13 @@ def test_reference_is_the_textbook_cell_with_peepholes():
     torch.testing.assert_close(y.flatten(), torch.tensor(expected, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("backend", ["torch", "compiled"])
 @pytest.mark.parametrize("lengths", [None, torch.tensor([4, 7, 2])])
-def test_torch_backend_is_the_reference_with_its_gradients(lengths):
+def test_every_backend_is_the_reference_with_its_gradients(lengths, backend):
     x, w_i, w_h, b = draw(1, 3, 7, 2), draw(1, 20, 2), draw(1, 20, 5), draw(1, 20)
     h0, c0 = draw(1, 3, 5), draw(1, 3, 5, seed=1)
     values = [v.requires_grad_() for v in (x, w_i, w_h, b)]
-    found = kernels.lstm(*values, None, h0, c0, lengths, "torch")
+    found = kernels.lstm(*values, None, h0, c0, lengths, backend)
     expected = kernels.lstm(*values, None, h0, c0, lengths, "reference")
     for mine, theirs in zip(found[1:], expected[1:], strict=True):
         torch.testing.assert_close(mine, theirs)
@@ -54,7 +57,8 @@ def test_torch_backend_is_the_reference_with_its_gradients(lengths):
         torch.testing.assert_close(a, b)
 
 
-def test_gradcheck_with_peepholes_and_several_networks():
+@pytest.mark.parametrize("backend", ["reference", "compiled"])
+def test_gradcheck_with_peepholes_and_several_networks(backend):
     values = [
         draw(2, 2, 5, 2),
         draw(2, 12, 2),
@@ -66,7 +70,37 @@ def test_gradcheck_with_peepholes_and_several_networks():
     ]
     for value in values:
         value.requires_grad_()
-    assert torch.autograd.gradcheck(lambda *v: kernels.lstm(*v), values)
+    assert torch.autograd.gradcheck(lambda *v: kernels.lstm(*v, None, backend), values)
+
+
+@settings(max_examples=40)
+@given(
+    st.integers(1, 2),
+    st.integers(1, 40),
+    st.integers(1, 12),
+    st.integers(0, 2),
+    st.integers(1, 40),
+    st.booleans(),
+)
+def test_compiled_for_any_shape(networks, batch, steps, inputs, cells, peepholes):
+    values = [
+        draw(networks, batch, steps, inputs),
+        draw(networks, 4 * cells, inputs) if inputs else None,
+        draw(networks, 4 * cells, cells) / cells**0.5,
+        draw(networks, 4 * cells),
+        draw(networks, 3, cells) if peepholes else None,
+        draw(networks, batch, cells),
+        draw(networks, batch, cells, seed=1),
+    ]
+    values = [v if v is None else v.detach().requires_grad_() for v in values]
+    used = [v for v in values if v is not None and v.numel()]
+    results = []
+    for backend in ("reference", "compiled"):
+        y, h, c = kernels.lstm(*values, None, backend)
+        loss = y.square().sum() + h.sum() + 2 * c.sum()
+        results.append([y, h, c, *torch.autograd.grad(loss, used)])
+    for mine, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(mine, theirs)
 
 
 def test_what_a_backend_cannot_do_is_refused_with_the_reason():
@@ -79,5 +113,8 @@ def test_what_a_backend_cannot_do_is_refused_with_the_reason():
         kernels.lstm(
             draw(1, 1, 4, 2), draw(1, 12, 2), w_h[:1], b[:1], draw(1, 3, 3), backend="torch"
         )
-    with pytest.raises(ValueError, match="expected one of auto, reference, torch"):
+    with pytest.raises(ValueError, match="expected one of auto, reference, compiled, torch"):
         kernels.lstm(draw(1, 1, 4, 0), None, w_h[:1], b[:1], backend="cascade")
+    half = [v.to(torch.bfloat16) for v in (draw(1, 1, 4, 2), draw(1, 12, 2), w_h[:1], b[:1])]
+    with pytest.raises(ValueError, match="not torch.bfloat16; use 'reference'"):
+        kernels.lstm(*half, backend="compiled")

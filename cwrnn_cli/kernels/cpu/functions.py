@@ -1,9 +1,11 @@
 """Clockwork and LSTM layers as autograd functions over the compiled recurrences.
 
-All that is not recurrent is one matrix product per module: its input at its ticks, its columns of W_H times its
-outputs at its ticks, and in the backward pass their gradients. Held outputs are never materialised but in the
-layer's output. Inside, units are padded module by module to whole vectors, and time is the outer axis:
-(R, T, B, units).
+All that is not recurrent is one matrix product per module: its input at its ticks, its columns of
+    W_H times its
+outputs at its ticks, and in the backward pass their gradients. Held outputs are never materialised
+but in the layer's output. Inside, units are padded module by module to whole vectors, and time is
+the outer
+axis: (R, T, B, units).
 """
 
 from collections.abc import Callable
@@ -16,11 +18,30 @@ import torch
 from torch import Tensor
 
 from ...clock import Clock
-from . import recurrence
+from . import memory, recurrence
+from .announce import announced
 from .simd import LANES
 from .threads import run_all
 
 _INLINE = 1 << 16  # multiply-adds below which a thread costs more than it saves
+
+
+@lru_cache
+def _compile(dtype: torch.dtype) -> None:
+    """Compile all kernels for a precision, or fetch them from the disk, on empty work."""
+    none, places = torch.empty(0, dtype=dtype).numpy(), np.zeros(2, np.int64)
+    counts = (0, 0, 0, 0)
+    with announced("the recurrent kernels"):
+        recurrence.module_forward(
+            none, places, none, none, none, places, places, places, 0, *counts, 0
+        )
+        recurrence.module_backward(
+            none, none, places, none, none, places, places, places, 0, *counts, 0
+        )
+        for copy in (recurrence.hold, recurrence.sum_held):
+            copy(none, places, places[:1], places, places, none, *counts)
+        recurrence.lstm_forward(none, none, none, none, none, False, 0, *counts, 0)
+        recurrence.lstm_backward(none, none, none, none, none, none, False, 0, *counts, 0)
 
 
 def _flat(tensor: Tensor, network: int) -> np.ndarray:
@@ -65,7 +86,7 @@ class _Layout:
     periods: np.ndarray  # (g,)
     offsets: np.ndarray  # (g + 1,) in vectors
     units: tuple[int, ...]  # per module
-    starts: tuple[int, ...]  # first unpadded unit of each module
+    starts: np.ndarray  # (g + 1,) first unpadded unit of each module, then n
     padded: int  # N, padded units
     index: Tensor | None  # (n,) padded place of each unit, or None if there is no padding
 
@@ -84,7 +105,7 @@ def _layout(clock: Clock) -> _Layout:
             ]
         )
     periods = np.array(clock.periods, np.int64)
-    return _Layout(periods, offsets, clock.sizes, clock.starts[:-1], padded, index)
+    return _Layout(periods, offsets, clock.sizes, np.array(clock.starts), padded, index)
 
 
 def _pad(weight: Tensor | None, layout: _Layout, *axes: int) -> Tensor | None:
@@ -107,13 +128,58 @@ def _unpad(gradient: Tensor | None, layout: _Layout, *axes: int) -> Tensor | Non
 
 
 def _time_first(tensor: Tensor) -> Tensor:
-    """(R, B, T, ...) to contiguous (R, T, B, ...)."""
-    return tensor.detach().transpose(1, 2).contiguous()
+    """(R, B, T, m) to contiguous (R, T, B, m)."""
+    tensor = tensor.detach().transpose(1, 2)
+    if tensor.is_contiguous():
+        return tensor
+    return memory.empty(tensor.shape, tensor).copy_(tensor)
+
+
+class _Places:
+    """Where each module's vectors lie in the buffers of a call, said and heard."""
+
+    def __init__(self, layout: _Layout, networks: int, batch: int, steps: int) -> None:
+        self.layout, self.networks, self.batch, self.steps = layout, networks, batch, steps
+        self.rows = (-(-steps // layout.periods) + 1) * batch  # (g,) of one network
+        self._sizes = {
+            "said": self.rows * np.diff(layout.offsets),
+            "heard": self.rows * layout.offsets[:-1],
+        }
+        self._starts = {
+            what: np.concatenate([[0], np.cumsum(networks * sizes)])
+            for what, sizes in self._sizes.items()
+        }
+
+    def buffer(self, what: str, like: Tensor) -> Tensor:
+        """Memory for all modules of all networks."""
+        return memory.empty((int(self._starts[what][-1]) * LANES,), like)
+
+    def of(self, what: str, network: int) -> np.ndarray:
+        """(g,) first vector of each module of one network."""
+        places: np.ndarray = self._starts[what][:-1] + network * self._sizes[what]
+        return places
+
+    def module(self, what: str, buffer: Tensor, i: int) -> Tensor:
+        """Module ``i`` of all networks: (R, (1 + ticks) * B, units), padded."""
+        begin, end = (int(self._starts[what][i + k]) * LANES for k in (0, 1))
+        return buffer[begin:end].view(self.networks, int(self.rows[i]), -1)
+
+    def ticks(self, i: int) -> int:
+        """Of module ``i``."""
+        return int(self.rows[i]) // self.batch - 1
+
+    def span(self, i: int) -> slice:
+        """The padded units of module ``i``."""
+        offsets = self.layout.offsets
+        return slice(int(offsets[i]) * LANES, int(offsets[i + 1]) * LANES)
 
 
 def _at_ticks(x: Tensor, period: int) -> Tensor:
-    """(R, T, B, m) to (R, ticks * B, m)."""
-    return x[:, ::period].reshape(x.shape[0], -1, x.shape[3])
+    """The inputs at a module's ticks: (R, T, B, m) to (R, ticks * B, m)."""
+    seen = x[:, ::period]
+    if period > 1:
+        seen = memory.empty(seen.shape, x).copy_(seen)
+    return seen.view(x.shape[0], -1, x.shape[3])
 
 
 class Clockwork(torch.autograd.Function):
@@ -125,43 +191,67 @@ class Clockwork(torch.autograd.Function):
         x, weight_ih, weight_hh, bias, h0, clock = inputs
         layout = _layout(clock)
         networks, batch, steps, _ = x.shape
+        modules = len(clock.periods)
         x = _time_first(x)
         w_ih, w_hh = _pad(weight_ih, layout, 1), _pad(weight_hh, layout, 1, 2)
         assert w_hh is not None
         b = _pad(bias, layout, 1)
+        if b is None:
+            b = w_hh.new_zeros(networks, layout.padded)
         start = _pad(h0, layout, 2)
-        output = w_hh.new_empty(networks, steps, batch, clock.hidden_size)
-        ticks = [-(-steps // period) for period in clock.periods]
-        sizes = [
-            networks * (1 + count) * batch * int(offset)
-            for count, offset in zip(ticks, layout.offsets[:-1], strict=True)
-        ]
-        places = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)  # in vectors
-        heard = w_hh.new_empty(int(places[-1]) * LANES)
-        said: list[Tensor] = [heard] * len(ticks)
-        for i in reversed(range(len(ticks))):
-            first, end = (int(layout.offsets[i + k]) * LANES for k in (0, 1))
-            y = w_hh.new_empty(networks, 1 + ticks[i], batch, end - first)
-            y[:, 0] = 0 if start is None else start[:, :, first:end]
-            drive = y[:, 1:].view(networks, -1, end - first)
-            if w_ih is not None:
-                seen, rows = _at_ticks(x, clock.periods[i]), w_ih[:, first:end].transpose(1, 2)
-                torch.bmm(seen, rows, out=drive)
-                if b is not None:
-                    drive += b[:, None, first:end]
+        places = _Places(layout, networks, batch, steps)
+        said, heard = places.buffer("said", w_hh), places.buffer("heard", w_hh)
+        for i in range(modules):
+            span, y = places.span(i), places.module("said", said, i)
+            y[:, :batch] = 0 if start is None else start[:, :, span]
+            if w_ih is None:
+                y[:, batch:] = 0
             else:
-                drive[:] = 0 if b is None else b[:, None, first:end]
-            own = w_hh[:, first:end, first:end].transpose(1, 2).contiguous()
-            _run_module(layout, i, ticks, places, batch, y, own, heard, None)
-            if i > 0:
-                _block(heard, places, i, networks, first).copy_(
-                    torch.bmm(
-                        y.view(networks, -1, end - first),
-                        w_hh[:, :first, first:end].transpose(1, 2),
-                    )
+                seen = _at_ticks(x, clock.periods[i])
+                torch.bmm(seen, w_ih[:, span].transpose(1, 2), out=y[:, batch:])
+        for i in reversed(range(modules)):
+            span, y = places.span(i), places.module("said", said, i)
+            own = w_hh[:, span, span].transpose(1, 2).contiguous()
+
+            def module(network: int, first: int, last: int, i: int = i, own: Tensor = own) -> None:
+                recurrence.module_forward(
+                    said.numpy(),
+                    places.of("said", network),
+                    _flat(own, network),
+                    _flat(b, network),
+                    heard.numpy(),
+                    places.of("heard", network),
+                    layout.periods,
+                    layout.offsets,
+                    i,
+                    layout.units[i],
+                    places.ticks(i),
+                    batch,
+                    first,
+                    last,
                 )
-            said[i] = y
-            _hold(layout, i, clock, y, output, recurrence.hold)
+
+            _for_rows(networks, batch, places.ticks(i) * own.shape[2] * layout.units[i], module)
+            if i > 0:
+                columns = w_hh[:, : span.start, span].transpose(1, 2)
+                torch.bmm(y, columns, out=places.module("heard", heard, i))
+        output = memory.empty((networks, steps, batch, clock.hidden_size), w_hh)
+
+        def hold(network: int, first: int, last: int) -> None:
+            recurrence.hold(
+                said.numpy(),
+                places.of("said", network),
+                layout.periods,
+                layout.offsets,
+                layout.starts,
+                _flat(output, network),
+                steps,
+                batch,
+                first,
+                last,
+            )
+
+        _for_rows(networks, batch, steps * clock.hidden_size // 4, hold)
         ctx.save_for_backward(x, w_ih, w_hh)
         ctx.said, ctx.clock, ctx.places = said, clock, places
         ctx.has_bias, ctx.has_h0 = bias is not None, h0 is not None
@@ -172,41 +262,72 @@ class Clockwork(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         """Gradients of everything but the clock."""
         x, w_ih, w_hh = ctx.saved_tensors
-        clock, places = ctx.clock, ctx.places
+        clock, places, said = ctx.clock, ctx.places, ctx.said
         layout = _layout(clock)
         gradient = _time_first(gradients[0])
-        networks, _, batch, features = x.shape
-        ticks = [said.shape[1] - 1 for said in ctx.said]
-        told = w_hh.new_zeros(int(places[-1]) * LANES)
+        networks, steps, batch, features = x.shape
+        errors, told = places.buffer("said", w_hh), places.buffer("heard", w_hh).zero_()
+
+        def sum_held(network: int, first: int, last: int) -> None:
+            recurrence.sum_held(
+                errors.numpy(),
+                places.of("said", network),
+                layout.periods,
+                layout.offsets,
+                layout.starts,
+                _flat(gradient, network),
+                steps,
+                batch,
+                first,
+                last,
+            )
+
+        _for_rows(networks, batch, steps * clock.hidden_size // 4, sum_held)
         d_hh = torch.zeros_like(w_hh)
         d_ih = torch.empty_like(w_ih) if w_ih is not None else None
         d_b = w_hh.new_empty(networks, layout.padded)
         d_h0 = w_hh.new_empty(networks, batch, layout.padded)
-        d_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
-        for i, y in enumerate(ctx.said):
-            first, end = (int(layout.offsets[i + k]) * LANES for k in (0, 1))
-            d = torch.empty_like(y)
-            _hold(layout, i, clock, d, gradient, recurrence.sum_held)
+        d_x = None
+        if ctx.needs_input_grad[0] and w_ih is not None:
+            d_x = memory.empty(x.shape, x).zero_()
+        for i in range(len(clock.periods)):
+            span = places.span(i)
+            y, d = places.module("said", said, i), places.module("said", errors, i)
             if i > 0:
-                readers = _block(told, places, i, networks, first)
-                columns = w_hh[:, :first, first:end]
-                d.view(networks, -1, end - first).baddbmm_(readers, columns)
-                d_hh[:, :first, first:end] = torch.bmm(
-                    readers.transpose(1, 2), y.view(networks, -1, end - first)
+                readers = places.module("heard", told, i)
+                d.baddbmm_(readers, w_hh[:, : span.start, span])
+                d_hh[:, : span.start, span] = torch.bmm(readers.transpose(1, 2), y)
+            own = w_hh[:, span, span].contiguous()
+
+            def module(network: int, first: int, last: int, i: int = i, own: Tensor = own) -> None:
+                recurrence.module_backward(
+                    errors.numpy(),
+                    said.numpy(),
+                    places.of("said", network),
+                    _flat(own, network),
+                    told.numpy(),
+                    places.of("heard", network),
+                    layout.periods,
+                    layout.offsets,
+                    i,
+                    layout.units[i],
+                    places.ticks(i),
+                    batch,
+                    first,
+                    last,
                 )
-            own = w_hh[:, first:end, first:end].contiguous()
-            _run_module(layout, i, ticks, places, batch, y, own, told, d)
-            d_h0[:, :, first:end] = d[:, 0]
-            error = d[:, 1:].reshape(networks, -1, end - first)
-            before = y[:, :-1].reshape(networks, -1, end - first)
-            d_hh[:, first:end, first:end] = torch.bmm(error.transpose(1, 2), before)
+
+            _for_rows(networks, batch, places.ticks(i) * own.shape[2] * layout.units[i], module)
+            error = d[:, batch:]
+            d_h0[:, :, span] = d[:, :batch]
+            d_hh[:, span, span] = torch.bmm(error.transpose(1, 2), y[:, :-batch])
             if ctx.has_bias:
-                d_b[:, first:end] = error.sum(dim=1)
+                d_b[:, span] = error.sum(dim=1)
             if d_ih is not None:
                 seen = _at_ticks(x, clock.periods[i])
-                d_ih[:, first:end] = torch.bmm(error.transpose(1, 2), seen)
+                torch.bmm(error.transpose(1, 2), seen, out=d_ih[:, span])
                 if d_x is not None:
-                    back = torch.bmm(error, w_ih[:, first:end])
+                    back = torch.bmm(error, w_ih[:, span])
                     d_x[:, :: clock.periods[i]] += back.view(networks, -1, batch, features)
         return (
             None if d_x is None else d_x.transpose(1, 2),
@@ -216,65 +337,6 @@ class Clockwork(torch.autograd.Function):
             _unpad(d_h0, layout, 2) if ctx.has_h0 else None,
             None,
         )
-
-
-def _block(buffer: Tensor, places: np.ndarray, i: int, networks: int, width: int) -> Tensor:
-    """What lies in the buffer for module ``i``: (R, (1 + ticks) B, width)."""
-    part = buffer[int(places[i]) * LANES : int(places[i + 1]) * LANES]
-    return part.view(networks, -1, width)
-
-
-def _run_module(
-    layout: _Layout,
-    i: int,
-    ticks: list[int],
-    places: np.ndarray,
-    batch: int,
-    y: Tensor,
-    own: Tensor,
-    buffer: Tensor,
-    d: Tensor | None,
-) -> None:
-    """Forward (d None) or backward recurrence of module ``i`` for all networks."""
-    networks = y.shape[0]
-    flat = buffer.numpy()
-    counts = np.array(ticks, np.int64) + 1
-
-    def call(network: int, first: int, last: int) -> None:
-        at = places[:-1] + network * counts * batch * layout.offsets[:-1]
-        shared = (_flat(own, network), flat, at, layout.periods, layout.offsets)
-        sizes = (i, layout.units[i], ticks[i], batch, first, last)
-        if d is None:
-            recurrence.module_forward(_flat(y, network), *shared, *sizes)
-        else:
-            recurrence.module_backward(_flat(d, network), _flat(y, network), *shared, *sizes)
-
-    _for_rows(networks, batch, ticks[i] * own.shape[2] * layout.units[i], call)
-
-
-def _hold(
-    layout: _Layout, i: int, clock: Clock, module: Tensor, whole: Tensor, copy: Callable[..., None]
-) -> None:
-    """Spread a module's ticks over the layer's steps (hold) or gather them (sum_held)."""
-    networks, steps, batch, n = whole.shape
-    width = module.shape[3] // LANES
-
-    def call(network: int, first: int, last: int) -> None:
-        copy(
-            _flat(module, network),
-            clock.periods[i],
-            width,
-            _flat(whole, network),
-            n,
-            layout.starts[i],
-            layout.units[i],
-            steps,
-            batch,
-            first,
-            last,
-        )
-
-    _for_rows(networks, batch, steps * layout.units[i] // 4, call)
 
 
 def clockwork(
@@ -289,5 +351,164 @@ def clockwork(
 
     Gradients of gradients are not available.
     """
+    _compile(weight_hh.dtype)
     output: Tensor = Clockwork.apply(x, weight_ih, weight_hh, bias, h0, clock.merged())
     return output
+
+
+class Lstm(torch.autograd.Function):
+    """See :func:`lstm`."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Any:
+        """x, weight_ih, weight_hh, bias, peephole, h0, c0 as in :func:`lstm`."""
+        x, weight_ih, weight_hh, bias, peephole, h0, c0 = inputs
+        networks, batch, steps, _ = x.shape
+        cells = weight_hh.shape[2]
+        layout = _layout(Clock((1,), (cells,)))
+        padded, width = layout.padded, layout.padded // LANES
+        x = _time_first(x)
+        w_ih, b = _pad_gates(weight_ih, layout), _pad_gates(bias, layout)
+        w_hh = _pad(weight_hh, layout, 2)
+        across = _pad_gates(weight_hh, layout)
+        assert w_hh is not None and across is not None
+        across = across.transpose(1, 2).contiguous()  # (R, n, 4 N)
+        peep = _pad(peephole, layout, 2)
+        if peep is None:
+            peep = w_hh.new_zeros(networks, 0)
+        z = memory.empty((networks, steps, batch, 4 * padded), w_hh)
+        if w_ih is None:
+            z.zero_()
+        else:
+            rows = x.view(networks, steps * batch, -1)
+            torch.bmm(rows, w_ih.transpose(1, 2), out=z.view(networks, -1, 4 * padded))
+        if b is not None:
+            z += b[:, None, None]
+        y, c = (memory.empty((networks, 1 + steps, batch, padded), w_hh) for _ in range(2))
+        for buffer, initial in ((y, h0), (c, c0)):
+            start = _pad(initial, layout, 2)
+            buffer[:, 0] = 0 if start is None else start
+
+        def run(network: int, first: int, last: int) -> None:
+            recurrence.lstm_forward(
+                _flat(z, network),
+                _flat(y, network),
+                _flat(c, network),
+                _flat(across, network),
+                _flat(peep, network),
+                peephole is not None,
+                width,
+                cells,
+                steps,
+                batch,
+                first,
+                last,
+            )
+
+        _for_rows(networks, batch, 4 * steps * cells * padded, run)
+        ctx.save_for_backward(x, w_ih, w_hh, peep)
+        ctx.kept, ctx.layout, ctx.cells = (z, y, c), layout, cells
+        ctx.given = [value is not None for value in inputs]
+        outputs = y[:, 1:, :, :cells].transpose(1, 2)
+        states = c[:, 1:, :, :cells].transpose(1, 2)
+        # copies: the padded originals are kept for the backward pass, which overwrites the gates
+        return tuple(memory.empty(part.shape, part).copy_(part) for part in (outputs, states))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        """Gradients of everything."""
+        x, w_ih, w_hh, peep = ctx.saved_tensors
+        (z, y, c), layout, cells = ctx.kept, ctx.layout, ctx.cells
+        z = memory.empty(z.shape, z).copy_(z)  # so that a second backward pass finds it
+        networks, steps, batch, _ = x.shape
+        padded, width = layout.padded, layout.padded // LANES
+        errors = []
+        for gradient in gradients:
+            error = memory.empty(y.shape, y).zero_()
+            error[:, 1:, :, :cells] = gradient.transpose(1, 2)
+            errors.append(error)
+        d, dc = errors
+        has_peepholes = ctx.given[4]
+
+        def run(network: int, first: int, last: int) -> None:
+            recurrence.lstm_backward(
+                _flat(d, network),
+                _flat(dc, network),
+                _flat(z, network),
+                _flat(c, network),
+                _flat(w_hh, network),
+                _flat(peep, network),
+                has_peepholes,
+                width,
+                cells,
+                steps,
+                batch,
+                first,
+                last,
+            )
+
+        _for_rows(networks, batch, 4 * steps * cells * padded, run)
+        flat = z.view(networks, steps * batch, 4 * padded)
+        before = y[:, :-1].reshape(networks, -1, padded)
+        d_hh = torch.bmm(flat.transpose(1, 2), before)
+        d_ih = d_x = d_peep = None
+        if w_ih is not None:
+            d_ih = torch.bmm(flat.transpose(1, 2), x.view(networks, steps * batch, -1))
+            if ctx.needs_input_grad[0]:
+                d_x = torch.bmm(flat, w_ih).view(x.shape).transpose(1, 2)
+        if has_peepholes:
+            gates = z.view(networks, steps, batch, 4, padded)
+            d_peep = torch.stack(
+                [
+                    (gates[:, :, :, gate] * cell).sum(dim=(1, 2))
+                    for gate, cell in ((0, c[:, :-1]), (1, c[:, :-1]), (3, c[:, 1:]))
+                ],
+                dim=1,
+            )
+        return (
+            d_x,
+            _unpad_gates(d_ih, layout),
+            _unpad(_unpad_gates(d_hh, layout), layout, 2),
+            _unpad_gates(flat.sum(dim=1), layout) if ctx.given[3] else None,
+            _unpad(d_peep, layout, 2),
+            _unpad(d[:, 0], layout, 2) if ctx.given[5] else None,
+            _unpad(dc[:, 0], layout, 2) if ctx.given[6] else None,
+        )
+
+
+def _pad_gates(weight: Tensor | None, layout: _Layout) -> Tensor | None:
+    """(R, 4n, ...) to (R, 4N, ...), gate by gate."""
+    if weight is None:
+        return None
+    gates = weight.reshape(weight.shape[0], 4, -1, *weight.shape[2:])
+    padded = _pad(gates, layout, 2)
+    assert padded is not None
+    return padded.reshape(weight.shape[0], 4 * layout.padded, *weight.shape[2:])
+
+
+def _unpad_gates(gradient: Tensor | None, layout: _Layout) -> Tensor | None:
+    if gradient is None:
+        return None
+    networks, _, *rest = gradient.shape
+    gates = _unpad(gradient.view(networks, 4, layout.padded, *rest), layout, 2)
+    assert gates is not None
+    return gates.reshape(networks, -1, *rest)
+
+
+def lstm(
+    x: Tensor,
+    weight_ih: Tensor | None,
+    weight_hh: Tensor,
+    bias: Tensor | None,
+    peephole: Tensor | None,
+    h0: Tensor | None,
+    c0: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """As :func:`cwrnn_cli.kernels.reference.lstm`, on the CPU, float32 or float64.
+
+    Gradients of gradients are not available.
+    """
+    _compile(weight_hh.dtype)
+    y, c = Lstm.apply(x, weight_ih, weight_hh, bias, peephole, h0, c0)
+    return y, c

@@ -1,13 +1,15 @@
-"""The recurrences of a layer, compiled: what is left when everything that is a large product is one.
+"""The recurrences of a layer, compiled: what is left when all large products are done.
 
-Vectors run over the units of a module (padded to whole vectors), rows over the batch. A call does all ticks of one
-module, or all steps of an LSTM, for a range of rows; rows are independent, so threads share them out. Arrays are
-flat views, indexed in vectors of :data:`~.simd.LANES`; nothing is allocated.
+Vectors run over the units of a module (padded to whole vectors), rows over the batch. A call does
+all ticks of one module, or all steps of an LSTM, for a range of rows; rows are independent, so
+threads share them out. Arrays are flat views, indexed in vectors of :data:`~.simd.LANES`; nothing
+is allocated.
 
 Callers: :mod:`.functions`, which does the products before, between and after.
 """
 
 import numba
+import numpy as np
 
 from .simd import LANES, broadcast, fma, load, sigmoid, store, tanh
 
@@ -18,8 +20,8 @@ _jit = numba.njit(nogil=True, cache=True, error_model="numpy")
 def _accumulate(dest, d0, width, x, x0, x_width, w, w0, depth, first, last):
     """dest[b] += x[b] @ w for the rows b from ``first`` to ``last``.
 
-    dest's row b starts at vector ``d0 + b * width``; x's row b, ``depth`` numbers that count, at vector
-    ``x0 + b * x_width``; w has ``depth`` rows of ``width`` vectors, from vector ``w0`` on.
+    dest's row b starts at vector ``d0 + b * width``; x's row b, ``depth`` numbers that count, at
+    vector ``x0 + b * x_width``; w has ``depth`` rows of ``width`` vectors, from vector ``w0`` on.
     """
     b = first
     while b < last:
@@ -141,16 +143,34 @@ def _accumulate(dest, d0, width, x, x0, x_width, w, w0, depth, first, last):
 
 @_jit
 def module_forward(
-    y, weight, heard, heard_at, periods, offsets, i, units, ticks, batch, first, last
+    said,
+    said_at,
+    weight,
+    bias,
+    heard,
+    heard_at,
+    periods,
+    offsets,
+    i,
+    units,
+    ticks,
+    batch,
+    first,
+    last,
 ):
     """All ticks of module ``i`` for the rows from ``first`` to ``last``, in place.
 
     Args:
-        y: flat (1 + ticks, B, width) vectors: the initial state, then per tick what drives the module from
-            its input, which becomes its output.
+        said: of every module j, from vector ``said_at[j]`` on, (1 + its ticks, B, its width)
+            vectors: the initial state, then per tick what drives the module from its input, which
+                becomes its
+            output.
+        said_at: (g,).
         weight: flat (units, width) vectors, the transposed diagonal block of W_H.
-        heard: of every module j, from vector ``heard_at[j]`` on, (1 + its ticks, B, offsets[j]) vectors:
-            its outputs times its columns of W_H, for all faster modules' units; index 0 is of the
+        bias: flat (N / LANES,) vectors.
+        heard: of every module j, from vector ``heard_at[j]`` on, (1 + its ticks, B, offsets[j])
+            vectors: its outputs times its columns of W_H, for all faster modules' units; index 0 is
+                of the
             initial state. Only the slower modules' are read.
         heard_at: (g,).
         periods: (g,), of all modules.
@@ -162,32 +182,36 @@ def module_forward(
         first: first row.
         last: behind the last row.
     """
+    modules = len(periods)
     width = offsets[i + 1] - offsets[i]
     row = batch * width
+    place = np.empty(modules, np.int64)
     for s in range(ticks):
-        now = (s + 1) * row
-        _accumulate(y, now, width, y, now - row, width, weight, 0, units, first, last)
+        now = said_at[i] + (s + 1) * row
+        _accumulate(said, now, width, said, now - row, width, weight, 0, units, first, last)
         t = s * periods[i]
-        for j in range(i + 1, len(periods)):
-            said = heard_at[j] + ((t - 1) // periods[j] + 1) * batch * offsets[j] + offsets[i]
-            for b in range(first, last):
-                for u in range(width):
-                    at = now + b * width + u
-                    store(y, at, load(y, at) + load(heard, said + b * offsets[j] + u))
-        for at in range(now + first * width, now + last * width):
-            store(y, at, tanh(load(y, at)))
+        for j in range(i + 1, modules):
+            place[j] = heard_at[j] + ((t - 1) // periods[j] + 1) * batch * offsets[j] + offsets[i]
+        for b in range(first, last):
+            for u in range(width):
+                at = now + b * width + u
+                z = load(said, at) + load(bias, offsets[i] + u)
+                for j in range(i + 1, modules):
+                    z = z + load(heard, place[j] + b * offsets[j] + u)
+                store(said, at, tanh(z))
 
 
 @_jit
 def module_backward(
-    d, y, weight, told, told_at, periods, offsets, i, units, ticks, batch, first, last
+    d, said, said_at, weight, told, told_at, periods, offsets, i, units, ticks, batch, first, last
 ):
-    """The errors of module ``i``, last tick first, in place; arguments as in :func:`module_forward`.
+    """The errors of module ``i``, last tick first, in place; see :func:`module_forward`.
 
     Args:
-        d: flat (1 + ticks, B, width) vectors: the error of each output from outside the module, which
-            becomes the error at its input; index 0 gets that of the initial state added.
-        y: the module's outputs, as :func:`module_forward` left them.
+        d: like ``said``: the error of each output from outside the module, which becomes the error
+            at its input; index 0 gets that of the initial state added.
+        said: the modules' outputs, as :func:`module_forward` left them.
+        said_at: (g,).
         weight: flat (units, width) vectors, the diagonal block of W_H itself.
         told: like ``heard``: the errors are added where the outputs were read.
         told_at: (g,).
@@ -200,58 +224,83 @@ def module_backward(
         first: first row.
         last: behind the last row.
     """
+    modules = len(periods)
     width = offsets[i + 1] - offsets[i]
     row = batch * width
-    one = broadcast(y, 1.0)
+    one = broadcast(said, 1.0)
+    place = np.empty(modules, np.int64)
     for back in range(ticks):
         s = ticks - 1 - back
-        now = (s + 1) * row
-        for at in range(now + first * width, now + last * width):
-            value = load(y, at)
-            store(d, at, load(d, at) * (one - value * value))
+        now = said_at[i] + (s + 1) * row
         t = s * periods[i]
-        for j in range(i + 1, len(periods)):
-            said = told_at[j] + ((t - 1) // periods[j] + 1) * batch * offsets[j] + offsets[i]
-            for b in range(first, last):
-                for u in range(width):
-                    at = said + b * offsets[j] + u
-                    store(told, at, load(told, at) + load(d, now + b * width + u))
+        for j in range(i + 1, modules):
+            place[j] = told_at[j] + ((t - 1) // periods[j] + 1) * batch * offsets[j] + offsets[i]
+        for b in range(first, last):
+            for u in range(width):
+                at = now + b * width + u
+                value = load(said, at)
+                error = load(d, at) * (one - value * value)
+                store(d, at, error)
+                for j in range(i + 1, modules):
+                    p = place[j] + b * offsets[j] + u
+                    store(told, p, load(told, p) + error)
         _accumulate(d, now - row, width, d, now, width, weight, 0, units, first, last)
 
 
 @_jit
-def hold(y, period, width, output, n, start, units, steps, batch, first, last):
-    """Write a module's units into the output: out[t, b, start:start + units] = y[1 + t // period, b]."""
+def hold(said, said_at, periods, offsets, starts, output, steps, batch, first, last):
+    """Write every unit's output at every step: (T, B, n), row after row.
+
+    Args:
+        said: as in :func:`module_forward`.
+        said_at: (g,).
+        periods: (g,).
+        offsets: (g + 1,), first vector of each module.
+        starts: (g + 1,), first unit of each module, unpadded, then n.
+        output: flat (T, B, n).
+        steps: T.
+        batch: B.
+        first: first row.
+        last: behind the last row.
+    """
+    modules = len(periods)
+    n = starts[modules]
     for t in range(steps):
-        source = (t // period + 1) * batch * width * LANES
         for b in range(first, last):
-            a = source + b * width * LANES
-            o = (t * batch + b) * n + start
-            for u in range(units):
-                output[o + u] = y[a + u]
+            o = (t * batch + b) * n
+            for i in range(modules):
+                width = offsets[i + 1] - offsets[i]
+                a = (said_at[i] + ((t // periods[i] + 1) * batch + b) * width) * LANES - starts[i]
+                for u in range(starts[i], starts[i + 1]):
+                    output[o + u] = said[a + u]
 
 
 @_jit
-def sum_held(d, period, width, gradient, n, start, units, steps, batch, first, last):
-    """d[1 + s, b] = sum of the output's gradient while tick s was held, d[0, b] = 0; padding 0."""
-    size = width * LANES
-    for b in range(first, last):
-        for u in range(size):
-            d[b * size + u] = 0.0
+def sum_held(d, said_at, periods, offsets, starts, gradient, steps, batch, first, last):
+    """The reverse of :func:`hold`: each tick gets the sum of the gradient while it was held.
+
+    The initial states at index 0, and the padding, get 0.
+    """
+    modules = len(periods)
+    n = starts[modules]
+    for i in range(modules):
+        width = offsets[i + 1] - offsets[i]
+        for at in range(said_at[i] + first * width, said_at[i] + last * width):
+            store(d, at, broadcast(d, 0.0))
     for t in range(steps):
-        row = (t // period + 1) * batch
-        fresh = t % period == 0
         for b in range(first, last):
-            a = (row + b) * size
-            o = (t * batch + b) * n + start
-            if fresh:
-                for u in range(units):
-                    d[a + u] = gradient[o + u]
-                for u in range(units, size):
-                    d[a + u] = 0.0
-            else:
-                for u in range(units):
-                    d[a + u] += gradient[o + u]
+            o = (t * batch + b) * n
+            for i in range(modules):
+                width = offsets[i + 1] - offsets[i]
+                begin = said_at[i] + ((t // periods[i] + 1) * batch + b) * width
+                a = begin * LANES - starts[i]
+                if t % periods[i] == 0:
+                    store(d, begin + width - 1, broadcast(d, 0.0))
+                    for u in range(starts[i], starts[i + 1]):
+                        d[a + u] = gradient[o + u]
+                else:
+                    for u in range(starts[i], starts[i + 1]):
+                        d[a + u] += gradient[o + u]
 
 
 @_jit
@@ -259,7 +308,8 @@ def lstm_forward(z, y, c, weight, peephole, peepholes, width, cells, steps, batc
     """All steps of an LSTM for the rows from ``first`` to ``last``.
 
     Args:
-        z: flat (T, B, 4 width) vectors: the gates' input from outside, which becomes the gates i, f, g, o.
+        z: flat (T, B, 4 width) vectors: the gates' input from outside, which becomes the gates i,
+            f, g, o.
         y: flat (1 + T, B, width) vectors: the initial outputs at index 0; the others are written.
         c: flat (1 + T, B, width) vectors: likewise the cells.
         weight: flat (cells, 4 width) vectors, W_H transposed.
@@ -309,10 +359,10 @@ def lstm_backward(
     """The errors of an LSTM, last step first; arguments as in :func:`lstm_forward`.
 
     Args:
-        d: flat (1 + T, B, width) vectors: the error of each output from outside; index 0 gets that of the
-            initial output added.
-        dc: flat (1 + T, B, width) vectors: the error of each cell from outside; they become the errors of
-            the cells, index 0 that of the initial ones.
+        d: flat (1 + T, B, width) vectors: the error of each output from outside; index 0 gets that
+            of the initial output added.
+        dc: flat (1 + T, B, width) vectors: the error of each cell from outside; they become the
+            errors of the cells, index 0 that of the initial ones.
         z: the gates, which become the errors at their inputs.
         c: the cells.
         weight: flat (4 cells, width) vectors, W_H itself.

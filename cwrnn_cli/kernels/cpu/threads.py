@@ -15,7 +15,8 @@ os.register_at_fork(after_in_child=_pools.clear)
 def run_all(work: Callable[..., Any], items: Iterable[tuple[Any, ...]], threads: int) -> list[Any]:
     """``[work(*item) for item in items]``, shared out over ``threads`` threads.
 
-    Denormal numbers are flushed to zero there: a saturated gate's gradients underflow, and arithmetic
+    Denormal numbers are flushed to zero there: a saturated gate's gradients underflow, and
+        arithmetic
     on denormals would cost many times the time.
     """
     pool = _pools.get(threads)
