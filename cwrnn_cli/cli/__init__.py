@@ -12,6 +12,7 @@ _COMMANDS = {
     "eval": "Errors of a trained run, beside the paper's.",
     "generate": "Let a trained network play what it has learnt.",
     "compare": "Train the paper's grid; its tables and figures.",
+    "bench": "Measure speed on this machine.",
 }
 
 

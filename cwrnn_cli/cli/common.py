@@ -84,14 +84,14 @@ def prepared_audio(path: Path | None) -> Path:
     return path
 
 
-def progress_bar(total: int, description: str) -> Any:
+def progress_bar(total: int, description: str, unit: str = "epoch") -> Any:
     """A tqdm bar on stderr, silent when that is not a terminal."""
     from tqdm import tqdm  # noqa: PLC0415
 
     return tqdm(
         total=total,
         desc=description,
-        unit="epoch",
+        unit=unit,
         file=sys.stderr,
         disable=not sys.stderr.isatty(),
         dynamic_ncols=True,

@@ -46,9 +46,9 @@ def clockwork(
     if backend == "auto":
         backend = "cascade" if obstacle else "compiled"
     if backend == "compiled":
-        from .cpu import functions  # noqa: PLC0415  (imports Numba)
+        from .cpu.clockwork import clockwork as compiled  # noqa: PLC0415  (imports Numba)
 
-        return functions.clockwork(x, weight_ih, weight_hh, bias, h0, clock)
+        return compiled(x, weight_ih, weight_hh, bias, h0, clock)
     kernel = reference.clockwork if backend == "reference" else cascade.clockwork
     return kernel(x, weight_ih, weight_hh, bias, h0, clock)
 
@@ -109,9 +109,9 @@ def lstm(
         assert weight_ih is not None
         return _torch_lstm(x, weight_ih, weight_hh, bias, h0, c0, lengths)
     if backend == "compiled":
-        from .cpu import functions  # noqa: PLC0415  (imports Numba)
+        from .cpu.lstm import lstm as compiled  # noqa: PLC0415  (imports Numba)
 
-        y, c = functions.lstm(x, weight_ih, weight_hh, bias, peephole, h0, c0)
+        y, c = compiled(x, weight_ih, weight_hh, bias, peephole, h0, c0)
     else:
         y, c = reference.lstm(x, weight_ih, weight_hh, bias, peephole, h0, c0)
     return y, last_valid(y, lengths), last_valid(c, lengths)

@@ -10,10 +10,11 @@ from data_prep.files import written_whole
 
 from ..paper import AUDIO, MODEL_NAMES
 
-_INK, _COLOURS = "#444444", {"srn": "#d1495b", "lstm": "#3a7ca5", "cw": "#2a9d5c"}
+_INK, COLOURS = "#444444", {"srn": "#d1495b", "lstm": "#3a7ca5", "cw": "#2a9d5c"}
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
+    """matplotlib.pyplot, for files only."""
     import matplotlib  # noqa: PLC0415  (slow to import)
 
     matplotlib.use("Agg")
@@ -22,10 +23,11 @@ def _pyplot() -> Any:
     return pyplot
 
 
-def _save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all, and forget it."""
     with written_whole(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png")
-    _pyplot().close(figure)
+    pyplot().close(figure)
 
 
 def waves(
@@ -47,20 +49,20 @@ def waves(
         caption: data and how it was made.
         columns: titles of the columns; default: sequence 1, 2 ...
     """
-    pyplot = _pyplot()
+    plt = pyplot()
     rows, count = len(outputs), len(targets)
     width = max(2.6 * count + 1.4, 7.5)
-    figure, axes = pyplot.subplots(
+    figure, axes = plt.subplots(
         rows, count, figsize=(width, 1.7 * rows + 0.9), squeeze=False, sharey=True
     )
     for row, (model, lines) in enumerate(outputs.items()):
         for column in range(count):
             axis, target, line = axes[row, column], targets[column], lines[column]
             axis.plot(target, color=_INK, linewidth=1, linestyle=(0, (1, 1.2)))
-            axis.plot(line[: len(target)], color=_COLOURS[model], linewidth=1.2)
+            axis.plot(line[: len(target)], color=COLOURS[model], linewidth=1.2)
             if len(line) > len(target):
                 beyond = np.arange(len(target) - 1, len(line))
-                axis.plot(beyond, line[len(target) - 1 :], color=_COLOURS[model], linewidth=0.6)
+                axis.plot(beyond, line[len(target) - 1 :], color=COLOURS[model], linewidth=0.6)
                 axis.axvline(len(target) - 1, color=_INK, linewidth=0.6)
             axis.set_ylim(-1.25, 1.25)
             axis.margins(x=0)
@@ -74,7 +76,7 @@ def waves(
         axes[row, 0].set_ylabel(MODEL_NAMES[model], fontsize=9)
     figure.text(0.5, 0.005, caption, ha="center", va="bottom", fontsize=7, color=_INK)
     figure.tight_layout(rect=(0, 0.03, 1, 1))
-    _save(figure, path)
+    save(figure, path)
 
 
 def boxes(path: Path, errors: Mapping[tuple[str, int], np.ndarray], caption: str) -> None:
@@ -85,10 +87,10 @@ def boxes(path: Path, errors: Mapping[tuple[str, int], np.ndarray], caption: str
         errors: (model, parameters) -> MSE/σ of every network that did not diverge.
         caption: data and how it was made.
     """
-    pyplot = _pyplot()
+    plt = pyplot()
     models = [m for m in AUDIO.medians if any(m == model for model, _ in errors)]
     sizes = sorted({params for _, params in errors})
-    figure, axis = pyplot.subplots(figsize=(1.5 + 1.9 * len(sizes), 4.2))
+    figure, axis = plt.subplots(figsize=(1.5 + 1.9 * len(sizes), 4.2))
     for k, model in enumerate(models):
         there = [i for i, params in enumerate(sizes) if len(errors.get((model, params), ()))]
         places = [i + 0.25 * (k - (len(models) - 1) / 2) for i in there]
@@ -98,12 +100,12 @@ def boxes(path: Path, errors: Mapping[tuple[str, int], np.ndarray], caption: str
             widths=0.2,
             whis=(2, 98),
             patch_artist=True,
-            flierprops={"markersize": 1.5, "markeredgecolor": _COLOURS[model]},
+            flierprops={"markersize": 1.5, "markeredgecolor": COLOURS[model]},
             medianprops={"color": "black"},
             manage_ticks=False,
         )
         for box in drawn["boxes"]:
-            box.set_facecolor(_COLOURS[model])
+            box.set_facecolor(COLOURS[model])
             box.set_alpha(0.6)
         papers = [
             (p, AUDIO.medians[model].get(sizes[i])) for p, i in zip(places, there, strict=True)
@@ -115,7 +117,7 @@ def boxes(path: Path, errors: Mapping[tuple[str, int], np.ndarray], caption: str
             marker="D",
             markersize=5,
             markerfacecolor="white",
-            markeredgecolor=_COLOURS[model],
+            markeredgecolor=COLOURS[model],
             label=f"{MODEL_NAMES[model]} (◇ paper's median)",
         )
     axis.set_yscale("log")
@@ -126,4 +128,4 @@ def boxes(path: Path, errors: Mapping[tuple[str, int], np.ndarray], caption: str
     axis.legend(fontsize=7, loc="upper center", ncols=3, bbox_to_anchor=(0.5, 1.1), frameon=False)
     figure.text(0.5, 0.005, caption, ha="center", va="bottom", fontsize=7, color=_INK)
     figure.tight_layout(rect=(0, 0.03, 1, 1))
-    _save(figure, path)
+    save(figure, path)

@@ -234,6 +234,47 @@ def test_help_imports_nothing_slow():
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("command", ["prepare", "train", "eval", "generate", "compare"])
+def test_bench_layer(cwrnn, tmp_path):
+    grid = ("--widths", "16,40", "--batches", "1,3", "--lengths", 20, "--repeats", 2)
+    found = json.loads(cwrnn("bench", "layer", *grid, "--json", "--plot", "p.png").stdout)
+    assert found["peak_gflops"] > 1 and found["machine"]["threads"] >= 1
+    cells = {(row["cell"], row["backend"]) for row in found["rows"]}
+    assert {("ClockworkRNN", b) for b in ("compiled", "cascade", "reference")} < cells
+    assert len(found["rows"]) == 4 * len(cells) == 28
+    for row in found["rows"]:
+        assert {"cell", "backend", "width", "batch", "length", "ms", "ratio", "bytes"} <= set(row)
+        assert 0 < row["ms_min"] <= row["ms"] <= row["ms_max"]
+        assert (row["ratio"] == 1) == (row["cell"] == "torch.nn.RNN")
+    assert (tmp_path / "p.png").stat().st_size > 5000
+    assert "torch.nn.LSTM" in cwrnn("bench", "layer", *grid[:2], "--lengths", 5).stdout
+    assert "--widths 4: at least 8" in one_line_error(
+        cwrnn("bench", "layer", "--widths", 4, expect=2)
+    )
+    assert "--lengths x" in one_line_error(cwrnn("bench", "layer", "--lengths", "x", expect=2))
+
+
+def test_bench_ensemble(cwrnn):
+    found = json.loads(
+        cwrnn(
+            "bench", "ensemble", "--runs", "1,20", "--repeats", 1, "--seconds", 0.1, "--json"
+        ).stdout
+    )
+    assert len(found["rows"]) == 3 * 4 * 2 and found["figure3_s"] > 0
+    for row in found["rows"]:
+        assert {"model", "params", "runs", "networks_epochs_per_s", "ratio"} <= set(row)
+
+
+def test_operations_are_those_of_the_papers_appendix():
+    from cwrnn_cli.benchmarks.layer import operations
+
+    found = operations(80, 0, 8)  # k = 10: k^2 sum (g - i) / 2^i
+    assert found["cw"] == pytest.approx(100 * sum((8 - i) / 2**i for i in range(8)))
+    # the appendix says at most k^2 (2g - 2); summed up it is 2^(1 - g) k^2 more
+    assert found["cw"] == pytest.approx(100 * (2 * 8 - 2 + 2**-7)) and found["paper_ratio"] >= 8 / 4
+    assert found["cascade"] == pytest.approx(100 * sum((i + 1) / 2**i for i in range(8)))
+    assert operations(80, 5, 8)["cw"] - found["cw"] <= 2 * 10 * 5
+
+
+@pytest.mark.parametrize("command", ["prepare", "train", "eval", "generate", "compare", "bench"])
 def test_every_command_has_help(cwrnn, command):
     assert "Usage: cwrnn" in cwrnn(command, "--help").output

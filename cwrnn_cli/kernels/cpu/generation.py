@@ -15,178 +15,13 @@ for any periods, in ``sum_j rows_j k_j / T_j`` multiply-adds per step instead of
 Tested against the autograd path (`cwrnn_cli.training.engines.AutogradEngine`) in float64.
 """
 
-import numba
 import numpy as np
 
+from .products import jit, multiply_columns, multiply_rows, sum_outer
 from .simd import LANES, broadcast, fma, load, sigmoid, store, tanh
 
-_jit = numba.njit(nogil=True, cache=True, error_model="numpy")
 
-
-@_jit
-def _multiply_rows(w, w0, stride, rows, cols, x, x0, out, out0):
-    """out[r] = sum_c w[r, c] x[c]; row r of w starts at vector ``w0 + r * stride``."""
-    if rows >= 8:
-        tiles = (rows + 7) // 8
-        for tile in range(tiles):
-            r = min(8 * tile, rows - 8)  # the last tile overlaps the one before
-            a = w0 + r * stride
-            s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = broadcast(w, 0.0)
-            for c in range(cols):
-                v = load(x, x0 + c)
-                b = a + c
-                s0 = fma(load(w, b), v, s0)
-                s1 = fma(load(w, b + stride), v, s1)
-                s2 = fma(load(w, b + 2 * stride), v, s2)
-                s3 = fma(load(w, b + 3 * stride), v, s3)
-                s4 = fma(load(w, b + 4 * stride), v, s4)
-                s5 = fma(load(w, b + 5 * stride), v, s5)
-                s6 = fma(load(w, b + 6 * stride), v, s6)
-                s7 = fma(load(w, b + 7 * stride), v, s7)
-            o = out0 + r
-            store(out, o, s0)
-            store(out, o + 1, s1)
-            store(out, o + 2, s2)
-            store(out, o + 3, s3)
-            store(out, o + 4, s4)
-            store(out, o + 5, s5)
-            store(out, o + 6, s6)
-            store(out, o + 7, s7)
-    else:
-        for r in range(rows):
-            s = broadcast(w, 0.0)
-            for c in range(cols):
-                s = fma(load(w, w0 + r * stride + c), load(x, x0 + c), s)
-            store(out, out0 + r, s)
-
-
-@_jit
-def _multiply_columns(w, w0, stride, rows, cols, x, x0, out, out0):
-    """out[c] = sum_r w[r, c] x[r]: the transposed product."""
-    if cols >= 8:
-        tiles = (cols + 7) // 8
-        for tile in range(tiles):
-            c = min(8 * tile, cols - 8)
-            s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = broadcast(w, 0.0)
-            for r in range(rows):
-                v = load(x, x0 + r)
-                b = w0 + r * stride + c
-                s0 = fma(load(w, b), v, s0)
-                s1 = fma(load(w, b + 1), v, s1)
-                s2 = fma(load(w, b + 2), v, s2)
-                s3 = fma(load(w, b + 3), v, s3)
-                s4 = fma(load(w, b + 4), v, s4)
-                s5 = fma(load(w, b + 5), v, s5)
-                s6 = fma(load(w, b + 6), v, s6)
-                s7 = fma(load(w, b + 7), v, s7)
-            o = out0 + c
-            store(out, o, s0)
-            store(out, o + 1, s1)
-            store(out, o + 2, s2)
-            store(out, o + 3, s3)
-            store(out, o + 4, s4)
-            store(out, o + 5, s5)
-            store(out, o + 6, s6)
-            store(out, o + 7, s7)
-    elif cols >= 4:
-        for tile in range(2):
-            c = tile * (cols - 4)
-            s0 = s1 = s2 = s3 = broadcast(w, 0.0)
-            for r in range(rows):
-                v = load(x, x0 + r)
-                b = w0 + r * stride + c
-                s0 = fma(load(w, b), v, s0)
-                s1 = fma(load(w, b + 1), v, s1)
-                s2 = fma(load(w, b + 2), v, s2)
-                s3 = fma(load(w, b + 3), v, s3)
-            o = out0 + c
-            store(out, o, s0)
-            store(out, o + 1, s1)
-            store(out, o + 2, s2)
-            store(out, o + 3, s3)
-            if cols == 4:
-                break
-    else:
-        for c in range(cols):
-            s = broadcast(w, 0.0)
-            for r in range(rows):
-                s = fma(load(w, w0 + r * stride + c), load(x, x0 + r), s)
-            store(out, out0 + c, s)
-
-
-@_jit
-def _sum_outer(a, a0, a_step, b, b0, b_step, steps, rows, cols, out, out0, stride):
-    """out[r, c] = sum_s a[s, r] b[s, c]: a weight gradient, summed in registers over all steps."""
-    tile_r = min(rows, 4)
-    tile_c = min(cols, 4)
-    if tile_r == 4 and tile_c == 4:
-        for i in range((rows + 3) // 4):
-            r = min(4 * i, rows - 4)
-            for j in range((cols + 3) // 4):
-                c = min(4 * j, cols - 4)
-                s00 = s01 = s02 = s03 = broadcast(out, 0.0)
-                s10 = s11 = s12 = s13 = broadcast(out, 0.0)
-                s20 = s21 = s22 = s23 = broadcast(out, 0.0)
-                s30 = s31 = s32 = s33 = broadcast(out, 0.0)
-                p = a0 + r
-                q = b0 + c
-                for _ in range(steps):
-                    x0 = load(a, p)
-                    x1 = load(a, p + 1)
-                    x2 = load(a, p + 2)
-                    x3 = load(a, p + 3)
-                    y = load(b, q)
-                    s00 = fma(x0, y, s00)
-                    s10 = fma(x1, y, s10)
-                    s20 = fma(x2, y, s20)
-                    s30 = fma(x3, y, s30)
-                    y = load(b, q + 1)
-                    s01 = fma(x0, y, s01)
-                    s11 = fma(x1, y, s11)
-                    s21 = fma(x2, y, s21)
-                    s31 = fma(x3, y, s31)
-                    y = load(b, q + 2)
-                    s02 = fma(x0, y, s02)
-                    s12 = fma(x1, y, s12)
-                    s22 = fma(x2, y, s22)
-                    s32 = fma(x3, y, s32)
-                    y = load(b, q + 3)
-                    s03 = fma(x0, y, s03)
-                    s13 = fma(x1, y, s13)
-                    s23 = fma(x2, y, s23)
-                    s33 = fma(x3, y, s33)
-                    p += a_step
-                    q += b_step
-                o = out0 + r * stride + c
-                store(out, o, s00)
-                store(out, o + 1, s01)
-                store(out, o + 2, s02)
-                store(out, o + 3, s03)
-                o += stride
-                store(out, o, s10)
-                store(out, o + 1, s11)
-                store(out, o + 2, s12)
-                store(out, o + 3, s13)
-                o += stride
-                store(out, o, s20)
-                store(out, o + 1, s21)
-                store(out, o + 2, s22)
-                store(out, o + 3, s23)
-                o += stride
-                store(out, o, s30)
-                store(out, o + 1, s31)
-                store(out, o + 2, s32)
-                store(out, o + 3, s33)
-    else:
-        for r in range(rows):
-            for c in range(cols):
-                s = broadcast(out, 0.0)
-                for t in range(steps):
-                    s = fma(load(a, a0 + r + t * a_step), load(b, b0 + c + t * b_step), s)
-                store(out, out0 + r * stride + c, s)
-
-
-@_jit
+@jit
 def _nesterov(theta, velocity, gradient, rate, momentum):
     """V = mu v + g; theta = theta - rate (g + mu v), as `torch.optim.SGD(nesterov=True)`."""
     step = broadcast(theta, 0.0) - load(rate, 0)
@@ -198,7 +33,7 @@ def _nesterov(theta, velocity, gradient, rate, momentum):
         store(theta, i, fma(step, fma(mu, v, g), load(theta, i)))
 
 
-@_jit
+@jit
 def clockwork_epochs(theta, velocity, target, rate, momentum, periods, starts, losses):
     """Train one block of CW-RNNs (or SRNs: one module of period 1), in place.
 
@@ -262,8 +97,8 @@ def clockwork_epochs(theta, velocity, target, rate, momentum, periods, starts, l
                         for slower in range(j, modules):
                             z = z + load(product, products[slower] + u)
                         store(y, here + u - first, tanh(z))
-                    _multiply_rows(theta, first, n, end, k, y, here, product, products[j])
-                    _multiply_rows(theta, weight_out + first, 0, 1, k, y, here, output, j)
+                    multiply_rows(theta, first, n, end, k, y, here, product, products[j])
+                    multiply_rows(theta, weight_out + first, 0, 1, k, y, here, output, j)
             prediction = load(theta, bias_out)
             for j in range(modules):
                 prediction = prediction + load(output, j)
@@ -296,7 +131,7 @@ def clockwork_epochs(theta, velocity, target, rate, momentum, periods, starts, l
                     k = end - first
                     s = t // periods[j]
                     here = history[j] + s * k
-                    _multiply_columns(theta, first, n, end, k, q, readers[j] + s * end, dh, first)
+                    multiply_columns(theta, first, n, end, k, q, readers[j] + s * end, dh, first)
                     held_error = load(e, errors[j] + s)
                     for u in range(first, end):
                         value = load(y, here + u - first)
@@ -315,14 +150,14 @@ def clockwork_epochs(theta, velocity, target, rate, momentum, periods, starts, l
         for j in range(modules):
             first, end = starts[j], starts[j + 1]
             k = end - first
-            _sum_outer(q, readers[j], end, y, history[j], k, ticks[j], end, k, gradient, first, n)
-            _sum_outer(
+            sum_outer(q, readers[j], end, y, history[j], k, ticks[j], end, k, gradient, first, n)
+            sum_outer(
                 e, errors[j], 1, y, history[j], k, ticks[j], 1, k, gradient, weight_out + first, n
             )
         _nesterov(theta, velocity, gradient, rate, momentum[epoch])
 
 
-@_jit
+@jit
 def lstm_epochs(theta, velocity, target, rate, momentum, n, peepholes, losses):
     """Train one block of LSTMs, in place.
 
@@ -360,7 +195,7 @@ def lstm_epochs(theta, velocity, target, rate, momentum, n, peepholes, losses):
             g0 = t * 4 * n
             h0 = t * n
             if t > 0:
-                _multiply_rows(theta, 0, n, 4 * n, n, y, h0 - n, gates, g0)
+                multiply_rows(theta, 0, n, 4 * n, n, y, h0 - n, gates, g0)
             else:
                 for i in range(4 * n):
                     store(gates, i, zero)
@@ -407,7 +242,7 @@ def lstm_epochs(theta, velocity, target, rate, momentum, n, peepholes, losses):
             h0 = t * n
             error = load(e, t)
             if back > 0:
-                _multiply_columns(theta, 0, n, 4 * n, n, gates, g0 + 4 * n, dh, 0)
+                multiply_columns(theta, 0, n, 4 * n, n, gates, g0 + 4 * n, dh, 0)
             for u in range(n):
                 before = load(cell, h0 - n + u) if t > 0 else zero
                 now = load(cell, h0 + u)
@@ -442,6 +277,6 @@ def lstm_epochs(theta, velocity, target, rate, momentum, n, peepholes, losses):
                 store(gradient, i + n, load(gradient, i + n) + df)
                 store(gradient, i + 2 * n, load(gradient, i + 2 * n) + dg)
                 store(gradient, i + 3 * n, load(gradient, i + 3 * n) + do)
-        _sum_outer(gates, 4 * n, 4 * n, y, 0, n, steps - 1, 4 * n, n, gradient, 0, n)
-        _sum_outer(e, 0, 1, y, 0, n, steps, 1, n, gradient, weight_out, n)
+        sum_outer(gates, 4 * n, 4 * n, y, 0, n, steps - 1, 4 * n, n, gradient, 0, n)
+        sum_outer(e, 0, 1, y, 0, n, steps, 1, n, gradient, weight_out, n)
         _nesterov(theta, velocity, gradient, rate, momentum[epoch])

@@ -38,6 +38,12 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     return tensor.view(tuple(shape))
 
 
+def release() -> None:
+    """Give back all buffers that nobody uses."""
+    with _lock:
+        _buffers[:] = [_buffers[index] for index in range(len(_buffers)) if not _is_free(index)]
+
+
 def _take(size: int) -> np.ndarray:
     """A buffer of at least ``size`` bytes that nobody uses, at the end of the list."""
     best = -1

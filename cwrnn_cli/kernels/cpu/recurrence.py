@@ -5,143 +5,16 @@ all ticks of one module, or all steps of an LSTM, for a range of rows; rows are 
 threads share them out. Arrays are flat views, indexed in vectors of :data:`~.simd.LANES`; nothing
 is allocated.
 
-Callers: :mod:`.functions`, which does the products before, between and after.
+Callers: :mod:`.clockwork` and :mod:`.lstm`, which do the products before, between and after.
 """
 
-import numba
 import numpy as np
 
+from .products import accumulate, jit
 from .simd import LANES, broadcast, fma, load, sigmoid, store, tanh
 
-_jit = numba.njit(nogil=True, cache=True, error_model="numpy")
 
-
-@_jit
-def _accumulate(dest, d0, width, x, x0, x_width, w, w0, depth, first, last):
-    """dest[b] += x[b] @ w for the rows b from ``first`` to ``last``.
-
-    dest's row b starts at vector ``d0 + b * width``; x's row b, ``depth`` numbers that count, at
-    vector ``x0 + b * x_width``; w has ``depth`` rows of ``width`` vectors, from vector ``w0`` on.
-    """
-    b = first
-    while b < last:
-        x_b = (x0 + b * x_width) * LANES
-        d_b = d0 + b * width
-        if last - b >= 4:
-            x_1 = x_b + x_width * LANES
-            x_2 = x_1 + x_width * LANES
-            x_3 = x_2 + x_width * LANES
-            u = 0
-            while u + 2 <= width:
-                d1, d2, d3 = d_b + width + u, d_b + 2 * width + u, d_b + 3 * width + u
-                s00 = load(dest, d_b + u)
-                s01 = load(dest, d_b + u + 1)
-                s10 = load(dest, d1)
-                s11 = load(dest, d1 + 1)
-                s20 = load(dest, d2)
-                s21 = load(dest, d2 + 1)
-                s30 = load(dest, d3)
-                s31 = load(dest, d3 + 1)
-                a = w0 + u
-                for c in range(depth):
-                    v0 = load(w, a)
-                    v1 = load(w, a + 1)
-                    a += width
-                    y = broadcast(w, x[x_b + c])
-                    s00 = fma(y, v0, s00)
-                    s01 = fma(y, v1, s01)
-                    y = broadcast(w, x[x_1 + c])
-                    s10 = fma(y, v0, s10)
-                    s11 = fma(y, v1, s11)
-                    y = broadcast(w, x[x_2 + c])
-                    s20 = fma(y, v0, s20)
-                    s21 = fma(y, v1, s21)
-                    y = broadcast(w, x[x_3 + c])
-                    s30 = fma(y, v0, s30)
-                    s31 = fma(y, v1, s31)
-                store(dest, d_b + u, s00)
-                store(dest, d_b + u + 1, s01)
-                store(dest, d1, s10)
-                store(dest, d1 + 1, s11)
-                store(dest, d2, s20)
-                store(dest, d2 + 1, s21)
-                store(dest, d3, s30)
-                store(dest, d3 + 1, s31)
-                u += 2
-            if u < width:
-                d1, d2, d3 = d_b + width + u, d_b + 2 * width + u, d_b + 3 * width + u
-                s00 = load(dest, d_b + u)
-                s10 = load(dest, d1)
-                s20 = load(dest, d2)
-                s30 = load(dest, d3)
-                a = w0 + u
-                for c in range(depth):
-                    v0 = load(w, a)
-                    a += width
-                    s00 = fma(broadcast(w, x[x_b + c]), v0, s00)
-                    s10 = fma(broadcast(w, x[x_1 + c]), v0, s10)
-                    s20 = fma(broadcast(w, x[x_2 + c]), v0, s20)
-                    s30 = fma(broadcast(w, x[x_3 + c]), v0, s30)
-                store(dest, d_b + u, s00)
-                store(dest, d1, s10)
-                store(dest, d2, s20)
-                store(dest, d3, s30)
-            b += 4
-        else:
-            u = 0
-            while u + 8 <= width:
-                d = d_b + u
-                s00 = load(dest, d)
-                s01 = load(dest, d + 1)
-                s10 = load(dest, d + 2)
-                s11 = load(dest, d + 3)
-                s20 = load(dest, d + 4)
-                s21 = load(dest, d + 5)
-                s30 = load(dest, d + 6)
-                s31 = load(dest, d + 7)
-                a = w0 + u
-                for c in range(depth):
-                    y = broadcast(w, x[x_b + c])
-                    s00 = fma(y, load(w, a), s00)
-                    s01 = fma(y, load(w, a + 1), s01)
-                    s10 = fma(y, load(w, a + 2), s10)
-                    s11 = fma(y, load(w, a + 3), s11)
-                    s20 = fma(y, load(w, a + 4), s20)
-                    s21 = fma(y, load(w, a + 5), s21)
-                    s30 = fma(y, load(w, a + 6), s30)
-                    s31 = fma(y, load(w, a + 7), s31)
-                    a += width
-                store(dest, d, s00)
-                store(dest, d + 1, s01)
-                store(dest, d + 2, s10)
-                store(dest, d + 3, s11)
-                store(dest, d + 4, s20)
-                store(dest, d + 5, s21)
-                store(dest, d + 6, s30)
-                store(dest, d + 7, s31)
-                u += 8
-            while u < width:  # four sums, so that one multiply-add need not wait for the last
-                s00 = load(dest, d_b + u)
-                s10 = s20 = s30 = broadcast(w, 0.0)
-                a = w0 + u
-                c = 0
-                while c + 4 <= depth:
-                    s00 = fma(broadcast(w, x[x_b + c]), load(w, a), s00)
-                    s10 = fma(broadcast(w, x[x_b + c + 1]), load(w, a + width), s10)
-                    s20 = fma(broadcast(w, x[x_b + c + 2]), load(w, a + 2 * width), s20)
-                    s30 = fma(broadcast(w, x[x_b + c + 3]), load(w, a + 3 * width), s30)
-                    a += 4 * width
-                    c += 4
-                while c < depth:
-                    s00 = fma(broadcast(w, x[x_b + c]), load(w, a), s00)
-                    a += width
-                    c += 1
-                store(dest, d_b + u, (s00 + s10) + (s20 + s30))
-                u += 1
-            b += 1
-
-
-@_jit
+@jit
 def module_forward(
     said,
     said_at,
@@ -188,7 +61,7 @@ def module_forward(
     place = np.empty(modules, np.int64)
     for s in range(ticks):
         now = said_at[i] + (s + 1) * row
-        _accumulate(said, now, width, said, now - row, width, weight, 0, units, first, last)
+        accumulate(said, now, width, said, now - row, width, weight, 0, units, first, last)
         t = s * periods[i]
         for j in range(i + 1, modules):
             place[j] = heard_at[j] + ((t - 1) // periods[j] + 1) * batch * offsets[j] + offsets[i]
@@ -201,7 +74,7 @@ def module_forward(
                 store(said, at, tanh(z))
 
 
-@_jit
+@jit
 def module_backward(
     d, said, said_at, weight, told, told_at, periods, offsets, i, units, ticks, batch, first, last
 ):
@@ -244,10 +117,10 @@ def module_backward(
                 for j in range(i + 1, modules):
                     p = place[j] + b * offsets[j] + u
                     store(told, p, load(told, p) + error)
-        _accumulate(d, now - row, width, d, now, width, weight, 0, units, first, last)
+        accumulate(d, now - row, width, d, now, width, weight, 0, units, first, last)
 
 
-@_jit
+@jit
 def hold(said, said_at, periods, offsets, starts, output, steps, batch, first, last):
     """Write every unit's output at every step: (T, B, n), row after row.
 
@@ -275,7 +148,7 @@ def hold(said, said_at, periods, offsets, starts, output, steps, batch, first, l
                     output[o + u] = said[a + u]
 
 
-@_jit
+@jit
 def sum_held(d, said_at, periods, offsets, starts, gradient, steps, batch, first, last):
     """The reverse of :func:`hold`: each tick gets the sum of the gradient while it was held.
 
@@ -303,7 +176,7 @@ def sum_held(d, said_at, periods, offsets, starts, gradient, steps, batch, first
                         d[a + u] += gradient[o + u]
 
 
-@_jit
+@jit
 def lstm_forward(z, y, c, weight, peephole, peepholes, width, cells, steps, batch, first, last):
     """All steps of an LSTM for the rows from ``first`` to ``last``.
 
@@ -326,7 +199,7 @@ def lstm_forward(z, y, c, weight, peephole, peepholes, width, cells, steps, batc
         before = t * batch * width
         now = before + batch * width
         gates = 4 * before
-        _accumulate(z, gates, 4 * width, y, before, width, weight, 0, cells, first, last)
+        accumulate(z, gates, 4 * width, y, before, width, weight, 0, cells, first, last)
         for b in range(first, last):
             for u in range(width):
                 at = gates + b * 4 * width + u
@@ -352,7 +225,7 @@ def lstm_forward(z, y, c, weight, peephole, peepholes, width, cells, steps, batc
                 store(y, now + b * width + u, gate_o * tanh(cell))
 
 
-@_jit
+@jit
 def lstm_backward(
     d, dc, z, c, weight, peephole, peepholes, width, cells, steps, batch, first, last
 ):
@@ -410,7 +283,7 @@ def lstm_backward(
                 store(z, at + 2 * width, e * gate_i * (one - gate_g * gate_g))
                 store(z, at + 3 * width, do)
         for gate in range(4):  # the padding of the gates' rows is passed over
-            _accumulate(
+            accumulate(
                 d,
                 before,
                 width,

@@ -1,0 +1,159 @@
+"""`cwrnn bench layer`: forward and backward pass of our layers and torch's, of the same width."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from ..clock import Clock
+from ..models import LSTM, SRN, ClockworkRNN
+from . import machine
+
+WIDTHS = (40, 64, 128, 256, 512, 1024)
+BATCHES = (1, 32, 128)
+LENGTHS = (320, 2048)
+MODULES = 8
+_TOO_LONG = 60.0  # seconds: a backend that will take longer than that is left out
+
+Note = Callable[[str], None]
+
+
+def operations(width: int, inputs: int, modules: int = MODULES) -> dict[str, float]:
+    """Multiply-adds per step and row of the forward pass (the paper's appendix).
+
+    Returns:
+        ``srn``: n^2 + n m. ``cw``: the paper's count, W_H row by row at each module's ticks.
+            ``cascade``:
+        what our kernels do, W_H column by column at each module's ticks. ``paper_ratio``,
+        ``cascade_ratio``: srn over those.
+    """
+    clock = Clock.of(width, modules)
+    starts = clock.starts
+    inward = sum(k * inputs / t for k, t in zip(clock.sizes, clock.periods, strict=True))
+    rows = sum(
+        k * (width - first) / t
+        for k, first, t in zip(clock.sizes, starts[:-1], clock.periods, strict=True)
+    )
+    columns = sum(
+        k * end / t for k, end, t in zip(clock.sizes, starts[1:], clock.periods, strict=True)
+    )
+    srn = float(width * width + width * inputs)
+    return {
+        "srn": srn,
+        "cw": rows + inward,
+        "cascade": columns + inward,
+        "paper_ratio": srn / (rows + inward),
+        "cascade_ratio": srn / (columns + inward),
+    }
+
+
+def _step(layer: torch.nn.Module, x: torch.Tensor, gradient: torch.Tensor) -> Callable[[], None]:
+    def call() -> None:
+        layer.zero_grad(set_to_none=True)
+        output, _ = layer(x)
+        output.backward(gradient)
+
+    return call
+
+
+def _layers(width: int) -> dict[tuple[str, str], torch.nn.Module]:
+    """(cell, backend) -> layer; torch.nn.RNN first, the measure of all."""
+    found: dict[tuple[str, str], torch.nn.Module] = {
+        ("torch.nn.RNN", "torch"): torch.nn.RNN(width, width),
+        ("torch.nn.LSTM", "torch"): torch.nn.LSTM(width, width),
+    }
+    for backend in ("compiled", "cascade", "reference"):
+        clockwork = ClockworkRNN(width, width, periods=MODULES)
+        clockwork.backend = backend
+        found["ClockworkRNN", backend] = clockwork
+    srn, lstm = SRN(width, width), LSTM(width, width)
+    srn.backend = lstm.backend = "compiled"
+    return found | {("SRN", "compiled"): srn, ("LSTM", "compiled"): lstm}
+
+
+def run(
+    widths: Sequence[int] = WIDTHS,
+    batches: Sequence[int] = BATCHES,
+    lengths: Sequence[int] = LENGTHS,
+    repeats: int = 5,
+    seconds: float = 20.0,
+    note: Note = lambda message: None,
+    tick: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """Measure the grid.
+
+    Args:
+        widths: n, and m as well.
+        batches: B.
+        lengths: T.
+        repeats: rounds per point at the most.
+        seconds: per point, about.
+        note: told what is left out, and why.
+        tick: called after each point.
+
+    Returns:
+        The JSON of `cwrnn bench layer`: machine, peak_gflops, rows.
+    """
+    rows: list[dict[str, Any]] = []
+    per_unit: dict[tuple[str, str], float] = {}  # seconds per step and row, at the last point
+    for width in widths:
+        counts = operations(width, width)
+        for length in lengths:
+            for batch in batches:
+                rows += _point(width, batch, length, repeats, seconds, counts, per_unit, note)
+                tick()
+    return {"machine": machine.describe(), "peak_gflops": machine.peak_gflops(), "rows": rows}
+
+
+def _point(
+    width: int,
+    batch: int,
+    length: int,
+    repeats: int,
+    seconds: float,
+    counts: dict[str, float],
+    per_step: dict[tuple[str, str], float],
+    note: Note,
+) -> list[dict[str, Any]]:
+    where = f"width {width}, batch {batch}, length {length}"
+    need = 4 * 30 * width * batch * length  # an LSTM's gates, cells, their errors, and copies
+    if need > machine.available_bytes():
+        note(f"{where}: left out, it may need {need / 2**30:.0f} GiB")
+        return []
+    x, gradient = (torch.randn(length, batch, width) for _ in range(2))
+    calls = {}
+    for key, layer in _layers(width).items():
+        expected = per_step.get(key, 0.0) * length
+        if expected > _TOO_LONG:
+            note(f"{where}: {key[0]} ({key[1]}) left out, it would take {expected:.0f} s a step")
+            continue
+        calls[key] = _step(layer, x, gradient)
+    named = {" ".join(key): call for key, call in calls.items()}
+    peaks = {name: machine.peak_bytes(call) for name, call in named.items()}
+    times = machine.alternate(named, repeats, seconds)
+    base = machine.spread(times["torch.nn.RNN torch"])["ms"]
+    rows = []
+    for (cell, backend), name in zip(calls, named, strict=True):
+        measured = machine.spread(times[name])
+        per_step[cell, backend] = measured["ms"] / 1e3 / length
+        row = {
+            "cell": cell,
+            "backend": backend,
+            "width": width,
+            "batch": batch,
+            "length": length,
+            **measured,
+            "rounds": len(times[name]),
+            "ratio": base / measured["ms"],
+            "bytes": peaks[name],
+        }
+        if cell == "ClockworkRNN":
+            work = 2 * 3 * counts["cascade"] * batch * length  # forward, and twice backward
+            row |= {
+                "gflops": work / measured["ms"] / 1e6,
+                "operations_ratio": counts["paper_ratio"],
+                "cascade_ratio": counts["cascade_ratio"],
+                "paper_bound": MODULES / 4,
+            }
+        rows.append(row)
+    return rows

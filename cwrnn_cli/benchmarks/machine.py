@@ -1,0 +1,125 @@
+"""The machine, its peak, a clock that alternates, and the peak of memory."""
+
+import ctypes
+import gc
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..kernels.cpu import memory
+
+
+def describe() -> dict[str, Any]:
+    """Processor, cores that are used, memory in GiB, and versions."""
+    found: dict[str, Any] = {
+        "processor": platform.processor() or platform.machine(),
+        "memory_gib": None,
+    }
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                found["processor"] = line.partition(":")[2].strip()
+                break
+        found["memory_gib"] = round(_meminfo("MemTotal") / 2**30, 1)
+    except OSError:
+        pass  # not Linux: what platform says must do
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        **found,
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+    }
+
+
+def _meminfo(name: str) -> int:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"no {name} in /proc/meminfo")
+
+
+def available_bytes() -> int:
+    """Memory that can be had without swapping; a generous guess where the system does not tell."""
+    try:
+        return _meminfo("MemAvailable")
+    except OSError:
+        return 8 << 30
+
+
+def peak_gflops(size: int = 2048, repeats: int = 7) -> float:
+    """What a large `torch.mm` in float32 reaches: the best of several."""
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    out = torch.empty(size, size)
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        torch.mm(a, b, out=out)
+        seconds.append(time.perf_counter() - start)
+    return 2 * size**3 / min(seconds) / 1e9
+
+
+def alternate(
+    calls: Mapping[str, Callable[[], None]], repeats: int, seconds: float
+) -> dict[str, list[float]]:
+    """Time several calls in turns, so that a noisy moment hits them all.
+
+    Args:
+        calls: name -> what to time; each is called once before, untimed.
+        repeats: rounds at the most.
+        seconds: no further round is begun after so long; there is at least one.
+
+    Returns:
+        name -> seconds of each round.
+    """
+    for call in calls.values():
+        call()
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    begun = time.perf_counter()
+    for _ in range(repeats):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - start)
+        if time.perf_counter() - begun > seconds:
+            break
+    return times
+
+
+def spread(times: list[float]) -> dict[str, float]:
+    """Median, least and greatest, in milliseconds."""
+    return {
+        "ms": 1e3 * statistics.median(times),
+        "ms_min": 1e3 * min(times),
+        "ms_max": 1e3 * max(times),
+    }
+
+
+def peak_bytes(call: Callable[[], None]) -> int | None:
+    """By how much the resident memory rises at most during a call; None where Linux does not tell.
+
+    Buffers that are kept from earlier calls are given back first, so that they count.
+    """
+    memory.release()
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # reset the peak
+        before = _status("VmRSS")
+        call()
+        return max(_status("VmHWM") - before, 0)
+    except (OSError, AttributeError):
+        return None
+
+
+def _status(name: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"no {name} in /proc/self/status")

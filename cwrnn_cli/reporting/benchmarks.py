@@ -1,0 +1,119 @@
+"""What `cwrnn bench` shows."""
+
+from pathlib import Path
+from typing import Any
+
+from ..paper import MODEL_NAMES
+from .figures import COLOURS, pyplot, save
+from .tables import table
+
+
+def machine_text(result: dict[str, Any]) -> str:
+    """One line about the machine."""
+    machine = result["machine"]
+    return (
+        f"{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}; "
+        f"torch.mm reaches {result['peak_gflops']:.0f} GFLOP/s in float32"
+    )
+
+
+def layer_text(result: dict[str, Any]) -> str:
+    """A row per layer, backend and point."""
+    rows = []
+    for row in result["rows"]:
+        size = row["bytes"]
+        rows.append(
+            [
+                f"{row['cell']} ({row['backend']})",
+                *(str(row[name]) for name in ("width", "batch", "length")),
+                f"{row['ms']:.2f}",
+                f"{row['ms_min']:.2f}..{row['ms_max']:.2f}",
+                f"{row['ratio']:.2f}",
+                f"{row['operations_ratio']:.1f}" if "operations_ratio" in row else "",
+                f"{row['cascade_ratio']:.1f}" if "cascade_ratio" in row else "",
+                f"{row['paper_bound']:g}" if "paper_bound" in row else "",
+                f"{row['gflops']:.0f}" if "gflops" in row else "",
+                "–" if size is None else f"{size / 2**20:.0f}",
+            ]
+        )
+    header = (
+        "layer (backend)",
+        "width",
+        "batch",
+        "length",
+        "ms",
+        "spread",
+        "times nn.RNN",
+        "operations (paper)",
+        "(ours)",
+        "g/4",
+        "GFLOP/s",
+        "MiB",
+    )
+    explanation = (
+        "forward + backward, input as wide as the layer; times nn.RNN: how many times as fast as\n"
+        "torch.nn.RNN; operations: an SRN's over a CW-RNN's, as the paper's appendix counts and\n"
+        "as our cascade does"
+    )
+    return f"{machine_text(result)}\n{explanation}\n\n{table(header, rows)}"
+
+
+def ensemble_text(result: dict[str, Any]) -> str:
+    """A row per model, size and number of networks."""
+    rows = [
+        [
+            f"{row['params']} {MODEL_NAMES[row['model']]}",
+            str(row["runs"]),
+            f"{row['networks_epochs_per_s']:.0f}",
+            f"{row['ratio']:.1f}",
+            f"{row['ratio_lstm']:.1f}",
+        ]
+        for row in result["rows"]
+    ]
+    header = (
+        "parameters",
+        "networks at once",
+        "networks x epochs / s",
+        "times torch.nn",
+        "times torch.nn.LSTM",
+    )
+    return (
+        f"{machine_text(result)}\ntask 1 (320 steps, no input): forward, loss, backward, update\n\n"
+        f"{table(header, rows)}\n\nall of Figure 3 (6000 networks x 2000 epochs) at these rates: "
+        f"{result['figure3_s']:.0f} s"
+    )
+
+
+def plot_layers(path: Path, result: dict[str, Any]) -> None:
+    """Ratio to torch.nn.RNN over the width, a panel per length, a line per batch."""
+    rows = [r for r in result["rows"] if r["cell"] == "ClockworkRNN" and r["backend"] == "compiled"]
+    lengths = sorted({row["length"] for row in rows})
+    batches = sorted({row["batch"] for row in rows})
+    figure, axes = pyplot().subplots(
+        1, len(lengths), figsize=(5 * len(lengths), 4), squeeze=False, sharey=True
+    )
+    for axis, length in zip(axes[0], lengths, strict=True):
+        for batch, colour in zip(batches, [*COLOURS.values()] * len(batches), strict=False):
+            points = sorted(
+                (r["width"], r["ratio"])
+                for r in rows
+                if r["length"] == length and r["batch"] == batch
+            )
+            axis.plot(*zip(*points, strict=True), "o-", color=colour, label=f"batch {batch}")
+        bound = rows[0]["paper_bound"]
+        axis.axhline(bound, color="black", linewidth=0.7, linestyle="--")
+        axis.text(rows[0]["width"], bound, " the paper's bound, g/4", fontsize=7, va="bottom")
+        counted = sorted({(row["width"], row["cascade_ratio"]) for row in rows})
+        axis.plot(
+            *zip(*counted, strict=True), color="grey", linewidth=0.8, label="operations saved"
+        )
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log", base=2)
+        axis.set_title(f"{length} steps", fontsize=9)
+        axis.set_xlabel("width")
+        axis.grid(linewidth=0.3)
+    axes[0, 0].set_ylabel("times as fast as torch.nn.RNN")
+    axes[0, 0].legend(fontsize=7)
+    figure.suptitle(machine_text(result), fontsize=7)
+    figure.tight_layout()
+    save(figure, path)
