@@ -1,142 +1,230 @@
-"""The clockwork layer as an autograd function over the compiled recurrences.
+"""The clockwork layer as an autograd function over the compiled code of :mod:`.rows`.
 
-All that is not recurrent is one matrix product per module: its input at its ticks, its columns of
-W_H times its outputs at its ticks, and in the backward pass their gradients. Held outputs are never
-materialised but in the layer's output. Inside, units are padded module by module to whole vectors,
-and time is the outer axis: (R, T, B, units).
+Here the weights are packed into blocks, a module's rows or columns each, padded to whole vectors;
+the batch is shared out over threads, a few rows at a time; and the gradients are put together
+again.
 """
 
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ...clock import Clock
-from . import memory, recurrence
-from .layout import Layout, compile_all, flat, for_rows, layout_of, pad, time_first, unpad
+from . import memory, rows
+from .announce import announced
 from .simd import LANES
+from .threads import run_all
+
+_CACHE = 1 << 22  # bytes that the rows of a call should touch at the most
+_INLINE = 1 << 18  # multiply-adds below which a thread costs more than it saves
 
 
-class _Places:
-    """Where each module's vectors lie in the buffers of a call, said and heard."""
+@dataclass(frozen=True)
+class _Layout:
+    """A clock as the compiled code wants it.
 
-    def __init__(self, layout: Layout, networks: int, batch: int, steps: int) -> None:
-        self.layout, self.networks, self.batch, self.steps = layout, networks, batch, steps
-        self.rows = (-(-steps // layout.periods) + 1) * batch  # (g,) of one network
-        self._sizes = {
-            "said": self.rows * np.diff(layout.offsets),
-            "heard": self.rows * layout.offsets[:-1],
-        }
-        self._starts = {
-            what: np.concatenate([[0], np.cumsum(networks * sizes)])
-            for what, sizes in self._sizes.items()
-        }
+    Attributes:
+        clock: (4, g + 1) int64, see :func:`.rows.forward`.
+        spans: the units of each module.
+        widths: vectors of each module.
+    """
 
-    def buffer(self, what: str, like: Tensor) -> Tensor:
-        """Memory for all modules of all networks."""
-        return memory.empty((int(self._starts[what][-1]) * LANES,), like)
+    clock: np.ndarray
+    spans: tuple[slice, ...]
+    widths: tuple[int, ...]
 
-    def of(self, what: str, network: int) -> np.ndarray:
-        """(g,) first vector of each module of one network."""
-        places: np.ndarray = self._starts[what][:-1] + network * self._sizes[what]
-        return places
+    @property
+    def padded(self) -> int:
+        """N, units with their padding."""
+        return int(self.clock[3, -1]) * LANES
 
-    def module(self, what: str, buffer: Tensor, i: int) -> Tensor:
-        """Module ``i`` of all networks: (R, (1 + ticks) * B, units), padded."""
-        begin, end = (int(self._starts[what][i + k]) * LANES for k in (0, 1))
-        return buffer[begin:end].view(self.networks, int(self.rows[i]), -1)
-
-    def ticks(self, i: int) -> int:
-        """Of module ``i``."""
-        return int(self.rows[i]) // self.batch - 1
-
-    def span(self, i: int) -> slice:
-        """The padded units of module ``i``."""
-        offsets = self.layout.offsets
-        return slice(int(offsets[i]) * LANES, int(offsets[i + 1]) * LANES)
+    def rows_per_module(self, steps: int) -> np.ndarray:
+        """(g,) 1 + ticks."""
+        periods = self.clock[0, :-1]
+        counts: np.ndarray = -(-steps // periods) + 1
+        return counts
 
 
-def _at_ticks(x: Tensor, period: int) -> Tensor:
-    """The inputs at a module's ticks: (R, T, B, m) to (R, ticks * B, m)."""
-    seen = x[:, ::period]
-    if period > 1:
-        seen = memory.empty(seen.shape, x).copy_(seen)
-    return seen.view(x.shape[0], -1, x.shape[3])
+@lru_cache(maxsize=64)
+def _layout(clock: Clock) -> _Layout:
+    widths = tuple(-(-size // LANES) for size in clock.sizes)
+    table = np.zeros((4, len(widths) + 1), np.int64)
+    table[0, :-1], table[1, :-1], table[2] = clock.periods, clock.sizes, clock.starts
+    table[3, 1:] = np.cumsum(widths)
+    spans = tuple(slice(a, b) for a, b in zip(clock.starts, clock.starts[1:], strict=False))
+    return _Layout(table, spans, widths)
 
 
-class Clockwork(torch.autograd.Function):
+@lru_cache
+def _compile(dtype: torch.dtype) -> None:
+    """Compile both passes for a precision, or fetch them from the disk, on empty work."""
+    none, clock = torch.empty(0, dtype=dtype).numpy(), np.zeros((4, 1), np.int64)
+    places, sizes = np.zeros((3, 0), np.int64), np.zeros(3, np.int64)
+    with announced("the clockwork layer"):
+        rows.forward(none, none, False, none, none, places, clock, sizes, 0, 0, 1, none, none, none)
+        rows.backward(
+            none, none, places, clock, sizes, 0, 0, 1, none, none, none, none,
+            none, False, none, none,
+        )  # fmt: skip
+
+
+def _columns(block: Tensor, width: int) -> Tensor:
+    """The last axis padded to ``width`` vectors."""
+    return pad(block, (0, width * LANES - block.shape[-1]))
+
+
+def _pack(blocks: list[list[Tensor]]) -> tuple[Tensor, np.ndarray]:
+    """Blocks (R, rows, columns) of each use and module as (R, numbers), and their places."""
+    flat = [block.reshape(block.shape[0], -1) for use in blocks for block in use]
+    lengths = [part.shape[1] // LANES for part in flat]
+    places = np.concatenate([[0], np.cumsum(lengths)])[:-1].reshape(3, -1)
+    return torch.cat(flat, dim=1), places
+
+
+def _forward_blocks(w_ih: Tensor | None, w_hh: Tensor, layout: _Layout) -> list[list[Tensor]]:
+    """Per module: W_I transposed, W_H's diagonal block transposed, its columns transposed."""
+    across = w_hh.transpose(1, 2)
+    total = int(layout.clock[3, -1])
+    # every unit's outgoing weights, the receiving units at their padded places
+    out = torch.cat(
+        [_columns(across[:, :, s], w) for s, w in zip(layout.spans, layout.widths, strict=True)],
+        dim=2,
+    )
+    assert out.shape[2] == total * LANES
+    blocks: list[list[Tensor]] = [[], [], []]
+    for span, width, offset in zip(layout.spans, layout.widths, layout.clock[3], strict=False):
+        nothing = w_hh.new_empty(w_hh.shape[0], 0, 0)
+        blocks[0].append(
+            nothing if w_ih is None else _columns(w_ih[:, span].transpose(1, 2), width)
+        )
+        blocks[1].append(_columns(across[:, span, span], width))
+        blocks[2].append(out[:, span, : int(offset) * LANES])
+    return blocks
+
+
+def _backward_blocks(w_ih: Tensor | None, w_hh: Tensor, layout: _Layout) -> list[list[Tensor]]:
+    """Per module: W_I, W_H's diagonal block, its columns."""
+    blocks: list[list[Tensor]] = [[], [], []]
+    for span, width in zip(layout.spans, layout.widths, strict=True):
+        nothing = w_hh.new_empty(w_hh.shape[0], 0, 0)
+        blocks[0].append(
+            nothing if w_ih is None else _columns(w_ih[:, span], -(-w_ih.shape[2] // LANES))
+        )
+        blocks[1].append(_columns(w_hh[:, span, span], width))
+        blocks[2].append(_columns(w_hh[:, : span.start, span], width))
+    return blocks
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Who does which rows, and where things lie."""
+
+    layout: _Layout
+    networks: int
+    steps: int
+    batch: int
+    features: int
+    piece: int  # rows of a call
+    threads: int
+
+    @classmethod
+    def of(cls, layout: _Layout, networks: int, steps: int, batch: int, features: int) -> "_Plan":
+        """As many rows at a time as fit the cache, and work for every thread."""
+        n = int(layout.clock[2, -1])
+        work = networks * batch * steps * n * (n + features) // 4
+        threads = torch.get_num_threads() if work > _INLINE else 1
+        said = int(layout.rows_per_module(steps) @ np.array(layout.widths)) * LANES
+        touched = 4 * (4 * said + steps * (features + n))
+        piece = max(_CACHE // touched // 4 * 4, 4)
+        if networks < threads:
+            piece = min(piece, -(-batch // -(-threads // networks)))
+        return cls(layout, networks, steps, batch, features, min(piece, batch), threads)
+
+    @property
+    def said_row(self) -> int:
+        """Vectors of all modules' outputs of one row."""
+        return int(self.layout.rows_per_module(self.steps) @ np.array(self.layout.widths))
+
+    def scratch(self, like: Tensor, backward: bool) -> Tensor:
+        """Memory for one thread's rows: heard or told, errors, inputs at the ticks."""
+        heard = int(self.layout.rows_per_module(self.steps) @ self.layout.clock[3, :-1])
+        vectors = heard + (self.said_row if backward else 0)
+        vectors += self.steps * -(-self.features // LANES)
+        return memory.empty((self.piece * vectors * LANES,), like)
+
+    def shares(self) -> list[list[tuple[int, int, int]]]:
+        """(network, first row, behind the last row), dealt out to threads, the same way every time.
+
+        Whole networks where there are enough of them, else ranges of whole pieces of their rows.
+        """
+        ranges = 1 if self.networks >= self.threads else -(-self.threads // self.networks)
+        pieces = -(-self.batch // self.piece)
+        size = -(-pieces // ranges) * self.piece
+        every = [
+            (network, begin, min(begin + size, self.batch))
+            for network in range(self.networks)
+            for begin in range(0, self.batch, size)
+        ]
+        dealt = [every[thread :: self.threads] for thread in range(self.threads)]
+        return [share for share in dealt if share]
+
+    def run(self, work: Any) -> list[Any]:
+        """``work(share)`` for every thread's share."""
+        shares = self.shares()
+        if len(shares) == 1:
+            return [work(shares[0])]
+        return run_all(work, [(share,) for share in shares], self.threads)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """(3,) T, B, m."""
+        return np.array([self.steps, self.batch, self.features])
+
+
+def _flat(tensor: Tensor) -> np.ndarray:
+    array: np.ndarray = tensor.detach().reshape(-1).numpy()
+    return array
+
+
+class _Clockwork(torch.autograd.Function):
     """See :func:`clockwork`."""
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
         """x, weight_ih, weight_hh, bias, h0, clock as in :func:`clockwork`."""
-        x, weight_ih, weight_hh, bias, h0, clock = inputs
-        layout = layout_of(clock)
-        networks, batch, steps, _ = x.shape
-        modules = len(clock.periods)
-        x = time_first(x)
-        w_ih, w_hh = pad(weight_ih, layout, 1), pad(weight_hh, layout, 1, 2)
-        assert w_hh is not None
-        b = pad(bias, layout, 1)
-        if b is None:
-            b = w_hh.new_zeros(networks, layout.padded)
-        start = pad(h0, layout, 2)
-        places = _Places(layout, networks, batch, steps)
-        said, heard = places.buffer("said", w_hh), places.buffer("heard", w_hh)
-        for i in range(modules):
-            span, y = places.span(i), places.module("said", said, i)
-            y[:, :batch] = 0 if start is None else start[:, :, span]
-            if w_ih is None:
-                y[:, batch:] = 0
-            else:
-                seen = _at_ticks(x, clock.periods[i])
-                torch.bmm(seen, w_ih[:, span].transpose(1, 2), out=y[:, batch:])
-        for i in reversed(range(modules)):
-            span, y = places.span(i), places.module("said", said, i)
-            own = w_hh[:, span, span].transpose(1, 2).contiguous()
-
-            def module(network: int, first: int, last: int, i: int = i, own: Tensor = own) -> None:
-                recurrence.module_forward(
-                    said.numpy(),
-                    places.of("said", network),
-                    flat(own, network),
-                    flat(b, network),
-                    heard.numpy(),
-                    places.of("heard", network),
-                    layout.periods,
-                    layout.offsets,
-                    i,
-                    layout.units[i],
-                    places.ticks(i),
-                    batch,
-                    first,
-                    last,
-                )
-
-            for_rows(networks, batch, places.ticks(i) * own.shape[2] * layout.units[i], module)
-            if i > 0:
-                columns = w_hh[:, : span.start, span].transpose(1, 2)
-                torch.bmm(y, columns, out=places.module("heard", heard, i))
+        x, w_ih, w_hh, bias, h0, clock = inputs
+        layout = _layout(clock)
+        networks, batch, steps, features = x.shape
+        x = memory.time_first(x)
+        plan = _Plan.of(layout, networks, steps, batch, features)
+        packed, places = _pack(_forward_blocks(w_ih, w_hh, layout))
+        padded = w_hh.new_zeros(networks, layout.padded)
+        if bias is not None:
+            padded = torch.cat(
+                [_columns(bias[:, s], w) for s, w in zip(layout.spans, layout.widths, strict=True)],
+                dim=1,
+            )
+        start = h0.contiguous() if h0 is not None else w_hh.new_empty(networks, 0)
+        said = memory.empty((networks, batch * plan.said_row * LANES), w_hh)
         output = memory.empty((networks, steps, batch, clock.hidden_size), w_hh)
 
-        def hold(network: int, first: int, last: int) -> None:
-            recurrence.hold(
-                said.numpy(),
-                places.of("said", network),
-                layout.periods,
-                layout.offsets,
-                layout.starts,
-                flat(output, network),
-                steps,
-                batch,
-                first,
-                last,
-            )
+        def work(share: list[tuple[int, int, int]]) -> None:
+            scratch = _flat(plan.scratch(w_hh, backward=False))
+            for r, begin, end in share:
+                rows.forward(
+                    _flat(x[r]), _flat(start[r]), h0 is not None, _flat(padded[r]),
+                    _flat(packed[r]), places, layout.clock, plan.sizes, begin, end, plan.piece,
+                    _flat(said[r]), scratch, _flat(output[r]),
+                )  # fmt: skip
 
-        for_rows(networks, batch, steps * clock.hidden_size // 4, hold)
+        plan.run(work)
         ctx.save_for_backward(x, w_ih, w_hh)
-        ctx.said, ctx.clock, ctx.places = said, clock, places
+        ctx.said, ctx.plan = said, plan
         ctx.has_bias, ctx.has_h0 = bias is not None, h0 is not None
         return output.transpose(1, 2)
 
@@ -145,81 +233,72 @@ class Clockwork(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         """Gradients of everything but the clock."""
         x, w_ih, w_hh = ctx.saved_tensors
-        clock, places, said = ctx.clock, ctx.places, ctx.said
-        layout = layout_of(clock)
-        gradient = time_first(gradients[0])
-        networks, steps, batch, features = x.shape
-        errors, told = places.buffer("said", w_hh), places.buffer("heard", w_hh).zero_()
+        plan, said = ctx.plan, ctx.said
+        layout = plan.layout
+        gradient = memory.time_first(gradients[0])
+        packed, places = _pack(_backward_blocks(w_ih, w_hh, layout))
+        wants_x = ctx.needs_input_grad[0] and w_ih is not None
+        d_x = memory.empty(x.shape, x).zero_() if wants_x else x.new_empty(plan.networks, 0)
+        d_h0 = w_hh.new_empty(plan.networks, plan.batch, w_hh.shape[2])
 
-        def sum_held(network: int, first: int, last: int) -> None:
-            recurrence.sum_held(
-                errors.numpy(),
-                places.of("said", network),
-                layout.periods,
-                layout.offsets,
-                layout.starts,
-                flat(gradient, network),
-                steps,
-                batch,
-                first,
-                last,
-            )
+        def work(share: list[tuple[int, int, int]]) -> tuple[Tensor, Tensor]:
+            scratch = _flat(plan.scratch(w_hh, backward=True))
+            grown = memory.empty(packed.shape, packed).zero_()
+            d_bias = w_hh.new_zeros(plan.networks, layout.padded)
+            for r, begin, end in share:
+                rows.backward(
+                    _flat(x[r]), _flat(packed[r]), places, layout.clock, plan.sizes, begin, end,
+                    plan.piece, _flat(said[r]), scratch, _flat(gradient[r]), _flat(grown[r]),
+                    _flat(d_x[r]), wants_x, _flat(d_h0[r]), _flat(d_bias[r]),
+                )  # fmt: skip
+            return grown, d_bias
 
-        for_rows(networks, batch, steps * clock.hidden_size // 4, sum_held)
-        d_hh = torch.zeros_like(w_hh)
-        d_ih = torch.empty_like(w_ih) if w_ih is not None else None
-        d_b = w_hh.new_empty(networks, layout.padded)
-        d_h0 = w_hh.new_empty(networks, batch, layout.padded)
-        d_x = None
-        if ctx.needs_input_grad[0] and w_ih is not None:
-            d_x = memory.empty(x.shape, x).zero_()
-        for i in range(len(clock.periods)):
-            span = places.span(i)
-            y, d = places.module("said", said, i), places.module("said", errors, i)
-            if i > 0:
-                readers = places.module("heard", told, i)
-                d.baddbmm_(readers, w_hh[:, : span.start, span])
-                d_hh[:, : span.start, span] = torch.bmm(readers.transpose(1, 2), y)
-            own = w_hh[:, span, span].contiguous()
-
-            def module(network: int, first: int, last: int, i: int = i, own: Tensor = own) -> None:
-                recurrence.module_backward(
-                    errors.numpy(),
-                    said.numpy(),
-                    places.of("said", network),
-                    flat(own, network),
-                    told.numpy(),
-                    places.of("heard", network),
-                    layout.periods,
-                    layout.offsets,
-                    i,
-                    layout.units[i],
-                    places.ticks(i),
-                    batch,
-                    first,
-                    last,
-                )
-
-            for_rows(networks, batch, places.ticks(i) * own.shape[2] * layout.units[i], module)
-            error = d[:, batch:]
-            d_h0[:, :, span] = d[:, :batch]
-            d_hh[:, span, span] = torch.bmm(error.transpose(1, 2), y[:, :-batch])
-            if ctx.has_bias:
-                d_b[:, span] = error.sum(dim=1)
-            if d_ih is not None:
-                seen = _at_ticks(x, clock.periods[i])
-                torch.bmm(error.transpose(1, 2), seen, out=d_ih[:, span])
-                if d_x is not None:
-                    back = torch.bmm(error, w_ih[:, span])
-                    d_x[:, :: clock.periods[i]] += back.view(networks, -1, batch, features)
+        parts = plan.run(work)
+        grown, d_bias = parts[0]
+        for more, more_bias in parts[1:]:
+            grown += more
+            d_bias += more_bias
+        d_ih, d_hh, d_b = _unpack(grown, d_bias, places, w_ih, w_hh, layout)
         return (
-            None if d_x is None else d_x.transpose(1, 2),
-            unpad(d_ih, layout, 1),
-            unpad(d_hh, layout, 1, 2),
-            unpad(d_b, layout, 1) if ctx.has_bias else None,
-            unpad(d_h0, layout, 2) if ctx.has_h0 else None,
+            d_x.transpose(1, 2) if wants_x else None,
+            d_ih,
+            d_hh,
+            d_b if ctx.has_bias else None,
+            d_h0 if ctx.has_h0 else None,
             None,
         )
+
+
+def _unpack(
+    grown: Tensor,
+    d_bias: Tensor,
+    places: np.ndarray,
+    w_ih: Tensor | None,
+    w_hh: Tensor,
+    layout: _Layout,
+) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Gradients of W_I, W_H and the bias from the blocks of :func:`_backward_blocks`."""
+    networks, n, _ = w_hh.shape
+    d_hh = torch.zeros_like(w_hh, memory_format=torch.contiguous_format)
+    d_ih = None if w_ih is None else torch.empty_like(w_ih)
+    d_b = w_hh.new_empty(networks, n)
+
+    def block(use: int, i: int, count: int, width: int) -> Tensor:
+        first = int(places[use, i]) * LANES
+        size = count * width * LANES
+        return grown[:, first : first + size].view(networks, count, width * LANES)
+
+    for i, (span, width) in enumerate(zip(layout.spans, layout.widths, strict=True)):
+        units = span.stop - span.start
+        d_hh[:, span, span] = block(1, i, units, width)[..., :units]
+        if i > 0:
+            d_hh[:, : span.start, span] = block(2, i, span.start, width)[..., :units]
+        if d_ih is not None:
+            m = d_ih.shape[2]
+            d_ih[:, span] = block(0, i, units, -(-m // LANES))[..., :m]
+        offset = int(layout.clock[3, i]) * LANES
+        d_b[:, span] = d_bias[:, offset : offset + units]
+    return d_ih, d_hh, d_b
 
 
 def clockwork(
@@ -234,6 +313,6 @@ def clockwork(
 
     Gradients of gradients are not available.
     """
-    compile_all(weight_hh.dtype)
-    output: Tensor = Clockwork.apply(x, weight_ih, weight_hh, bias, h0, clock.merged())
+    _compile(weight_hh.dtype)
+    output: Tensor = _Clockwork.apply(x, weight_ih, weight_hh, bias, h0, clock.merged())
     return output

@@ -1,17 +1,70 @@
-"""The LSTM layer as an autograd function over the compiled recurrence; see :mod:`.clockwork`."""
+"""The LSTM layer as an autograd function over the compiled recurrence.
 
+What is not recurrent is one matrix product: the gates' input over all steps, and in the backward
+    pass
+the gradients of the weights. Inside, cells are padded to whole vectors, and time is the outer axis.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ...clock import Clock
 from . import memory, recurrence
-from .layout import Layout, compile_all, flat, for_rows, layout_of, pad, time_first, unpad
+from .announce import announced
 from .simd import LANES
+from .threads import run_all
+
+_INLINE = 1 << 16  # multiply-adds below which a thread costs more than it saves
 
 
-class Lstm(torch.autograd.Function):
+@lru_cache
+def _compile(dtype: torch.dtype) -> None:
+    """Compile both passes for a precision, or fetch them from the disk, on empty work."""
+    none = torch.empty(0, dtype=dtype).numpy()
+    with announced("the LSTM layer"):
+        recurrence.lstm_forward(none, none, none, none, none, False, 0, 0, 0, 0, 0, 0)
+        recurrence.lstm_backward(none, none, none, none, none, none, False, 0, 0, 0, 0, 0, 0)
+
+
+def _flat(tensor: Tensor, network: int) -> np.ndarray:
+    """One network's part of a contiguous (R, ...) tensor as a flat array."""
+    array: np.ndarray = tensor.detach()[network].reshape(-1).numpy()
+    return array
+
+
+def _for_rows(networks: int, batch: int, work: int, call: Callable[[int, int, int], None]) -> None:
+    """``call(network, first row, last row)`` for all, on several threads if there is enough to do.
+
+    Args:
+        networks: R.
+        batch: B.
+        work: multiply-adds of one row.
+        call: does a range of rows.
+    """
+    threads = torch.get_num_threads()
+    if networks * batch * work < _INLINE or networks * batch == 1:
+        threads = 1
+    pieces = 1 if networks >= threads else -(-threads // networks)
+    size = -(-batch // pieces)
+    if size > 4:
+        size = -(-size // 4) * 4  # the kernels like rows by four
+    items = [
+        (network, first, min(first + size, batch))
+        for network in range(networks)
+        for first in range(0, batch, size)
+    ]
+    if threads > 1:
+        run_all(call, items, threads)
+    else:
+        for item in items:
+            call(*item)
+
+
+class _Lstm(torch.autograd.Function):
     """See :func:`lstm`."""
 
     @staticmethod
@@ -20,15 +73,15 @@ class Lstm(torch.autograd.Function):
         x, weight_ih, weight_hh, bias, peephole, h0, c0 = inputs
         networks, batch, steps, _ = x.shape
         cells = weight_hh.shape[2]
-        layout = layout_of(Clock((1,), (cells,)))
-        padded, width = layout.padded, layout.padded // LANES
-        x = time_first(x)
-        w_ih, b = _pad_gates(weight_ih, layout), _pad_gates(bias, layout)
-        w_hh = pad(weight_hh, layout, 2)
-        across = _pad_gates(weight_hh, layout)
+        width = -(-cells // LANES)
+        padded = width * LANES
+        x = memory.time_first(x)
+        w_ih, b = _pad_gates(weight_ih, padded), _pad_gates(bias, padded)
+        w_hh = _pad(weight_hh, 2, padded)
+        across = _pad_gates(weight_hh, padded)
         assert w_hh is not None and across is not None
         across = across.transpose(1, 2).contiguous()  # (R, n, 4 N)
-        peep = pad(peephole, layout, 2)
+        peep = _pad(peephole, 2, padded)
         if peep is None:
             peep = w_hh.new_zeros(networks, 0)
         z = memory.empty((networks, steps, batch, 4 * padded), w_hh)
@@ -41,16 +94,16 @@ class Lstm(torch.autograd.Function):
             z += b[:, None, None]
         y, c = (memory.empty((networks, 1 + steps, batch, padded), w_hh) for _ in range(2))
         for buffer, initial in ((y, h0), (c, c0)):
-            start = pad(initial, layout, 2)
+            start = _pad(initial, 2, padded)
             buffer[:, 0] = 0 if start is None else start
 
         def run(network: int, first: int, last: int) -> None:
             recurrence.lstm_forward(
-                flat(z, network),
-                flat(y, network),
-                flat(c, network),
-                flat(across, network),
-                flat(peep, network),
+                _flat(z, network),
+                _flat(y, network),
+                _flat(c, network),
+                _flat(across, network),
+                _flat(peep, network),
                 peephole is not None,
                 width,
                 cells,
@@ -60,9 +113,9 @@ class Lstm(torch.autograd.Function):
                 last,
             )
 
-        for_rows(networks, batch, 4 * steps * cells * padded, run)
+        _for_rows(networks, batch, 4 * steps * cells * padded, run)
         ctx.save_for_backward(x, w_ih, w_hh, peep)
-        ctx.kept, ctx.layout, ctx.cells = (z, y, c), layout, cells
+        ctx.kept, ctx.cells = (z, y, c), cells
         ctx.given = [value is not None for value in inputs]
         outputs = y[:, 1:, :, :cells].transpose(1, 2)
         states = c[:, 1:, :, :cells].transpose(1, 2)
@@ -74,10 +127,11 @@ class Lstm(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         """Gradients of everything."""
         x, w_ih, w_hh, peep = ctx.saved_tensors
-        (z, y, c), layout, cells = ctx.kept, ctx.layout, ctx.cells
+        (z, y, c), cells = ctx.kept, ctx.cells
         z = memory.empty(z.shape, z).copy_(z)  # so that a second backward pass finds it
         networks, steps, batch, _ = x.shape
-        padded, width = layout.padded, layout.padded // LANES
+        padded = y.shape[3]
+        width = padded // LANES
         errors = []
         for gradient in gradients:
             error = memory.empty(y.shape, y).zero_()
@@ -88,12 +142,12 @@ class Lstm(torch.autograd.Function):
 
         def run(network: int, first: int, last: int) -> None:
             recurrence.lstm_backward(
-                flat(d, network),
-                flat(dc, network),
-                flat(z, network),
-                flat(c, network),
-                flat(w_hh, network),
-                flat(peep, network),
+                _flat(d, network),
+                _flat(dc, network),
+                _flat(z, network),
+                _flat(c, network),
+                _flat(w_hh, network),
+                _flat(peep, network),
                 has_peepholes,
                 width,
                 cells,
@@ -103,7 +157,7 @@ class Lstm(torch.autograd.Function):
                 last,
             )
 
-        for_rows(networks, batch, 4 * steps * cells * padded, run)
+        _for_rows(networks, batch, 4 * steps * cells * padded, run)
         rows = z.view(networks, steps * batch, 4 * padded)
         before = y[:, :-1].reshape(networks, -1, padded)
         d_hh = torch.bmm(rows.transpose(1, 2), before)
@@ -123,32 +177,40 @@ class Lstm(torch.autograd.Function):
             )
         return (
             d_x,
-            _unpad_gates(d_ih, layout),
-            unpad(_unpad_gates(d_hh, layout), layout, 2),
-            _unpad_gates(rows.sum(dim=1), layout) if ctx.given[3] else None,
-            unpad(d_peep, layout, 2),
-            unpad(d[:, 0], layout, 2) if ctx.given[5] else None,
-            unpad(dc[:, 0], layout, 2) if ctx.given[6] else None,
+            None if d_ih is None else _unpad_gates(d_ih, cells),
+            _unpad_gates(d_hh, cells)[..., :cells],
+            _unpad_gates(rows.sum(dim=1), cells) if ctx.given[3] else None,
+            None if d_peep is None else d_peep[..., :cells],
+            d[:, 0, :, :cells] if ctx.given[5] else None,
+            dc[:, 0, :, :cells] if ctx.given[6] else None,
         )
 
 
-def _pad_gates(weight: Tensor | None, layout: Layout) -> Tensor | None:
+def _pad(tensor: Tensor | None, axis: int, size: int) -> Tensor | None:
+    """Zeros behind, to ``size`` along one axis; contiguous."""
+    if tensor is None or tensor.shape[axis] == size:
+        return None if tensor is None else tensor.contiguous()
+    shape = list(tensor.shape)
+    shape[axis] = size
+    padded = tensor.new_zeros(shape)
+    padded.narrow(axis, 0, tensor.shape[axis]).copy_(tensor)
+    return padded
+
+
+def _pad_gates(weight: Tensor | None, padded: int) -> Tensor | None:
     """(R, 4n, ...) to (R, 4N, ...), gate by gate."""
     if weight is None:
         return None
-    gates = weight.reshape(weight.shape[0], 4, -1, *weight.shape[2:])
-    padded = pad(gates, layout, 2)
-    assert padded is not None
-    return padded.reshape(weight.shape[0], 4 * layout.padded, *weight.shape[2:])
-
-
-def _unpad_gates(gradient: Tensor | None, layout: Layout) -> Tensor | None:
-    if gradient is None:
-        return None
-    networks, _, *rest = gradient.shape
-    gates = unpad(gradient.view(networks, 4, layout.padded, *rest), layout, 2)
+    networks, _, *rest = weight.shape
+    gates = _pad(weight.reshape(networks, 4, -1, *rest), 2, padded)
     assert gates is not None
-    return gates.reshape(networks, -1, *rest)
+    return gates.view(networks, 4 * padded, *rest)
+
+
+def _unpad_gates(gradient: Tensor, cells: int) -> Tensor:
+    """The reverse of :func:`_pad_gates`."""
+    networks, _, *rest = gradient.shape
+    return gradient.view(networks, 4, -1, *rest)[:, :, :cells].reshape(networks, -1, *rest)
 
 
 def lstm(
@@ -164,6 +226,6 @@ def lstm(
 
     Gradients of gradients are not available.
     """
-    compile_all(weight_hh.dtype)
-    y, c = Lstm.apply(x, weight_ih, weight_hh, bias, peephole, h0, c0)
+    _compile(weight_hh.dtype)
+    y, c = _Lstm.apply(x, weight_ih, weight_hh, bias, peephole, h0, c0)
     return y, c

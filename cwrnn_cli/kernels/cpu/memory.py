@@ -75,3 +75,11 @@ def _shrink() -> None:
         total -= _buffers[index].nbytes
         dropped.add(index)
     _buffers[:] = [buffer for index, buffer in enumerate(_buffers) if index not in dropped]
+
+
+def time_first(tensor: Tensor) -> Tensor:
+    """(R, B, T, m) to contiguous (R, T, B, m), without a copy if it lies so already."""
+    tensor = tensor.detach().transpose(1, 2)
+    if tensor.is_contiguous():
+        return tensor
+    return empty(tensor.shape, tensor).copy_(tensor)

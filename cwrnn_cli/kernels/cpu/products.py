@@ -6,7 +6,7 @@ overlap those before. In :func:`accumulate`, lanes are columns, and one factor i
 
 import numba
 
-from .simd import LANES, broadcast, fma, load, store
+from .simd import broadcast, fma, get, load, store
 
 jit = numba.njit(nogil=True, cache=True, error_model="numpy")
 
@@ -175,125 +175,134 @@ def sum_outer(a, a0, a_step, b, b0, b_step, steps, rows, cols, out, out0, stride
 
 
 @jit
-def accumulate(dest, d0, width, x, x0, x_width, w, w0, depth, first, last):
-    """dest[b] += x[b] @ w for the rows b from ``first`` to ``last``.
+def accumulate(dest, d0, d_row, x, x0, x_row, x_step, w, w0, w_row, width, depth, rows):
+    """dest[b] += x[b] @ w for ``rows`` rows b of ``width`` vectors.
 
-    dest's row b starts at vector ``d0 + b * width``; x's row b, ``depth`` numbers that count, at
-    vector ``x0 + b * x_width``; w has ``depth`` rows of ``width`` vectors, from vector ``w0`` on.
+    dest's row b starts at vector ``d0 + b * d_row`` and w's row c, of ``depth``, at vector
+    ``w0 + c * w_row``; the number x[b, c] is ``x[x0 + b * x_row + c * x_step]``.
     """
-    b = first
-    while b < last:
-        x_b = (x0 + b * x_width) * LANES
-        d_b = d0 + b * width
-        if last - b >= 4:
-            x_1 = x_b + x_width * LANES
-            x_2 = x_1 + x_width * LANES
-            x_3 = x_2 + x_width * LANES
-            u = 0
-            while u + 2 <= width:
-                d1, d2, d3 = d_b + width + u, d_b + 2 * width + u, d_b + 3 * width + u
-                s00 = load(dest, d_b + u)
-                s01 = load(dest, d_b + u + 1)
-                s10 = load(dest, d1)
-                s11 = load(dest, d1 + 1)
-                s20 = load(dest, d2)
-                s21 = load(dest, d2 + 1)
-                s30 = load(dest, d3)
-                s31 = load(dest, d3 + 1)
-                a = w0 + u
-                for c in range(depth):
-                    v0 = load(w, a)
-                    v1 = load(w, a + 1)
-                    a += width
-                    y = broadcast(w, x[x_b + c])
-                    s00 = fma(y, v0, s00)
-                    s01 = fma(y, v1, s01)
-                    y = broadcast(w, x[x_1 + c])
-                    s10 = fma(y, v0, s10)
-                    s11 = fma(y, v1, s11)
-                    y = broadcast(w, x[x_2 + c])
-                    s20 = fma(y, v0, s20)
-                    s21 = fma(y, v1, s21)
-                    y = broadcast(w, x[x_3 + c])
-                    s30 = fma(y, v0, s30)
-                    s31 = fma(y, v1, s31)
-                store(dest, d_b + u, s00)
-                store(dest, d_b + u + 1, s01)
-                store(dest, d1, s10)
-                store(dest, d1 + 1, s11)
-                store(dest, d2, s20)
-                store(dest, d2 + 1, s21)
-                store(dest, d3, s30)
-                store(dest, d3 + 1, s31)
-                u += 2
-            if u < width:
-                d1, d2, d3 = d_b + width + u, d_b + 2 * width + u, d_b + 3 * width + u
-                s00 = load(dest, d_b + u)
-                s10 = load(dest, d1)
-                s20 = load(dest, d2)
-                s30 = load(dest, d3)
-                a = w0 + u
-                for c in range(depth):
-                    v0 = load(w, a)
-                    a += width
-                    s00 = fma(broadcast(w, x[x_b + c]), v0, s00)
-                    s10 = fma(broadcast(w, x[x_1 + c]), v0, s10)
-                    s20 = fma(broadcast(w, x[x_2 + c]), v0, s20)
-                    s30 = fma(broadcast(w, x[x_3 + c]), v0, s30)
-                store(dest, d_b + u, s00)
-                store(dest, d1, s10)
-                store(dest, d2, s20)
-                store(dest, d3, s30)
-            b += 4
-        else:
-            u = 0
-            while u + 8 <= width:
-                d = d_b + u
-                s00 = load(dest, d)
-                s01 = load(dest, d + 1)
-                s10 = load(dest, d + 2)
-                s11 = load(dest, d + 3)
-                s20 = load(dest, d + 4)
-                s21 = load(dest, d + 5)
-                s30 = load(dest, d + 6)
-                s31 = load(dest, d + 7)
-                a = w0 + u
-                for c in range(depth):
-                    y = broadcast(w, x[x_b + c])
-                    s00 = fma(y, load(w, a), s00)
-                    s01 = fma(y, load(w, a + 1), s01)
-                    s10 = fma(y, load(w, a + 2), s10)
-                    s11 = fma(y, load(w, a + 3), s11)
-                    s20 = fma(y, load(w, a + 4), s20)
-                    s21 = fma(y, load(w, a + 5), s21)
-                    s30 = fma(y, load(w, a + 6), s30)
-                    s31 = fma(y, load(w, a + 7), s31)
-                    a += width
-                store(dest, d, s00)
-                store(dest, d + 1, s01)
-                store(dest, d + 2, s10)
-                store(dest, d + 3, s11)
-                store(dest, d + 4, s20)
-                store(dest, d + 5, s21)
-                store(dest, d + 6, s30)
-                store(dest, d + 7, s31)
-                u += 8
-            while u < width:  # four sums, so that one multiply-add need not wait for the last
-                s00 = load(dest, d_b + u)
-                s10 = s20 = s30 = broadcast(w, 0.0)
-                a = w0 + u
-                c = 0
-                while c + 4 <= depth:
-                    s00 = fma(broadcast(w, x[x_b + c]), load(w, a), s00)
-                    s10 = fma(broadcast(w, x[x_b + c + 1]), load(w, a + width), s10)
-                    s20 = fma(broadcast(w, x[x_b + c + 2]), load(w, a + 2 * width), s20)
-                    s30 = fma(broadcast(w, x[x_b + c + 3]), load(w, a + 3 * width), s30)
-                    a += 4 * width
-                    c += 4
-                while c < depth:
-                    s00 = fma(broadcast(w, x[x_b + c]), load(w, a), s00)
-                    a += width
-                    c += 1
-                store(dest, d_b + u, (s00 + s10) + (s20 + s30))
-                u += 1
-            b += 1
+    b = 0
+    while b + 4 <= rows:
+        p0 = x0 + b * x_row
+        p1 = p0 + x_row
+        p2 = p1 + x_row
+        p3 = p2 + x_row
+        u = 0
+        while u + 2 <= width:
+            d = d0 + b * d_row + u
+            s00 = load(dest, d)
+            s01 = load(dest, d + 1)
+            s10 = load(dest, d + d_row)
+            s11 = load(dest, d + d_row + 1)
+            s20 = load(dest, d + 2 * d_row)
+            s21 = load(dest, d + 2 * d_row + 1)
+            s30 = load(dest, d + 3 * d_row)
+            s31 = load(dest, d + 3 * d_row + 1)
+            a = w0 + u
+            at = 0
+            for _ in range(depth):
+                v0 = load(w, a)
+                v1 = load(w, a + 1)
+                y = broadcast(w, get(x, p0 + at))
+                s00 = fma(y, v0, s00)
+                s01 = fma(y, v1, s01)
+                y = broadcast(w, get(x, p1 + at))
+                s10 = fma(y, v0, s10)
+                s11 = fma(y, v1, s11)
+                y = broadcast(w, get(x, p2 + at))
+                s20 = fma(y, v0, s20)
+                s21 = fma(y, v1, s21)
+                y = broadcast(w, get(x, p3 + at))
+                s30 = fma(y, v0, s30)
+                s31 = fma(y, v1, s31)
+                a += w_row
+                at += x_step
+            store(dest, d, s00)
+            store(dest, d + 1, s01)
+            store(dest, d + d_row, s10)
+            store(dest, d + d_row + 1, s11)
+            store(dest, d + 2 * d_row, s20)
+            store(dest, d + 2 * d_row + 1, s21)
+            store(dest, d + 3 * d_row, s30)
+            store(dest, d + 3 * d_row + 1, s31)
+            u += 2
+        if u < width:
+            d = d0 + b * d_row + u
+            s00 = load(dest, d)
+            s10 = load(dest, d + d_row)
+            s20 = load(dest, d + 2 * d_row)
+            s30 = load(dest, d + 3 * d_row)
+            a = w0 + u
+            at = 0
+            for _ in range(depth):
+                v0 = load(w, a)
+                s00 = fma(broadcast(w, get(x, p0 + at)), v0, s00)
+                s10 = fma(broadcast(w, get(x, p1 + at)), v0, s10)
+                s20 = fma(broadcast(w, get(x, p2 + at)), v0, s20)
+                s30 = fma(broadcast(w, get(x, p3 + at)), v0, s30)
+                a += w_row
+                at += x_step
+            store(dest, d, s00)
+            store(dest, d + d_row, s10)
+            store(dest, d + 2 * d_row, s20)
+            store(dest, d + 3 * d_row, s30)
+        b += 4
+    while b < rows:
+        p0 = x0 + b * x_row
+        u = 0
+        while u + 8 <= width:
+            d = d0 + b * d_row + u
+            s00 = load(dest, d)
+            s01 = load(dest, d + 1)
+            s10 = load(dest, d + 2)
+            s11 = load(dest, d + 3)
+            s20 = load(dest, d + 4)
+            s21 = load(dest, d + 5)
+            s30 = load(dest, d + 6)
+            s31 = load(dest, d + 7)
+            a = w0 + u
+            at = p0
+            for _ in range(depth):
+                y = broadcast(w, get(x, at))
+                s00 = fma(y, load(w, a), s00)
+                s01 = fma(y, load(w, a + 1), s01)
+                s10 = fma(y, load(w, a + 2), s10)
+                s11 = fma(y, load(w, a + 3), s11)
+                s20 = fma(y, load(w, a + 4), s20)
+                s21 = fma(y, load(w, a + 5), s21)
+                s30 = fma(y, load(w, a + 6), s30)
+                s31 = fma(y, load(w, a + 7), s31)
+                a += w_row
+                at += x_step
+            store(dest, d, s00)
+            store(dest, d + 1, s01)
+            store(dest, d + 2, s10)
+            store(dest, d + 3, s11)
+            store(dest, d + 4, s20)
+            store(dest, d + 5, s21)
+            store(dest, d + 6, s30)
+            store(dest, d + 7, s31)
+            u += 8
+        while u < width:  # four sums, so that one multiply-add need not wait for the last
+            d = d0 + b * d_row + u
+            s00 = load(dest, d)
+            s10 = s20 = s30 = broadcast(w, 0.0)
+            a = w0 + u
+            at = p0
+            c = 0
+            while c + 4 <= depth:
+                s00 = fma(broadcast(w, get(x, at)), load(w, a), s00)
+                s10 = fma(broadcast(w, get(x, at + x_step)), load(w, a + w_row), s10)
+                s20 = fma(broadcast(w, get(x, at + 2 * x_step)), load(w, a + 2 * w_row), s20)
+                s30 = fma(broadcast(w, get(x, at + 3 * x_step)), load(w, a + 3 * w_row), s30)
+                a += 4 * w_row
+                at += 4 * x_step
+                c += 4
+            while c < depth:
+                s00 = fma(broadcast(w, get(x, at)), load(w, a), s00)
+                a += w_row
+                at += x_step
+                c += 1
+            store(dest, d, (s00 + s10) + (s20 + s30))
+            u += 1
+        b += 1

@@ -70,6 +70,32 @@ def store(typingctx, array, index, vector):
     return types.void(array, types.intp, vector), codegen
 
 
+def _element(context, builder, array_type, array, index):
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.gep(data, [index])
+
+
+@intrinsic
+def get(typingctx, array, index):
+    """``array.ravel()[index]``, without Python's rule for negative indices; no bounds check."""
+
+    def codegen(context, builder, signature, args):
+        return builder.load(_element(context, builder, signature.args[0], *args))
+
+    return array.dtype(array, types.intp), codegen
+
+
+@intrinsic
+def put(typingctx, array, index, value):
+    """``array.ravel()[index] = value``, likewise."""
+
+    def codegen(context, builder, signature, args):
+        builder.store(args[2], _element(context, builder, signature.args[0], *args[:2]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, array.dtype), codegen
+
+
 @intrinsic
 def broadcast(typingctx, like, value):
     """``value`` in every lane of a vector of the type of ``like`` (a vector or an array)."""

@@ -1,0 +1,305 @@
+"""A clockwork layer for a few rows of the batch, compiled whole: all modules, forward and backward.
+
+The rows of a batch never meet but in the weights' gradients, so a thread takes a few rows, as many
+as keep everything it touches in its cache, and does the whole layer for them. Units are padded
+module by module to whole vectors; in the buffers of a call the rows of a step, then the steps, lie
+one behind the other. The weights come packed, a block per module and use (:mod:`.clockwork`).
+
+Names of arrays: ``said`` are a module's outputs, (1 + ticks, rows, width) vectors, the initial
+    state
+first; ``heard`` are those times its columns of W_H, (1 + ticks, rows, offsets[i]) vectors, which
+faster modules add to what drives them; ``told`` are the errors of these readers, of the same shape.
+Arrays are flat; places are counted in vectors of :data:`~.simd.LANES`.
+"""
+
+import numpy as np
+
+from .products import accumulate, jit
+from .simd import LANES, broadcast, get, load, put, store, tanh
+
+
+@jit
+def _gather(x, steps, batch, features, period, first, rows, seen, width):
+    """seen[s, b] = x[s * period, first + b], padded with 0 to ``width`` vectors; x is (T, B, m)."""
+    ticks = (steps + period - 1) // period
+    size = width * LANES
+    for s in range(ticks):
+        for b in range(rows):
+            source = (s * period * batch + first + b) * features
+            target = (s * rows + b) * size
+            for c in range(features):
+                put(seen, target + c, get(x, source + c))
+            for c in range(features, size):
+                put(seen, target + c, 0.0)
+
+
+@jit
+def _said_at(clock, steps, first, rows, places):
+    """Where the outputs of ``rows`` rows from row ``first`` on lie, module by module."""
+    total = 0
+    for i in range(places.size):
+        places[i] = total
+        total += ((steps + clock[0, i] - 1) // clock[0, i] + 1) * (clock[3, i + 1] - clock[3, i])
+    for i in range(places.size):
+        places[i] = first * total + rows * places[i]
+
+
+@jit
+def _forward_piece(
+    x, h0, has_h0, bias, packed, places, clock, sizes, first, rows, said, said_at, scratch, output
+):
+    periods, units, starts, offsets = clock[0], clock[1], clock[2], clock[3]
+    modules = periods.size - 1
+    steps, batch, features = sizes[0], sizes[1], sizes[2]
+    n = starts[modules]
+    m_width = (features + LANES - 1) // LANES
+    place = np.empty(modules, np.int64)
+    heard_at = np.empty(modules, np.int64)
+    used = 0
+    for i in range(modules):
+        heard_at[i] = used
+        used += ((steps + periods[i] - 1) // periods[i] + 1) * rows * offsets[i]
+    seen = scratch[used * LANES :]
+    for back in range(modules):
+        i = modules - 1 - back
+        width = offsets[i + 1] - offsets[i]
+        period, k = periods[i], units[i]
+        ticks = (steps + period - 1) // period
+        lanes = width * LANES
+        row = rows * width
+        for b in range(rows):
+            y = (said_at[i] + b * width) * LANES
+            for u in range(k):
+                said[y + u] = h0[(first + b) * n + starts[i] + u] if has_h0 else 0.0
+            for u in range(k, lanes):
+                said[y + u] = 0.0
+        drive = said_at[i] + row
+        for at in range(ticks * rows):
+            for u in range(width):
+                store(said, drive + at * width + u, load(bias, offsets[i] + u))
+        if features > 0:
+            _gather(x, steps, batch, features, period, first, rows, seen, m_width)
+            accumulate(
+                said, drive, width, seen, 0, m_width * LANES, 1,
+                packed, places[0, i], width, width, features, ticks * rows,
+            )  # fmt: skip
+        for s in range(ticks):
+            now = drive + s * row
+            accumulate(
+                said, now, width, said, (now - row) * LANES, lanes, 1,
+                packed, places[1, i], width, width, k, rows,
+            )  # fmt: skip
+            t = s * period
+            for j in range(i + 1, modules):
+                place[j] = (
+                    heard_at[j] + ((t - 1) // periods[j] + 1) * rows * offsets[j] + offsets[i]
+                )
+            for b in range(rows):
+                for u in range(width):
+                    z = load(said, now + b * width + u)
+                    for j in range(i + 1, modules):
+                        z = z + load(scratch, place[j] + b * offsets[j] + u)
+                    store(said, now + b * width + u, tanh(z))
+        if i > 0:
+            count = (1 + ticks) * rows
+            for at in range(heard_at[i], heard_at[i] + count * offsets[i]):
+                store(scratch, at, broadcast(scratch, 0.0))
+            accumulate(
+                scratch, heard_at[i], offsets[i], said, said_at[i] * LANES, lanes, 1,
+                packed, places[2, i], offsets[i], offsets[i], k, count,
+            )  # fmt: skip
+    for t in range(steps):
+        for b in range(rows):
+            o = (t * batch + first + b) * n
+            for i in range(modules):
+                width = offsets[i + 1] - offsets[i]
+                a = (said_at[i] + ((t // periods[i] + 1) * rows + b) * width) * LANES - starts[i]
+                for u in range(starts[i], starts[i + 1]):
+                    put(output, o + u, get(said, a + u))
+
+
+@jit
+def forward(
+    x, h0, has_h0, bias, packed, places, clock, sizes, begin, end, piece, said, scratch, output
+):
+    """The outputs of all modules for the rows from ``begin`` to ``end``, ``piece`` at a time.
+
+    Args:
+        x: (T, B, m).
+        h0: (B, n), if ``has_h0``.
+        has_h0: whether there is an initial state other than 0.
+        bias: (N,) padded.
+        packed: the weights.
+        places: (3, g) where in ``packed`` each module's are: what its input is multiplied with
+            (m, width), its own (units, width), its columns for the faster modules (units,
+            offsets[i]).
+        clock: (4, g + 1): periods, units, first unit and, in vectors, first padded unit of each
+            module, then (0, 0, n, N).
+        sizes: (3,): T, B, m.
+        begin: first row.
+        end: behind the last row.
+        piece: rows at a time.
+        said: gets the modules' outputs, piece after piece.
+        scratch: (:func:`scratch_sizes`) vectors.
+        output: (T, B, n) gets every unit's output at every step.
+    """
+    said_at = np.empty(clock.shape[1] - 1, np.int64)
+    for first in range(begin, end, piece):
+        rows = min(piece, end - first)
+        _said_at(clock, sizes[0], first, rows, said_at)
+        _forward_piece(
+            x, h0, has_h0, bias, packed, places, clock, sizes, first, rows, said, said_at,
+            scratch, output,
+        )  # fmt: skip
+
+
+@jit
+def _backward_piece(
+    x, packed, places, clock, sizes, first, rows, said, said_at, scratch, gradient, grown,
+    d_x, wants_x, d_h0, d_bias,
+):  # fmt: skip
+    periods, units, starts, offsets = clock[0], clock[1], clock[2], clock[3]
+    modules = periods.size - 1
+    steps, batch, features = sizes[0], sizes[1], sizes[2]
+    n = starts[modules]
+    m_width = (features + LANES - 1) // LANES
+    m_lanes = m_width * LANES
+    one = broadcast(said, 1.0)
+    zero = broadcast(said, 0.0)
+    place = np.empty(modules, np.int64)
+    told_at = np.empty(modules, np.int64)
+    errors_at = np.empty(modules, np.int64)
+    used = 0
+    for i in range(modules):
+        told_at[i] = used
+        used += ((steps + periods[i] - 1) // periods[i] + 1) * rows * offsets[i]
+    for at in range(used):
+        store(scratch, at, zero)
+    for i in range(modules):
+        errors_at[i] = used
+        width = offsets[i + 1] - offsets[i]
+        used += ((steps + periods[i] - 1) // periods[i] + 1) * rows * width
+        for at in range(errors_at[i], errors_at[i] + rows * width):
+            store(scratch, at, zero)
+    seen = scratch[used * LANES :]
+    for t in range(steps):  # the gradient of each tick: the sum while it was held
+        for b in range(rows):
+            o = (t * batch + first + b) * n
+            for i in range(modules):
+                width = offsets[i + 1] - offsets[i]
+                begin = errors_at[i] + ((t // periods[i] + 1) * rows + b) * width
+                a = begin * LANES - starts[i]
+                if t % periods[i] == 0:
+                    store(scratch, begin + width - 1, zero)
+                    for u in range(starts[i], starts[i + 1]):
+                        put(scratch, a + u, get(gradient, o + u))
+                else:
+                    for u in range(starts[i], starts[i + 1]):
+                        put(scratch, a + u, get(scratch, a + u) + get(gradient, o + u))
+    for i in range(modules):
+        width = offsets[i + 1] - offsets[i]
+        period, k = periods[i], units[i]
+        ticks = (steps + period - 1) // period
+        lanes = width * LANES
+        row = rows * width
+        count = (1 + ticks) * rows
+        wide = offsets[i] * LANES
+        for j in range(i):
+            told = told_at[i] * LANES + offsets[j] * LANES
+            accumulate(
+                scratch, errors_at[i], width, scratch, told, wide, 1,
+                packed, places[2, i] + starts[j] * width, width, width, units[j], count,
+            )  # fmt: skip
+            accumulate(
+                grown, places[2, i] + starts[j] * width, width, scratch, told, 1, wide,
+                said, said_at[i], width, width, count, units[j],
+            )  # fmt: skip
+        drive = errors_at[i] + row
+        for back in range(ticks):
+            s = ticks - 1 - back
+            now = drive + s * row
+            t = s * period
+            for j in range(i + 1, modules):
+                place[j] = told_at[j] + ((t - 1) // periods[j] + 1) * rows * offsets[j] + offsets[i]
+            for b in range(rows):
+                for u in range(width):
+                    at = now + b * width + u
+                    value = load(said, said_at[i] + (s + 1) * row + b * width + u)
+                    error = load(scratch, at) * (one - value * value)
+                    store(scratch, at, error)
+                    for j in range(i + 1, modules):
+                        p = place[j] + b * offsets[j] + u
+                        store(scratch, p, load(scratch, p) + error)
+            accumulate(
+                scratch, now - row, width, scratch, now * LANES, lanes, 1,
+                packed, places[1, i], width, width, k, rows,
+            )  # fmt: skip
+        accumulate(
+            grown, places[1, i], width, scratch, drive * LANES, 1, lanes,
+            said, said_at[i], width, width, ticks * rows, k,
+        )  # fmt: skip
+        for u in range(width):
+            total = load(d_bias, offsets[i] + u)
+            for at in range(ticks * rows):
+                total = total + load(scratch, drive + at * width + u)
+            store(d_bias, offsets[i] + u, total)
+        for b in range(rows):
+            for u in range(k):
+                d_h0[(first + b) * n + starts[i] + u] = scratch[
+                    (errors_at[i] + b * width) * LANES + u
+                ]
+        if features > 0:
+            _gather(x, steps, batch, features, period, first, rows, seen, m_width)
+            accumulate(
+                grown, places[0, i], m_width, scratch, drive * LANES, 1, lanes,
+                seen, 0, m_width, m_width, ticks * rows, k,
+            )  # fmt: skip
+            if wants_x:
+                for at in range(ticks * rows * m_width):
+                    store(seen, at, zero)
+                accumulate(
+                    seen, 0, m_width, scratch, drive * LANES, lanes, 1,
+                    packed, places[0, i], m_width, m_width, k, ticks * rows,
+                )  # fmt: skip
+                for s in range(ticks):
+                    for b in range(rows):
+                        o = (s * period * batch + first + b) * features
+                        a = (s * rows + b) * m_lanes
+                        for c in range(features):
+                            put(d_x, o + c, get(d_x, o + c) + get(seen, a + c))
+
+
+@jit
+def backward(
+    x, packed, places, clock, sizes, begin, end, piece, said, scratch, gradient, grown,
+    d_x, wants_x, d_h0, d_bias,
+):  # fmt: skip
+    """The gradients of :func:`forward`, of whose arguments the first are the same.
+
+    Args:
+        x: (T, B, m).
+        packed: the weights, other blocks than forward.
+        places: (3, g) where: a module's W_I (units, m padded), its own W_H (units, width), its
+            columns (first unit, width): a row for each unit of the faster modules.
+        clock: as in :func:`forward`.
+        sizes: as in :func:`forward`.
+        begin: first row.
+        end: behind the last row.
+        piece: rows at a time, as in :func:`forward`.
+        said: what :func:`forward` left.
+        scratch: (:func:`scratch_sizes`) vectors.
+        gradient: (T, B, n) of the output.
+        grown: the gradients of the weights, in blocks as ``packed``; added to.
+        d_x: (T, B, m), if ``wants_x``; added to.
+        wants_x: whether the input's gradient is wanted.
+        d_h0: (B, n) gets the gradient of the initial state.
+        d_bias: (N,) padded; added to.
+    """
+    said_at = np.empty(clock.shape[1] - 1, np.int64)
+    for first in range(begin, end, piece):
+        rows = min(piece, end - first)
+        _said_at(clock, sizes[0], first, rows, said_at)
+        _backward_piece(
+            x, packed, places, clock, sizes, first, rows, said, said_at, scratch, gradient, grown,
+            d_x, wants_x, d_h0, d_bias,
+        )  # fmt: skip
