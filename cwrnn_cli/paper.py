@@ -1,9 +1,8 @@
 """The paper as data: its protocols and its published numbers, each with its place. A leaf.
 
 Koutník, Greff, Gomez, Schmidhuber: A Clockwork RNN, ICML 2014, PMLR 32:1863-1871. Figures' medians
-    are ours, read off
-the print to about 5 %. What we had to decide because the paper does not say it is in the fields
-marked "our reading" and explained in docs/protocol.md.
+are ours, read off the print to about 5 %. What we had to decide because the paper does not say it
+is in the fields marked "our reading" and explained in docs/protocol.md.
 """
 
 from dataclasses import dataclass, field

@@ -1,11 +1,9 @@
 """The built-in piece of music: four seconds that our own code plays, the same on every machine.
 
 The paper does not name its piece, and a sound file in the repository would need a licence and a
-source. So the piece is
-synthesised: plucked and bowed strings in a slow chord progression, each note with a dozen or more
-    overtones that beat
-against each other (strings are a little inharmonic, bows have vibrato), decay at their own rates,
-and carry noise.
+source. So the piece is synthesised: plucked and bowed strings in a slow chord progression, each
+note with a dozen or more overtones that beat against each other (strings are a little inharmonic,
+bows have vibrato), decay at their own rates, and carry noise.
 
 Every number comes from additions and multiplications of IEEE doubles and from PCG64's raw bits,
 never from a mathematical library whose last digit differs between machines, and is rounded to 16

@@ -70,9 +70,8 @@ def run(
         tick: called after each point.
 
     Returns:
-        The JSON of `cwrnn bench ensemble`: machine, peak_gflops, rows, figure3_s (from the rates at
-            the
-        largest R).
+        The JSON of `cwrnn bench ensemble`: machine, peak_gflops, rows, figure3_s (from the
+        rates at the largest R).
     """
     rows = []
     figure3 = 0.0

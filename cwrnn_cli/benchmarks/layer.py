@@ -22,10 +22,9 @@ def operations(width: int, inputs: int, modules: int = MODULES) -> dict[str, flo
     """Multiply-adds per step and row of the forward pass (the paper's appendix).
 
     Returns:
-        ``srn``: n^2 + n m. ``cw``: the paper's count, W_H row by row at each module's ticks.
-            ``cascade``:
-        what our kernels do, W_H column by column at each module's ticks. ``paper_ratio``,
-        ``cascade_ratio``: srn over those.
+        ``srn``: n^2 + n m; ``cw``: the paper's count, W_H row by row at each module's ticks;
+        ``cascade``: what our kernels do, W_H column by column at each module's ticks;
+        ``paper_ratio``, ``cascade_ratio``: srn over those two.
     """
     clock = Clock.of(width, modules)
     starts = clock.starts

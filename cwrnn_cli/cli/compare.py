@@ -66,7 +66,7 @@ def command(
     """Train the paper's grid of models and sizes; its table and figures, ours beside theirs.
 
     For task audio: Table 2, row 1 (table.txt), Figure 3, Figure 5, and every network's errors
-        (results.h5).
+    (results.h5).
     """
     from ..reporting.comparison import (  # noqa: PLC0415
         comparison,

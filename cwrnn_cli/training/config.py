@@ -109,8 +109,7 @@ class TrainConfig:
         """(count,) float32 momentum of the epochs from ``first`` on.
 
         With the ramp: min(1 - 2^(-1 - log2(floor(t / 250) + 1)), momentum), that is 1/2, 3/4, 5/6
-            ... every 250
-        updates (Sutskever et al., 2013, eq. 5).
+        ... every 250 updates (Sutskever et al., 2013, eq. 5).
         """
         epochs = np.arange(first, first + count)
         if not self.momentum_ramp:

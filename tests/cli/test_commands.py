@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,27 @@ def test_resume_goes_on_with_the_same_commands_run(cwrnn, piece, tmp_path):
     assert (run / "checkpoint.pt").read_bytes() == before
     again = cwrnn(*command, "--lr", 1e-5, "--resume")
     assert "nothing to resume" in again.stderr and len(list(run.parent.iterdir())) == 2
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(cwrnn, piece, tmp_path, monkeypatch):
+    from cwrnn_cli.training import loop
+
+    summary = loop._summary
+
+    def press(epoch, mse):
+        if epoch == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+        return summary(epoch, mse)
+
+    monkeypatch.setattr(loop, "_summary", press)
+    command = ("train", "--model", "cw", *SMALL, "--data", piece)
+    stopped = cwrnn(*command, expect=130)
+    assert "interrupted after epoch 2" in stopped.stderr and "--resume goes on" in stopped.stderr
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    cwrnn(*command, "--resume")
+    assert json.loads(cwrnn("eval", "--json").stdout)["epochs"] == 40
+    assert len(list((tmp_path / "runs").iterdir())) == 1
 
 
 def test_out_that_exists(cwrnn, piece):

@@ -1,8 +1,8 @@
 """The LSTM layer as an autograd function over the compiled recurrence.
 
 What is not recurrent is one matrix product: the gates' input over all steps, and in the backward
-    pass
-the gradients of the weights. Inside, cells are padded to whole vectors, and time is the outer axis.
+pass the gradients of the weights. Inside, cells are padded to whole vectors, and time is the outer
+axis.
 """
 
 from collections.abc import Callable

@@ -6,10 +6,9 @@ module by module to whole vectors; in the buffers of a call the rows of a step, 
 one behind the other. The weights come packed, a block per module and use (:mod:`.clockwork`).
 
 Names of arrays: ``said`` are a module's outputs, (1 + ticks, rows, width) vectors, the initial
-    state
-first; ``heard`` are those times its columns of W_H, (1 + ticks, rows, offsets[i]) vectors, which
-faster modules add to what drives them; ``told`` are the errors of these readers, of the same shape.
-Arrays are flat; places are counted in vectors of :data:`~.simd.LANES`.
+state first; ``heard`` are those times its columns of W_H, (1 + ticks, rows, offsets[i]) vectors,
+which faster modules add to what drives them; ``told`` are the errors of these readers, of the same
+shape. Arrays are flat; places are counted in vectors of :data:`~.simd.LANES`.
 """
 
 import numpy as np

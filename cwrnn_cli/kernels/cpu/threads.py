@@ -16,8 +16,7 @@ def run_all(work: Callable[..., Any], items: Iterable[tuple[Any, ...]], threads:
     """``[work(*item) for item in items]``, shared out over ``threads`` threads.
 
     Denormal numbers are flushed to zero there: a saturated gate's gradients underflow, and
-        arithmetic
-    on denormals would cost many times the time.
+    arithmetic on denormals would cost many times the time.
     """
     pool = _pools.get(threads)
     if pool is None:
