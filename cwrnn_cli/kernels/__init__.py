@@ -4,6 +4,7 @@
 ``reference`` eq. 1-4 step by step, any device and dtype: the oracle
 ``cascade``   module by module (clockwork only), any device and dtype
 ``compiled``  the cascade with compiled recurrences; CPU, float32 or float64, no second derivatives
+``triton``    the cascade with one Triton kernel per module (clockwork only); a GPU, float32
 ``torch``     torch's own LSTM, cuDNN's on a GPU (LSTM without peepholes, one network)
 ``auto``      the fastest of these for the shape, from measurement (docs/design.md)
 ============  ==================================================================================
@@ -14,13 +15,16 @@ The compiled training loop of task 1 (:mod:`.cpu.generation`) is a whole epoch, 
 called by :mod:`cwrnn_cli.training` directly.
 """
 
+import os
+
 import torch
 from torch import Tensor
 
 from ..clock import Clock
 from . import cascade, reference
 
-CLOCKWORK_BACKENDS = ("auto", "reference", "cascade", "compiled")
+CLOCKWORK_BACKENDS = ("auto", "reference", "cascade", "compiled", "triton")
+TRITON_UNITS = 128  # k x k float32 numbers beyond that do not fit on chip
 LSTM_BACKENDS = ("auto", "reference", "compiled", "torch")
 
 
@@ -49,6 +53,12 @@ def clockwork(
         from .cpu.clockwork import clockwork as compiled  # noqa: PLC0415  (imports Numba)
 
         return compiled(x, weight_ih, weight_hh, bias, h0, clock)
+    if backend == "triton":
+        if reason := _not_triton(weight_hh, clock):
+            raise ValueError(f"backend 'triton': {reason}; use 'cascade'")
+        from .gpu.scan import scan  # noqa: PLC0415  (imports Triton)
+
+        return cascade.clockwork(x, weight_ih, weight_hh, bias, h0, clock, scan)
     kernel = reference.clockwork if backend == "reference" else cascade.clockwork
     return kernel(x, weight_ih, weight_hh, bias, h0, clock)
 
@@ -59,6 +69,18 @@ def _not_compiled(weight: Tensor) -> str | None:
         return f"it runs on the CPU, not on {weight.device.type}"
     if weight.dtype not in {torch.float32, torch.float64}:
         return f"it computes in float32 or float64, not {weight.dtype}"
+    return None
+
+
+def _not_triton(weight: Tensor, clock: Clock) -> str | None:
+    """Why the Triton kernel cannot do this, if it cannot."""
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    if weight.device.type != "cuda" and not interpreted:
+        return f"it runs on a GPU, not on {weight.device.type}"
+    if weight.dtype != torch.float32 and not interpreted:
+        return f"it computes in float32, not {weight.dtype}"
+    if max(clock.merged().sizes) > TRITON_UNITS:
+        return f"it does at most {TRITON_UNITS} units of one period"
     return None
 
 

@@ -7,10 +7,33 @@ x k per module. The result is that of :mod:`.reference`, for any periods and siz
 float64, values and gradients.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from ..clock import Clock
+
+Scan = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def steps_of(drive: Tensor, initial: Tensor, weight: Tensor) -> Tensor:
+    """One module's outputs at its ticks, step by step.
+
+    Args:
+        drive: (R, ticks, B, k) what enters at each tick, from the input and from slower modules.
+        initial: (R, B, k) output before the first tick.
+        weight: (R, k, k) the module's own block of W_H.
+
+    Returns:
+        (R, ticks, B, k).
+    """
+    y, across = initial, weight.transpose(1, 2)
+    told = []
+    for step in drive.unbind(1):
+        y = torch.tanh(step + y @ across)
+        told.append(y)
+    return torch.stack(told, dim=1)
 
 
 def clockwork(
@@ -20,16 +43,27 @@ def clockwork(
     bias: Tensor | None,
     h0: Tensor | None,
     clock: Clock,
+    scan: Scan | None = None,
 ) -> Tensor:
-    """As :func:`cwrnn_cli.kernels.reference.clockwork`, argument for argument."""
+    """As :func:`cwrnn_cli.kernels.reference.clockwork`, argument for argument.
+
+    Args:
+        x: (R, B, T, m).
+        weight_ih: (R, n, m), or None.
+        weight_hh: (R, n, n).
+        bias: (R, n), or None.
+        h0: (R, B, n), or None.
+        clock: periods and sizes.
+        scan: what does one module's recurrence; None: plain torch, step by step.
+    """
+    scan = scan or steps_of
     networks, batch, steps, _ = x.shape
     clock = clock.merged()
     starts = clock.starts
     if h0 is None:
         h0 = weight_hh.new_zeros(networks, batch, clock.hidden_size)
-    slower: list[
-        tuple[int, Tensor]
-    ] = []  # period, (R, B, 1 + ticks, rows) products with W_H's columns
+    # per slower module: period, and its outputs times its columns of W_H, (R, B, 1 + ticks, rows)
+    slower: list[tuple[int, Tensor]] = []
     outputs: list[Tensor] = []
     for i in reversed(range(len(clock.periods))):
         period, first, end = clock.periods[i], starts[i], starts[i + 1]
@@ -43,17 +77,14 @@ def clockwork(
             # what a slower module said at t - 1: index 0 is the initial state
             heard = torch.div(ticks - 1, other, rounding_mode="floor") + 1
             drive = drive + product[..., first:end].index_select(2, heard)
-        own = weight_hh[:, first:end, first:end].transpose(1, 2)  # (R, k, k)
         y = h0[:, :, first:end]
-        told = [y]
-        for step in drive.unbind(2):
-            y = torch.tanh(step + y @ own)  # (R, B, k)
-            told.append(y)
-        said = torch.stack(told, dim=2)  # (R, B, 1 + ticks, k)
+        own = weight_hh[:, first:end, first:end]
+        ran = scan(drive.transpose(1, 2), y, own).transpose(1, 2)  # (R, B, ticks, k)
+        said = torch.cat([y[:, :, None], ran], dim=2)  # (R, B, 1 + ticks, k)
         if first > 0:
             columns = weight_hh[:, None, :first, first:end].transpose(2, 3)  # (R, 1, k, first)
             slower.append((period, said @ columns))
-        held = said[:, :, 1:]
+        held = ran
         if period > 1:
             held = held.repeat_interleave(period, dim=2)[:, :, :steps]
         outputs.append(held)

@@ -1,0 +1,129 @@
+"""One module's recurrence over all its ticks in one Triton kernel, for the cascade on a GPU.
+
+One program does one network and a tile of the batch. The module's k x k weights are loaded once and
+stay on chip for all ticks, as does the state; per tick only the drive comes in and the output goes
+out. Everything else of the cascade is large matrix products, which torch does
+(:mod:`cwrnn_cli.kernels.cascade`).
+"""
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+TILE = 16  # rows of a program: the least that tl.dot takes
+
+
+@triton.jit
+def _tanh(z):
+    """Tanh to 3e-7: a series near 0, where the formula by exp would lose digits."""
+    q = z * z
+    series = z * (1 + q * (-1 / 3 + q * (2 / 15 + q * (-17 / 315 + q * (62 / 2835)))))
+    e = tl.exp(-2 * tl.abs(z))
+    far = (1 - e) / (1 + e)
+    return tl.where(tl.abs(z) < 0.25, series, tl.where(z < 0, -far, far))
+
+
+@triton.jit
+def _forward(
+    drive, weight, initial, said, batch, units, ticks,
+    ROWS: tl.constexpr, WIDTH: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """said[s] = tanh(drive[s] + said[s - 1] W^T); (R, ticks, B, k) each."""
+    network = tl.program_id(0)
+    b = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    u = tl.arange(0, WIDTH)
+    inside = (b < batch)[:, None] & (u < units)[None, :]
+    square = (u < units)[:, None] & (u < units)[None, :]
+    across = weight + network * units * units + u[:, None] + u[None, :] * units
+    w = tl.load(across, mask=square, other=0.0)  # w[c, u] = W[u, c]
+    place = b[:, None] * units + u[None, :]
+    y = tl.load(initial + network * batch * units + place, mask=inside, other=0.0)
+    place += network * ticks * batch * units
+    s = 0
+    while s < ticks:
+        z = tl.load(drive + place, mask=inside, other=0.0)
+        y = _tanh(z + tl.dot(y, w, input_precision=PRECISION).to(z.dtype))
+        tl.store(said + place, y, mask=inside)
+        place += batch * units
+        s += 1
+
+
+@triton.jit
+def _backward(
+    errors, weight, said, d_initial, batch, units, ticks,
+    ROWS: tl.constexpr, WIDTH: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """errors[s] = (errors[s] + errors[s + 1] W) (1 - said[s]^2), last tick first, in place."""
+    network = tl.program_id(0)
+    b = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    u = tl.arange(0, WIDTH)
+    inside = (b < batch)[:, None] & (u < units)[None, :]
+    square = (u < units)[:, None] & (u < units)[None, :]
+    straight = weight + network * units * units + u[:, None] * units + u[None, :]
+    w = tl.load(straight, mask=square, other=0.0)
+    place = b[:, None] * units + u[None, :]
+    first = network * batch * units + place
+    place += ((network + 1) * ticks - 1) * batch * units
+    d = tl.zeros((ROWS, WIDTH), dtype=w.dtype)
+    s = 0
+    while s < ticks:
+        y = tl.load(said + place, mask=inside, other=0.0)
+        e = tl.load(errors + place, mask=inside, other=0.0)
+        e = (e + d) * (1 - y * y)
+        tl.store(errors + place, e, mask=inside)
+        d = tl.dot(e, w, input_precision=PRECISION).to(w.dtype)
+        place -= batch * units
+        s += 1
+    tl.store(d_initial + first, d, mask=inside)
+
+
+def _launch(kernel: Any, networks: int, batch: int, units: int, ticks: int, *tensors: Any) -> None:
+    width = max(16, triton.next_power_of_2(units))
+    precision = "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee"
+    kernel[(networks, triton.cdiv(batch, TILE))](
+        *tensors, batch, units, ticks, ROWS=TILE, WIDTH=width, PRECISION=precision
+    )
+
+
+class _Scan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        drive, initial, weight = (tensor.detach().contiguous() for tensor in inputs)
+        networks, ticks, batch, units = drive.shape
+        said = torch.empty_like(drive)
+        _launch(_forward, networks, batch, units, ticks, drive, weight, initial, said)
+        ctx.save_for_backward(said, initial, weight)
+        return said
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        said, initial, weight = ctx.saved_tensors
+        networks, ticks, batch, units = said.shape
+        errors = gradients[0].contiguous().clone()
+        d_initial = torch.empty_like(initial)
+        _launch(_backward, networks, batch, units, ticks, errors, weight, said, d_initial)
+        before = torch.cat([initial[:, None], said[:, :-1]], dim=1)
+        flat = errors.view(networks, -1, units)
+        return errors, d_initial, flat.transpose(1, 2) @ before.view(networks, -1, units)
+
+
+def scan(drive: Tensor, initial: Tensor, weight: Tensor) -> Tensor:
+    """One module's outputs at its ticks.
+
+    float32 products are exact (IEEE) unless `torch.backends.cuda.matmul.allow_tf32` is set, which
+    gives them TF32's 10 bits.
+
+    Args:
+        drive: (R, ticks, B, k) what enters at each tick, from the input and from slower modules.
+        initial: (R, B, k) output before the first tick.
+        weight: (R, k, k) the module's own block of W_H.
+
+    Returns:
+        (R, ticks, B, k).
+    """
+    said: Tensor = _Scan.apply(drive, initial, weight)
+    return said

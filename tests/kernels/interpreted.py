@@ -1,0 +1,50 @@
+"""The Triton backend against the reference; run with TRITON_INTERPRET=1 (or on a GPU, without)."""
+
+import sys
+
+import torch
+
+from cwrnn_cli import kernels
+from cwrnn_cli.clock import Clock
+
+CASES = [  # networks, batch, steps, inputs, units, periods
+    (2, 3, 9, 2, 10, [1, 2, 3, 7]),
+    (1, 1, 17, 0, 20, 4),
+    (1, 18, 6, 3, 40, [2, 5]),
+    (2, 2, 5, 1, 18, [1]),
+]
+
+
+def check(device: str, dtype: torch.dtype, tolerance: float) -> int:
+    """How many cases there were; an AssertionError if one is off."""
+    for networks, batch, steps, inputs, units, periods in CASES:
+        clock = Clock.of(units, periods)
+        generator = torch.Generator().manual_seed(units)
+        shapes = [
+            (networks, batch, steps, inputs),
+            (networks, units, inputs),
+            (networks, units, units),
+            (networks, units),
+            (networks, batch, units),
+        ]
+        values = [
+            (0.5 * torch.randn(shape, dtype=dtype, generator=generator)).to(device).requires_grad_()
+            for shape in shapes
+        ]
+        arguments = [v if v.numel() or i == 0 else None for i, v in enumerate(values)]
+        used = [v for v in values if v.numel()]
+        results = []
+        for backend in ("reference", "triton"):
+            y = kernels.clockwork(*arguments, clock, backend)
+            loss = (
+                y * torch.linspace(-1, 1, y.numel(), dtype=dtype, device=device).view(y.shape)
+            ).sum()
+            results.append([y, *torch.autograd.grad(loss, used)])
+        for theirs, mine in zip(*results, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=tolerance, atol=tolerance)
+    return len(CASES)
+
+
+if __name__ == "__main__":
+    done = check("cpu", torch.float64, 1e-5) + check("cpu", torch.float32, 1e-4)
+    print(f"{done} cases agree", file=sys.stdout)

@@ -1,0 +1,39 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from cwrnn_cli import kernels
+from cwrnn_cli.clock import Clock
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_in_the_interpreter():
+    pytest.importorskip("triton", reason="torch brings Triton on Linux only")
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.kernels.interpreted"],
+        cwd=ROOT,
+        env=os.environ | {"TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout == "8 cases agree\n", result.stderr
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+def test_on_a_gpu():
+    from tests.kernels.interpreted import CASES, check
+
+    assert check("cuda", torch.float32, 1e-4) == len(CASES)
+
+
+@pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="interpreted: all is taken")
+def test_refused_with_the_reason():
+    values = [torch.zeros(1, 1, 3, 0), None, torch.zeros(1, 6, 6), None, None]
+    with pytest.raises(ValueError, match="it runs on a GPU, not on cpu; use 'cascade'"):
+        kernels.clockwork(*values, Clock.of(6, 2), "triton")
