@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# On a machine with a CUDA device: the marked tests, and the layer benchmark there. Runs from the tree, with
+# On a machine with a CUDA device: the marked tests. Runs from the tree, with
 # PYTHON's packages (torch, triton, numba, h5py, click, tqdm, scipy, pytest, hypothesis).
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -4,7 +4,7 @@
 ``reference`` eq. 1-4 step by step, any device and dtype: the oracle
 ``cascade``   module by module (clockwork only), any device and dtype
 ``compiled``  the cascade with compiled recurrences; CPU, float32 or float64, no second derivatives
-``triton``    the cascade with one Triton kernel per module (clockwork only); a GPU, float32
+``triton``    the cascade with one Triton kernel per module, or an LSTM in one; a GPU, float32
 ``torch``     torch's own LSTM, cuDNN's on a GPU (LSTM without peepholes, one network)
 ``auto``      the fastest of these for the shape, from measurement (docs/design.md)
 ============  ==================================================================================
@@ -25,7 +25,8 @@ from . import cascade, reference
 
 CLOCKWORK_BACKENDS = ("auto", "reference", "cascade", "compiled", "triton")
 TRITON_UNITS = 128  # k x k float32 numbers beyond that do not fit on chip
-LSTM_BACKENDS = ("auto", "reference", "compiled", "torch")
+TRITON_CELLS = 64  # likewise four blocks of them
+LSTM_BACKENDS = ("auto", "reference", "compiled", "triton", "torch")
 
 
 def clockwork(
@@ -54,7 +55,7 @@ def clockwork(
 
         return compiled(x, weight_ih, weight_hh, bias, h0, clock)
     if backend == "triton":
-        if reason := _not_triton(weight_hh, clock):
+        if reason := _not_triton(weight_hh, max(clock.merged().sizes), TRITON_UNITS):
             raise ValueError(f"backend 'triton': {reason}; use 'cascade'")
         from .gpu.scan import scan  # noqa: PLC0415  (imports Triton)
 
@@ -72,15 +73,15 @@ def _not_compiled(weight: Tensor) -> str | None:
     return None
 
 
-def _not_triton(weight: Tensor, clock: Clock) -> str | None:
+def _not_triton(weight: Tensor, units: int, most: int) -> str | None:
     """Why the Triton kernel cannot do this, if it cannot."""
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
     if weight.device.type != "cuda" and not interpreted:
         return f"it runs on a GPU, not on {weight.device.type}"
     if weight.dtype != torch.float32 and not interpreted:
         return f"it computes in float32, not {weight.dtype}"
-    if max(clock.merged().sizes) > TRITON_UNITS:
-        return f"it does at most {TRITON_UNITS} units of one period"
+    if units > most:
+        return f"it does at most {most} units at once, not {units}"
     return None
 
 
@@ -125,6 +126,8 @@ def lstm(
         raise ValueError(f"backend 'torch': its LSTM has no way to do {obstacle}; use 'reference'")
     if backend == "compiled" and (reason := _not_compiled(weight_hh)):
         raise ValueError(f"backend 'compiled': {reason}; use 'reference'")
+    if backend == "triton" and (reason := _not_triton(weight_hh, weight_hh.shape[2], TRITON_CELLS)):
+        raise ValueError(f"backend 'triton': {reason}; use 'reference'")
     if backend == "auto":
         backend = _fastest_lstm(x, weight_hh, obstacle is None)
     if backend == "torch":
@@ -134,6 +137,10 @@ def lstm(
         from .cpu.lstm import lstm as compiled  # noqa: PLC0415  (imports Numba)
 
         y, c = compiled(x, weight_ih, weight_hh, bias, peephole, h0, c0)
+    elif backend == "triton":
+        from .gpu.lstm import lstm as triton  # noqa: PLC0415  (imports Triton)
+
+        y, c = triton(x, weight_ih, weight_hh, bias, peephole, h0, c0)
     else:
         y, c = reference.lstm(x, weight_ih, weight_hh, bias, peephole, h0, c0)
     return y, last_valid(y, lengths), last_valid(c, lengths)

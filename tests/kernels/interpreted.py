@@ -45,6 +45,46 @@ def check(device: str, dtype: torch.dtype, tolerance: float) -> int:
     return len(CASES)
 
 
+LSTM_CASES = [  # networks, batch, steps, inputs, cells, peepholes
+    (2, 3, 7, 2, 5, True),
+    (1, 18, 5, 0, 20, True),
+    (3, 2, 6, 3, 16, False),
+]
+
+
+def check_lstm(device: str, dtype: torch.dtype, tolerance: float) -> int:
+    """Likewise for LSTMs."""
+    for networks, batch, steps, inputs, cells, peepholes in LSTM_CASES:
+        generator = torch.Generator().manual_seed(cells)
+        shapes = [
+            (networks, batch, steps, inputs),
+            (networks, 4 * cells, inputs),
+            (networks, 4 * cells, cells),
+            (networks, 4 * cells),
+            (networks, 3, cells) if peepholes else (0,),
+            (networks, batch, cells),
+            (networks, batch, cells),
+        ]
+        values = [
+            (0.5 * torch.randn(shape, dtype=dtype, generator=generator)).to(device).requires_grad_()
+            for shape in shapes
+        ]
+        arguments = [v if v.numel() or i == 0 else None for i, v in enumerate(values)]
+        used = [v for v in values if v.numel()]
+        results = []
+        for backend in ("reference", "triton"):
+            y, h, c = kernels.lstm(*arguments, None, backend)
+            loss = y.square().sum() + h.sum() + 2 * c.sum()
+            results.append([y, h, c, *torch.autograd.grad(loss, used)])
+        for theirs, mine in zip(*results, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=tolerance, atol=tolerance)
+    return len(LSTM_CASES)
+
+
 if __name__ == "__main__":
-    done = check("cpu", torch.float64, 1e-5) + check("cpu", torch.float32, 1e-4)
+    done = sum(
+        each("cpu", dtype, tolerance)
+        for each in (check, check_lstm)
+        for dtype, tolerance in ((torch.float64, 1e-5), (torch.float32, 1e-4))
+    )
     print(f"{done} cases agree", file=sys.stdout)

@@ -21,15 +21,16 @@ def test_in_the_interpreter():
         capture_output=True,
         text=True,
     )
-    assert result.stdout == "8 cases agree\n", result.stderr
+    assert result.stdout == "14 cases agree\n", result.stderr
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 def test_on_a_gpu():
-    from tests.kernels.interpreted import CASES, check
+    from tests.kernels.interpreted import CASES, LSTM_CASES, check, check_lstm
 
     assert check("cuda", torch.float32, 1e-4) == len(CASES)
+    assert check_lstm("cuda", torch.float32, 1e-4) == len(LSTM_CASES)
 
 
 @pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="interpreted: all is taken")
@@ -37,3 +38,6 @@ def test_refused_with_the_reason():
     values = [torch.zeros(1, 1, 3, 0), None, torch.zeros(1, 6, 6), None, None]
     with pytest.raises(ValueError, match="it runs on a GPU, not on cpu; use 'cascade'"):
         kernels.clockwork(*values, Clock.of(6, 2), "triton")
+    values = [torch.zeros(1, 1, 3, 0), None, torch.zeros(1, 24, 6), None, None, None, None, None]
+    with pytest.raises(ValueError, match="it runs on a GPU, not on cpu; use 'reference'"):
+        kernels.lstm(*values, "triton")

@@ -17,7 +17,7 @@ TILE = 16  # rows of a program: the least that tl.dot takes
 
 
 @triton.jit
-def _tanh(z):
+def tanh(z):
     """Tanh to 3e-7: a series near 0, where the formula by exp would lose digits."""
     q = z * z
     series = z * (1 + q * (-1 / 3 + q * (2 / 15 + q * (-17 / 315 + q * (62 / 2835)))))
@@ -45,7 +45,7 @@ def _forward(
     s = 0
     while s < ticks:
         z = tl.load(drive + place, mask=inside, other=0.0)
-        y = _tanh(z + tl.dot(y, w, input_precision=PRECISION).to(z.dtype))
+        y = tanh(z + tl.dot(y, w, input_precision=PRECISION).to(z.dtype))
         tl.store(said + place, y, mask=inside)
         place += batch * units
         s += 1
@@ -80,11 +80,15 @@ def _backward(
     tl.store(d_initial + first, d, mask=inside)
 
 
+def precision_of() -> str:
+    """How products are computed: exactly, or with TF32's 10 bits if torch may do so."""
+    return "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee"
+
+
 def _launch(kernel: Any, networks: int, batch: int, units: int, ticks: int, *tensors: Any) -> None:
     width = max(16, triton.next_power_of_2(units))
-    precision = "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee"
     kernel[(networks, triton.cdiv(batch, TILE))](
-        *tensors, batch, units, ticks, ROWS=TILE, WIDTH=width, PRECISION=precision
+        *tensors, batch, units, ticks, ROWS=TILE, WIDTH=width, PRECISION=precision_of()
     )
 
 

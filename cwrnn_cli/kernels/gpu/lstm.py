@@ -1,0 +1,213 @@
+"""An LSTM's recurrence over all steps in one Triton kernel, for ensembles and peepholes on a GPU.
+
+One program does one network and a tile of the batch; the four n x n blocks of W_H stay on chip for
+all steps. For one network without peepholes torch has cuDNN's (:mod:`cwrnn_cli.kernels`).
+"""
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from .scan import TILE, precision_of, tanh
+
+
+@triton.jit
+def _sigmoid(z):
+    """1 / (1 + exp(-z)) without overflow, for any sign of z."""
+    e = tl.exp(-tl.abs(z))
+    return tl.where(z < 0, e, 1.0) / (1 + e)
+
+
+@triton.jit
+def _forward(
+    gates, weight, peephole, h, c, batch, cells, steps,
+    ROWS: tl.constexpr, WIDTH: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """All steps; gates (R, T, B, 4, n) come as their input and stay as i, f, g, o.
+
+    h and c are (R, 1 + T, B, n), the initial states first.
+    """
+    network = tl.program_id(0)
+    b = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    u = tl.arange(0, WIDTH)
+    real = u < cells
+    inside = (b < batch)[:, None] & real[None, :]
+    square = real[:, None] & real[None, :]
+    block = cells * cells
+    across = weight + network * 4 * block + u[:, None] + u[None, :] * cells
+    w_i = tl.load(across, mask=square, other=0.0)  # w[c, u] = W[u, c]
+    w_f = tl.load(across + block, mask=square, other=0.0)
+    w_g = tl.load(across + 2 * block, mask=square, other=0.0)
+    w_o = tl.load(across + 3 * block, mask=square, other=0.0)
+    see = peephole + network * 3 * cells + u
+    p_i = tl.load(see, mask=real, other=0.0)[None, :]
+    p_f = tl.load(see + cells, mask=real, other=0.0)[None, :]
+    p_o = tl.load(see + 2 * cells, mask=real, other=0.0)[None, :]
+    place = network * (1 + steps) * batch * cells + b[:, None] * cells + u[None, :]
+    z = gates + network * steps * batch * 4 * cells + b[:, None] * 4 * cells + u[None, :]
+    y = tl.load(h + place, mask=inside, other=0.0)
+    cell = tl.load(c + place, mask=inside, other=0.0)
+    s = 0
+    while s < steps:
+        place += batch * cells
+        z_i = tl.load(z, mask=inside, other=0.0)
+        z_f = tl.load(z + cells, mask=inside, other=0.0)
+        z_g = tl.load(z + 2 * cells, mask=inside, other=0.0)
+        z_o = tl.load(z + 3 * cells, mask=inside, other=0.0)
+        z_i += tl.dot(y, w_i, input_precision=PRECISION).to(y.dtype) + p_i * cell
+        z_f += tl.dot(y, w_f, input_precision=PRECISION).to(y.dtype) + p_f * cell
+        z_g += tl.dot(y, w_g, input_precision=PRECISION).to(y.dtype)
+        z_o += tl.dot(y, w_o, input_precision=PRECISION).to(y.dtype)
+        i = _sigmoid(z_i)
+        f = _sigmoid(z_f)
+        g = tanh(z_g)
+        cell = f * cell + i * g
+        o = _sigmoid(z_o + p_o * cell)
+        y = o * tanh(cell)
+        tl.store(z, i, mask=inside)
+        tl.store(z + cells, f, mask=inside)
+        tl.store(z + 2 * cells, g, mask=inside)
+        tl.store(z + 3 * cells, o, mask=inside)
+        tl.store(h + place, y, mask=inside)
+        tl.store(c + place, cell, mask=inside)
+        z += batch * 4 * cells
+        s += 1
+
+
+@triton.jit
+def _backward(
+    d_h, d_c, gates, weight, peephole, c, batch, cells, steps,
+    ROWS: tl.constexpr, WIDTH: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """All steps, last first; gates become the errors at their inputs.
+
+    d_h and d_c, (R, 1 + T, B, n), come as the errors from outside; index 0 becomes the initial
+    states'.
+    """
+    network = tl.program_id(0)
+    b = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    u = tl.arange(0, WIDTH)
+    real = u < cells
+    inside = (b < batch)[:, None] & real[None, :]
+    square = real[:, None] & real[None, :]
+    block = cells * cells
+    straight = weight + network * 4 * block + u[:, None] * cells + u[None, :]
+    w_i = tl.load(straight, mask=square, other=0.0)
+    w_f = tl.load(straight + block, mask=square, other=0.0)
+    w_g = tl.load(straight + 2 * block, mask=square, other=0.0)
+    w_o = tl.load(straight + 3 * block, mask=square, other=0.0)
+    see = peephole + network * 3 * cells + u
+    p_i = tl.load(see, mask=real, other=0.0)[None, :]
+    p_f = tl.load(see + cells, mask=real, other=0.0)[None, :]
+    p_o = tl.load(see + 2 * cells, mask=real, other=0.0)[None, :]
+    first = network * (1 + steps) * batch * cells + b[:, None] * cells + u[None, :]
+    place = first + steps * batch * cells
+    z = gates + (network + 1) * steps * batch * 4 * cells - batch * 4 * cells
+    z += b[:, None] * 4 * cells + u[None, :]
+    from_h = tl.zeros((ROWS, WIDTH), dtype=w_i.dtype)
+    from_c = tl.zeros((ROWS, WIDTH), dtype=w_i.dtype)
+    s = 0
+    while s < steps:
+        i = tl.load(z, mask=inside, other=0.0)
+        f = tl.load(z + cells, mask=inside, other=0.0)
+        g = tl.load(z + 2 * cells, mask=inside, other=0.0)
+        o = tl.load(z + 3 * cells, mask=inside, other=0.0)
+        now = tanh(tl.load(c + place, mask=inside, other=0.0))
+        old = tl.load(c + place - batch * cells, mask=inside, other=0.0)
+        e = tl.load(d_h + place, mask=inside, other=0.0) + from_h
+        e_o = e * now * o * (1 - o)
+        e = e * o * (1 - now * now) + p_o * e_o + from_c
+        e += tl.load(d_c + place, mask=inside, other=0.0)
+        e_i = e * g * i * (1 - i)
+        e_f = e * old * f * (1 - f)
+        e_g = e * i * (1 - g * g)
+        from_c = e * f + p_i * e_i + p_f * e_f
+        tl.store(z, e_i, mask=inside)
+        tl.store(z + cells, e_f, mask=inside)
+        tl.store(z + 2 * cells, e_g, mask=inside)
+        tl.store(z + 3 * cells, e_o, mask=inside)
+        from_h = tl.dot(e_i, w_i, input_precision=PRECISION).to(e.dtype)
+        from_h += tl.dot(e_f, w_f, input_precision=PRECISION).to(e.dtype)
+        from_h += tl.dot(e_g, w_g, input_precision=PRECISION).to(e.dtype)
+        from_h += tl.dot(e_o, w_o, input_precision=PRECISION).to(e.dtype)
+        place -= batch * cells
+        z -= batch * 4 * cells
+        s += 1
+    tl.store(d_h + first, from_h, mask=inside)
+    tl.store(d_c + first, from_c, mask=inside)
+
+
+def _launch(kernel: Any, shape: tuple[int, ...], *tensors: Any) -> None:
+    networks, steps, batch, _, cells = shape
+    width = max(16, triton.next_power_of_2(cells))
+    kernel[(networks, triton.cdiv(batch, TILE))](
+        *tensors, batch, cells, steps, ROWS=TILE, WIDTH=width, PRECISION=precision_of()
+    )
+
+
+class _Lstm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Any:
+        drive, weight, peephole, h0, c0 = (tensor.detach().contiguous() for tensor in inputs)
+        networks, steps, batch, _, cells = drive.shape
+        gates = drive.clone()
+        h, c = (drive.new_empty(networks, 1 + steps, batch, cells) for _ in range(2))
+        h[:, 0], c[:, 0] = h0, c0
+        _launch(_forward, drive.shape, gates, weight, peephole, h, c)
+        ctx.save_for_backward(gates, weight, peephole, h, c)
+        return h[:, 1:].clone(), c[:, 1:].clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        gates, weight, peephole, h, c = ctx.saved_tensors
+        errors = gates.clone()
+        d_h, d_c = torch.zeros_like(h), torch.zeros_like(c)
+        d_h[:, 1:], d_c[:, 1:] = gradients
+        _launch(_backward, gates.shape, d_h, d_c, errors, weight, peephole, c)
+        networks, steps, batch, _, cells = gates.shape
+        flat = errors.view(networks, steps * batch, 4 * cells)
+        before = h[:, :-1].reshape(networks, -1, cells)
+        d_peephole = torch.stack(
+            [
+                (errors[:, :, :, gate] * cell).sum(dim=(1, 2))
+                for gate, cell in ((0, c[:, :-1]), (1, c[:, :-1]), (3, c[:, 1:]))
+            ],
+            dim=1,
+        )
+        return errors, flat.transpose(1, 2) @ before, d_peephole, d_h[:, 0], d_c[:, 0]
+
+
+def lstm(
+    x: Tensor,
+    weight_ih: Tensor | None,
+    weight_hh: Tensor,
+    bias: Tensor | None,
+    peephole: Tensor | None,
+    h0: Tensor | None,
+    c0: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """As :func:`cwrnn_cli.kernels.reference.lstm`; float32 on a GPU, cells that fit on chip.
+
+    Products are exact (IEEE) unless `torch.backends.cuda.matmul.allow_tf32` is set. Gradients of
+    gradients are not available.
+    """
+    networks, batch, steps, _ = x.shape
+    cells = weight_hh.shape[2]
+    drive = weight_hh.new_zeros(networks, steps, batch, 4 * cells)
+    if weight_ih is not None:
+        drive = drive + x.transpose(1, 2) @ weight_ih[:, None].transpose(2, 3)
+    if bias is not None:
+        drive = drive + bias[:, None, None]
+    zeros = weight_hh.new_zeros(networks, batch, cells)
+    y, c = _Lstm.apply(
+        drive.view(networks, steps, batch, 4, cells),
+        weight_hh,
+        weight_hh.new_zeros(networks, 3, cells) if peephole is None else peephole,
+        zeros if h0 is None else h0,
+        zeros if c0 is None else c0,
+    )
+    return y.transpose(1, 2), c.transpose(1, 2)
