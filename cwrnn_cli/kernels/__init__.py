@@ -5,8 +5,8 @@
 ``cascade``   module by module (clockwork only), any device and dtype
 ``compiled``  the cascade with compiled recurrences; CPU, float32 or float64, no second derivatives
 ``triton``    the cascade with one Triton kernel per module, or an LSTM in one; a GPU, float32
-``torch``     torch's own LSTM, cuDNN's on a GPU (LSTM without peepholes, one network)
-``auto``      the fastest of these for the shape, from measurement (docs/design.md)
+``torch``     torch's own, cuDNN's on a GPU (an SRN, or an LSTM without peepholes; one network)
+``auto``      the fastest of these for the shape, from measurement (results/bench)
 ============  ==================================================================================
 
 An explicit backend is obeyed, or refused with the reason.
@@ -23,7 +23,7 @@ from torch import Tensor
 from ..clock import Clock
 from . import cascade, reference
 
-CLOCKWORK_BACKENDS = ("auto", "reference", "cascade", "compiled", "triton")
+CLOCKWORK_BACKENDS = ("auto", "reference", "cascade", "compiled", "triton", "torch")
 TRITON_UNITS = 128  # k x k float32 numbers beyond that do not fit on chip
 TRITON_CELLS = 64  # likewise four blocks of them
 LSTM_BACKENDS = ("auto", "reference", "compiled", "triton", "torch")
@@ -48,7 +48,20 @@ def clockwork(
     obstacle = _not_compiled(weight_hh)
     if backend == "compiled" and obstacle:
         raise ValueError(f"backend 'compiled': {obstacle}; use 'cascade'")
+    alien = None
+    if clock.merged().periods != (1,):
+        alien = "clock periods"
+    elif x.shape[0] != 1:
+        alien = f"{x.shape[0]} networks at once"
+    elif weight_ih is None:
+        alien = "no input"
+    if backend == "torch":
+        if alien:
+            raise ValueError(f"backend 'torch': its RNN has no way to do {alien}; use 'cascade'")
+        return _torch_srn(x, weight_ih, weight_hh, bias, h0)
     if backend == "auto":
+        if alien is None and (obstacle or _wide(x, weight_hh)):
+            return _torch_srn(x, weight_ih, weight_hh, bias, h0)
         backend = "cascade" if obstacle else "compiled"
     if backend == "compiled":
         from .cpu.clockwork import clockwork as compiled  # noqa: PLC0415  (imports Numba)
@@ -62,6 +75,27 @@ def clockwork(
         return cascade.clockwork(x, weight_ih, weight_hh, bias, h0, clock, scan)
     kernel = reference.clockwork if backend == "reference" else cascade.clockwork
     return kernel(x, weight_ih, weight_hh, bias, h0, clock)
+
+
+def _wide(x: Tensor, weight_hh: Tensor) -> bool:
+    """Whether an SRN is so large that torch's products beat ours (results/bench)."""
+    return weight_hh.shape[2] >= 512 and x.shape[1] >= 32
+
+
+def _torch_srn(
+    x: Tensor,
+    weight_ih: Tensor | None,
+    weight_hh: Tensor,
+    bias: Tensor | None,
+    h0: Tensor | None,
+) -> Tensor:
+    assert weight_ih is not None
+    state = x.new_zeros(1, x.shape[1], weight_hh.shape[2]) if h0 is None else h0
+    weights = [weight_ih[0], weight_hh[0]]
+    if bias is not None:
+        weights += [bias[0], torch.zeros_like(bias[0])]  # torch has two that it adds
+    y, _ = torch.rnn_tanh(x[0], state, weights, bias is not None, 1, 0.0, True, False, True)
+    return y[None]
 
 
 def _not_compiled(weight: Tensor) -> str | None:
@@ -129,7 +163,7 @@ def lstm(
     if backend == "triton" and (reason := _not_triton(weight_hh, weight_hh.shape[2], TRITON_CELLS)):
         raise ValueError(f"backend 'triton': {reason}; use 'reference'")
     if backend == "auto":
-        backend = _fastest_lstm(x, weight_hh, obstacle is None)
+        backend = _fastest_lstm(weight_hh, obstacle is None)
     if backend == "torch":
         assert weight_ih is not None
         return _torch_lstm(x, weight_ih, weight_hh, bias, h0, c0, lengths)
@@ -146,14 +180,11 @@ def lstm(
     return y, last_valid(y, lengths), last_valid(c, lengths)
 
 
-def _fastest_lstm(x: Tensor, weight_hh: Tensor, torch_can: bool) -> str:
-    """The backend that was the fastest on shapes like this (docs/design.md)."""
+def _fastest_lstm(weight_hh: Tensor, torch_can: bool) -> str:
+    """The backend that was the fastest on shapes like this (results/bench)."""
     if _not_compiled(weight_hh):
         return "torch" if torch_can else "reference"
-    cells, batch = weight_hh.shape[2], x.shape[1]
-    if torch_can and (cells >= 512 or (cells < 64 and batch == 1)):
-        return "torch"
-    return "compiled"
+    return "torch" if torch_can and weight_hh.shape[2] > 512 else "compiled"
 
 
 def last_valid(sequences: Tensor, lengths: Tensor | None) -> Tensor:

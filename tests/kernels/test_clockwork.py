@@ -117,6 +117,41 @@ def test_auto_is_one_of_them_and_others_are_refused():
         kernels.clockwork(*values, clock, "cudnn")
 
 
+@pytest.mark.parametrize("with_h0", [True, False])
+def test_torchs_own_rnn_is_an_srn(with_h0):
+    clock = Clock.of(8, [1, 1], [3, 5])
+    *values, h0 = problem(clock, networks=1, requires_grad=True)
+    arguments = (*values, h0 if with_h0 else None, clock)
+    found = kernels.clockwork(*arguments, "torch")
+    expected = reference.clockwork(*arguments)
+    torch.testing.assert_close(found, expected)
+    mine = torch.autograd.grad(found.square().sum(), values)
+    for a, b in zip(mine, torch.autograd.grad(expected.square().sum(), values), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_auto_takes_torchs_rnn_for_a_wide_srn(monkeypatch):
+    asked = []
+    monkeypatch.setattr(kernels, "_torch_srn", lambda *given: asked.append(given) or given[0])
+    for units, batch in ((512, 32), (512, 1), (256, 32)):
+        x = torch.zeros(1, batch, 1, 2)
+        weights = torch.zeros(1, units, 2), torch.zeros(1, units, units), None, None
+        kernels.clockwork(x, *weights, Clock.of(units, [1]))
+    assert [given[0].shape[1] for given in asked] == [32]
+    assert asked[0][2].shape[1] == 512
+
+
+def test_torch_is_refused_with_the_reason():
+    for clock, networks, inputs, message in (
+        (Clock.of(6, 2), 1, 2, "clock periods"),
+        (Clock.of(6, [1]), 2, 2, "2 networks at once"),
+        (Clock.of(6, [1]), 1, 0, "no input"),
+    ):
+        x, w_ih, *others = problem(clock, networks=networks, inputs=inputs)
+        with pytest.raises(ValueError, match=f"no way to do {message}; use 'cascade'"):
+            kernels.clockwork(x, w_ih if inputs else None, *others, clock, "torch")
+
+
 def test_compiled_is_refused_with_the_reason():
     clock = Clock.of(6, 3)
     values = [value.to(torch.bfloat16) for value in problem(clock)]
