@@ -21,7 +21,7 @@ from .simd import LANES
 from .threads import run_all
 
 _CACHE = 1 << 22  # bytes that the rows of a call should touch at the most
-_INLINE = 1 << 18  # multiply-adds below which a thread costs more than it saves
+_INLINE = 1 << 24  # multiply-adds (of a layer, about) below which waking a thread costs more
 
 
 @dataclass(frozen=True)
