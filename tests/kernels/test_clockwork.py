@@ -188,6 +188,23 @@ def test_wide_layers_and_many_rows_on_several_threads(shape, batch):
         torch.testing.assert_close(mine, theirs)
 
 
+def test_long_sequences_and_wide_inputs_are_worked_on_in_pieces():
+    """Longer than a piece of the input, of the outputs and of the batch, in every product."""
+    clock = Clock.of(70, [1, 3], [48, 22])
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((1, 9, 900, 600), (1, 70, 600), (1, 70, 70), (1, 70), (1, 9, 70))
+    values = [
+        (torch.randn(shape, dtype=torch.float64, generator=generator) / 30).requires_grad_()
+        for shape in shapes
+    ]
+    results = []
+    for backend in ("cascade", "compiled"):
+        y = kernels.clockwork(*values, clock, backend)
+        results.append([y, *torch.autograd.grad(y.square().sum(), values)])
+    for mine, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
 def test_float32_agrees_with_float64_to_its_precision():
     clock = Clock.of(40, 8)
     exact = [v / 5 for v in problem(clock, batch=7, steps=50)]

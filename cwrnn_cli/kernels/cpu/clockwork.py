@@ -154,8 +154,9 @@ class _Plan:
         """Memory for one thread's rows: heard or told, errors, inputs at the ticks."""
         heard = int(self.layout.rows_per_module(self.steps) @ self.layout.clock[3, :-1])
         vectors = heard + (self.said_row if backward else 0)
-        vectors += self.steps * -(-self.features // LANES)
-        return memory.empty((self.piece * vectors * LANES,), like)
+        width = -(-self.features // LANES)
+        seen = max(rows.PIECE, self.piece * width * LANES)  # at least a tick
+        return memory.empty((self.piece * vectors * LANES + seen,), like)
 
     def shares(self) -> list[list[tuple[int, int, int]]]:
         """(network, first row, behind the last row), dealt out to threads, the same way every time.

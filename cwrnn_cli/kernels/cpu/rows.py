@@ -16,20 +16,56 @@ import numpy as np
 from .products import accumulate, jit
 from .simd import LANES, broadcast, get, load, put, store, tanh
 
+PIECE = 1 << 16  # numbers of the input, or of outputs, that are worked on at a time
+
 
 @jit
-def _gather(x, steps, batch, features, period, first, rows, seen, width):
-    """seen[s, b] = x[s * period, first + b], padded with 0 to ``width`` vectors; x is (T, B, m)."""
-    ticks = (steps + period - 1) // period
+def _gather(x, batch, features, period, start, ticks, first, rows, seen, width):
+    """seen[s, b] = x[(start + s) * period, first + b], padded with 0 to ``width`` vectors.
+
+    x is (T, B, m).
+    """
     size = width * LANES
     for s in range(ticks):
         for b in range(rows):
-            source = (s * period * batch + first + b) * features
+            source = ((start + s) * period * batch + first + b) * features
             target = (s * rows + b) * size
             for c in range(features):
                 put(seen, target + c, get(x, source + c))
             for c in range(features, size):
                 put(seen, target + c, 0.0)
+
+
+@jit
+def _grow(grown, g0, width, errors, e0, e_row, e_step, said, s0, depth, units):
+    """grown[u] += sum over rows of errors[row, u] said[row], as many at a time as fit the cache."""
+    some = max(PIECE // (width * LANES), 1)
+    for first in range(0, depth, some):
+        accumulate(
+            grown, g0, width, errors, e0 + first * e_step, e_row, e_step,
+            said, s0 + first * width, width, width, min(some, depth - first), units,
+        )  # fmt: skip
+
+
+@jit
+def _spread(
+    d_x, batch, features, period, start, ticks, first, rows, seen, m_width, errors, at, width,
+    packed, w_ih, units,
+):  # fmt: skip
+    """Add the input's gradient at some ticks: d_x[(start + s) * period, first + b] += e W_I."""
+    size = m_width * LANES
+    for v in range(ticks * rows * m_width):
+        store(seen, v, broadcast(seen, 0.0))
+    accumulate(
+        seen, 0, m_width, errors, at * LANES, width * LANES, 1,
+        packed, w_ih, m_width, m_width, units, ticks * rows,
+    )  # fmt: skip
+    for s in range(ticks):
+        for b in range(rows):
+            target = ((start + s) * period * batch + first + b) * features
+            source = (s * rows + b) * size
+            for c in range(features):
+                put(d_x, target + c, get(d_x, target + c) + get(seen, source + c))
 
 
 @jit
@@ -77,11 +113,14 @@ def _forward_piece(
             for u in range(width):
                 store(said, drive + at * width + u, load(bias, offsets[i] + u))
         if features > 0:
-            _gather(x, steps, batch, features, period, first, rows, seen, m_width)
-            accumulate(
-                said, drive, width, seen, 0, m_width * LANES, 1,
-                packed, places[0, i], width, width, features, ticks * rows,
-            )  # fmt: skip
+            some = max(PIECE // (rows * m_width * LANES), 1)
+            for start in range(0, ticks, some):
+                part = min(some, ticks - start)
+                _gather(x, batch, features, period, start, part, first, rows, seen, m_width)
+                accumulate(
+                    said, drive + start * row, width, seen, 0, m_width * LANES, 1,
+                    packed, places[0, i], width, width, features, part * rows,
+                )  # fmt: skip
         for s in range(ticks):
             now = drive + s * row
             accumulate(
@@ -209,9 +248,9 @@ def _backward_piece(
                 scratch, errors_at[i], width, scratch, told, wide, 1,
                 packed, places[2, i] + starts[j] * width, width, width, units[j], count,
             )  # fmt: skip
-            accumulate(
+            _grow(
                 grown, places[2, i] + starts[j] * width, width, scratch, told, 1, wide,
-                said, said_at[i], width, width, count, units[j],
+                said, said_at[i], count, units[j],
             )  # fmt: skip
         drive = errors_at[i] + row
         for back in range(ticks):
@@ -233,9 +272,9 @@ def _backward_piece(
                 scratch, now - row, width, scratch, now * LANES, lanes, 1,
                 packed, places[1, i], width, width, k, rows,
             )  # fmt: skip
-        accumulate(
+        _grow(
             grown, places[1, i], width, scratch, drive * LANES, 1, lanes,
-            said, said_at[i], width, width, ticks * rows, k,
+            said, said_at[i], ticks * rows, k,
         )  # fmt: skip
         for u in range(width):
             total = load(d_bias, offsets[i] + u)
@@ -248,24 +287,20 @@ def _backward_piece(
                     (errors_at[i] + b * width) * LANES + u
                 ]
         if features > 0:
-            _gather(x, steps, batch, features, period, first, rows, seen, m_width)
-            accumulate(
-                grown, places[0, i], m_width, scratch, drive * LANES, 1, lanes,
-                seen, 0, m_width, m_width, ticks * rows, k,
-            )  # fmt: skip
-            if wants_x:
-                for at in range(ticks * rows * m_width):
-                    store(seen, at, zero)
+            some = max(PIECE // (rows * m_lanes), 1)
+            for start in range(0, ticks, some):
+                part = min(some, ticks - start)
+                at = drive + start * row
+                _gather(x, batch, features, period, start, part, first, rows, seen, m_width)
                 accumulate(
-                    seen, 0, m_width, scratch, drive * LANES, lanes, 1,
-                    packed, places[0, i], m_width, m_width, k, ticks * rows,
+                    grown, places[0, i], m_width, scratch, at * LANES, 1, lanes,
+                    seen, 0, m_width, m_width, part * rows, k,
                 )  # fmt: skip
-                for s in range(ticks):
-                    for b in range(rows):
-                        o = (s * period * batch + first + b) * features
-                        a = (s * rows + b) * m_lanes
-                        for c in range(features):
-                            put(d_x, o + c, get(d_x, o + c) + get(seen, a + c))
+                if wants_x:
+                    _spread(
+                        d_x, batch, features, period, start, part, first, rows, seen, m_width,
+                        scratch, at, width, packed, places[0, i], k,
+                    )  # fmt: skip
 
 
 @jit
