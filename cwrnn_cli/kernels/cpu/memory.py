@@ -3,8 +3,8 @@
 The system clears every fresh page when it is first touched, and the C library gives large blocks
 back as soon as they are freed, so that a training step would pay for all its pages again and again
 (on the machine of results/: 1.6 ms per MiB, 50 times the time of writing it). Buffers live here
-after their last tensor has died, until a request of about their size comes, or until more than
-:data:`KEEP` bytes lie about unused.
+after their last tensor has died, until a request of about their size comes, or until a new one is
+made while more than :data:`KEEP` bytes lie about unused.
 """
 
 import sys
