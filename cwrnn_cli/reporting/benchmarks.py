@@ -90,7 +90,7 @@ def plot_layers(path: Path, result: dict[str, Any]) -> None:
     lengths = sorted({row["length"] for row in rows})
     batches = sorted({row["batch"] for row in rows})
     figure, axes = pyplot().subplots(
-        1, len(lengths), figsize=(5 * len(lengths), 4), squeeze=False, sharey=True
+        1, len(lengths), figsize=(max(5 * len(lengths), 7.5), 4.2), squeeze=False, sharey=True
     )
     for axis, length in zip(axes[0], lengths, strict=True):
         for batch, colour in zip(batches, [*COLOURS.values()] * len(batches), strict=False):
@@ -102,7 +102,8 @@ def plot_layers(path: Path, result: dict[str, Any]) -> None:
             axis.plot(*zip(*points, strict=True), "o-", color=colour, label=f"batch {batch}")
         bound = rows[0]["paper_bound"]
         axis.axhline(bound, color="black", linewidth=0.7, linestyle="--")
-        axis.text(rows[0]["width"], bound, " the paper's bound, g/4", fontsize=7, va="bottom")
+        widest = max(row["width"] for row in rows)
+        axis.text(widest, bound, "the paper's bound, g/4", fontsize=7, va="bottom", ha="right")
         counted = sorted({(row["width"], row["cascade_ratio"]) for row in rows})
         axis.plot(
             *zip(*counted, strict=True), color="grey", linewidth=0.8, label="operations saved"
