@@ -40,8 +40,12 @@ class Protocol:
         weight_std: standard deviation of the Gaussian that all weights start from.
         forget_bias: what the LSTM's forget gates' biases start at, or None.
         peepholes: our reading: whether the LSTM has them (Table 1's counts fit them here).
+        noise: standard deviation of the Gaussian noise on the inputs in training.
+        batch: our reading: sequences per update.
+        patience: epochs without improvement after which training stops, or None.
+        stop_on: what has to improve.
         runs: trainings of each network with different initial weights.
-        epochs: of training.
+        epochs: of training; with ``patience``, our limit, which it should not reach.
         results: Table 2: model -> result of the largest networks, in ``metric``.
         metric: name of the metric of ``results`` and ``medians``.
         medians: model -> medians of the figure, by parameters.
@@ -65,6 +69,15 @@ class Protocol:
     results: dict[str, Published]
     metric: str
     medians: dict[str, dict[int, float]] = field(default_factory=dict)
+    noise: float = 0.0
+    batch: int = 1
+    patience: int | None = None
+    stop_on: str | None = None
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Inputs and outputs."""
+        return self.input_size, self.output_size
 
 
 def _exponential(modules: int) -> tuple[int, ...]:
@@ -105,21 +118,58 @@ AUDIO = Protocol(
     },
 )
 
-PROTOCOLS: dict[str, Protocol] = {"audio": AUDIO}
+WORD_GROUPS: tuple[tuple[str, ...], ...] = (  # Section 4.2; a group ends alike
+    ("making", "walking", "cooking", "looking", "working"),
+    ("biblical", "cyclical", "technical", "classical", "critical"),
+    ("tradition", "addition", "audition", "recognition", "competition"),
+    ("musicians", "discussions", "regulations", "accusations", "conditions"),
+    ("subway", "leeway", "freeway", "highway", "hallway"),
+)
 
-# Table 1 of tasks 2 and 3, whose protocols come with their experiments: (parameters, model) ->
-# hidden units
-WORDS_HIDDEN_SIZES: dict[int, dict[str, int]] = {
-    500: {"srn": 10, "lstm": 5, "cw": 10},
-    1000: {"srn": 18, "lstm": 8, "cw": 19},
-    2500: {"srn": 34, "lstm": 17, "cw": 40},
-    5000: {"srn": 54, "lstm": 26, "cw": 65},
-    10000: {"srn": 84, "lstm": 41, "cw": 102},
-}
+WORDS = Protocol(
+    task="timit",
+    section="4.2",
+    input_size=13,
+    output_size=25,
+    bidirectional=False,
+    periods=_exponential(7),
+    hidden_sizes={  # Table 1
+        500: {"srn": 10, "lstm": 5, "cw": 10},
+        1000: {"srn": 18, "lstm": 8, "cw": 19},
+        2500: {"srn": 34, "lstm": 17, "cw": 40},
+        5000: {"srn": 54, "lstm": 26, "cw": 65},
+        10000: {"srn": 84, "lstm": 41, "cw": 102},
+    },
+    learning_rates={"srn": 3e-4, "lstm": 3e-4, "cw": 3e-4},
+    momentum=0.9,
+    momentum_ramp=True,
+    weight_std=0.1,
+    forget_bias=5.0,
+    peepholes=False,
+    noise=0.6,
+    patience=5,
+    stop_on="cross_entropy",
+    runs=100,
+    epochs=2000,
+    results={  # Table 2, row 2; 10000 parameters
+        "srn": Published(0.668, 0.047),
+        "lstm": Published(0.342, 0.056),
+        "cw": Published(0.168, 0.035),
+    },
+    metric="error",
+    medians={  # Figure 4
+        "srn": {500: 0.78, 1000: 0.74, 2500: 0.68, 5000: 0.66, 10000: 0.66},
+        "lstm": {500: 0.70, 1000: 0.60, 2500: 0.43, 5000: 0.38, 10000: 0.34},
+        "cw": {500: 0.62, 1000: 0.42, 2500: 0.28, 5000: 0.18, 10000: 0.16},
+    },
+)
+
+PROTOCOLS: dict[str, Protocol] = {"audio": AUDIO, "timit": WORDS}
+
+# Table 1 of task 3, whose protocol comes with its experiment: parameters -> model -> hidden units
 HANDWRITING_HIDDEN_SIZES: dict[int, dict[str, int]] = {
     10000: {"srn": 40, "lstm": 25, "cw": 45},
     50000: {"srn": 121, "lstm": 67, "cw": 148},
     100000: {"srn": 185, "lstm": 100, "cw": 231},
 }
-WORDS_PERIODS = _exponential(7)
 HANDWRITING_PERIODS = _exponential(9)

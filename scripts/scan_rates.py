@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from cwrnn_cli.paper import AUDIO, MODELS
 from cwrnn_cli.reporting.tables import number, table
 from cwrnn_cli.tasks.audio import load
-from cwrnn_cli.training.config import audio_config
-from cwrnn_cli.training.evaluate import judge
-from cwrnn_cli.training.loop import make_engine
+from cwrnn_cli.training.audio import make_engine
+from cwrnn_cli.training.audio_results import judge
+from cwrnn_cli.training.configure import configure
 from data_prep.files import write_text
 
 RATES = {
@@ -47,8 +47,8 @@ def main(data: Path, out: Path, runs: int, seed: int) -> None:
             for lr in RATES[model]:
                 row = {"model": model, "momentum_ramp": ramp, "lr": lr, "sizes": {}}
                 for params in AUDIO.hidden_sizes:
-                    config = audio_config(
-                        sequences, model, params, runs, seed, lr=lr, momentum_ramp=ramp
+                    config = configure(
+                        sequences, model, params, runs=runs, seed=seed, lr=lr, momentum_ramp=ramp
                     )
                     engine, _ = make_engine(config, sequences)
                     engine.run(config.momenta(0, config.epochs))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cwrnn_cli.models import LSTM, SRN, ClockworkRNN
-from cwrnn_cli.training.engines import AutogradEngine, CompiledEngine
+from cwrnn_cli.training.audio_engines import AutogradEngine, CompiledEngine
 from tests.conftest import random_ensemble
 
 pytestmark = [

@@ -9,7 +9,7 @@ import torch
 from ..clock import Clock
 from ..models.ensemble import Ensemble, Shape
 from ..paper import AUDIO, MODELS
-from ..training.engines import CompiledEngine
+from ..training.audio_engines import CompiledEngine
 from . import machine
 
 RUNS = (1, 10, 100, 500)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from ..paper import PROTOCOLS
 
 DATA_FOLDER = Path("data")
 RUNS_FOLDER = Path("runs")
+
+_MODULES = {"audio": "audio", "timit": "words"}  # in tasks/ and in reporting/
 
 MODEL = click.Choice(["cw", "srn", "lstm"])
 json_option = click.option(
@@ -31,6 +34,21 @@ device_option = click.option(
     default="auto",
     show_default=True,
     help="Where to train; auto: the fastest for the task.",
+)
+
+
+noise_option = click.option(
+    "--noise", type=float, help="Of the inputs in training (timit), s.d.  [default: 0.6]"
+)
+patience_option = click.option(
+    "--patience",
+    type=int,
+    help="Epochs without a lower error after which a network stops (timit).  [default: 5]",
+)
+stop_option = click.option(
+    "--stop-on",
+    type=click.Choice(["cross_entropy", "train_error"]),
+    help="Which error of the training set without noise (timit).  [default: cross_entropy]",
 )
 
 
@@ -60,19 +78,24 @@ def chosen_device(name: str) -> str:
     return "cpu"
 
 
-def prepared_audio(path: Path | None) -> Path:
-    """The file to train on: the one given, else ./data/audio.h5, made if need be.
+def prepared(task: str, path: Path | None) -> Path:
+    """The file to train on: the one given, else ./data/TASK.h5, for audio made if need be.
 
     Raises:
-        UserError: the file given does not exist.
+        UserError: it does not exist.
     """
     if path is not None:
         if not path.exists():
             raise UserError(
-                f"{path}: no such file; make it with `cwrnn prepare audio --out {path}`"
+                f"{path}: no such file; make it with `cwrnn prepare {task} --out {path}`"
             )
         return path
-    path = DATA_FOLDER / "audio.h5"
+    path = DATA_FOLDER / f"{task}.h5"
+    if task != "audio" and not path.exists():
+        raise UserError(
+            f"{path}: no such file; make it with `cwrnn prepare {task} --src DIR` from your own "
+            f"copy of the corpus, or with `cwrnn prepare {task} --standin` from a free substitute"
+        )
     if not path.exists():
         from data_prep import audio  # noqa: PLC0415
 
@@ -82,6 +105,20 @@ def prepared_audio(path: Path | None) -> Path:
             "(for your own: cwrnn prepare audio --src FILE)"
         )
     return path
+
+
+def load_prepared(task: str, path: Path | None) -> Any:
+    """The data of a task, from the file of :func:`prepared`.
+
+    Raises:
+        UserError: no such file, or not one of this task.
+    """
+    return import_module(f"cwrnn_cli.tasks.{_MODULES[task]}").load(prepared(task, path))
+
+
+def report_of(task: str) -> Any:
+    """The module that reports on a task: evaluation_text, read_results, comparison ..."""
+    return import_module(f"cwrnn_cli.reporting.{_MODULES[task]}")
 
 
 def progress_bar(total: int, description: str, unit: str = "epoch") -> Any:

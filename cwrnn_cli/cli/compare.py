@@ -13,10 +13,14 @@ from .common import (
     chosen_device,
     device_option,
     json_option,
-    prepared_audio,
+    load_prepared,
+    noise_option,
+    patience_option,
     print_json,
     progress_bar,
+    report_of,
     say,
+    stop_option,
     task_option,
 )
 
@@ -25,9 +29,11 @@ from .common import (
 @task_option
 @click.option("--sizes", help="Parameters, with commas between.  [default: Table 1's]")
 @click.option("--models", help="Of cw, srn and lstm, with commas between.  [default: all]")
-@click.option("--runs", type=int, help="Trainings of each sequence and network.  [default: 100]")
+@click.option(
+    "--runs", type=int, help="Trainings of each network (audio: and sequence).  [default: 100]"
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Root seed.")
-@click.option("--epochs", type=int, help="Passes over the data.  [default: 2000]")
+@click.option("--epochs", type=int, help="Passes over the data, at the most.  [default: 2000]")
 @click.option(
     "--lr",
     "rates",
@@ -43,11 +49,14 @@ from .common import (
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Prepared HDF5 file.  [default: data/audio.h5, else the built-in piece]",
+    help="Prepared HDF5 file.  [default: data/TASK.h5; audio: else the built-in piece]",
 )
+@noise_option
+@patience_option
+@stop_option
 @device_option
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder.  [default: runs/compare-audio]"
+    "--out", type=click.Path(path_type=Path), help="Folder.  [default: runs/compare-TASK]"
 )
 @click.option("--resume", is_flag=True, help="Go on with this same command's comparison.")
 @json_option
@@ -65,28 +74,22 @@ def command(
 ) -> None:
     """Train the paper's grid of models and sizes; its table and figures, ours beside theirs.
 
-    For task audio: Table 2, row 1 (table.txt), Figure 3, Figure 5, and every network's errors
-    (results.h5).
+    A table (table.txt), JSON, and every network's errors (results.h5). Task audio: Table 2, row 1,
+    Figures 3 and 5. Task timit: Table 2, row 2, Figure 4, confusion matrices.
     """
-    from ..reporting.comparison import (  # noqa: PLC0415
-        comparison,
-        comparison_text,
-        read_results,
-        write_report,
-    )
-    from ..tasks.audio import load  # noqa: PLC0415
-    from ..training.config import audio_config  # noqa: PLC0415
+    from ..training.configure import configure  # noqa: PLC0415
     from ..training.grid import RESULTS, Grid, open_grid, run_grid  # noqa: PLC0415
     from ..training.loop import Interrupted  # noqa: PLC0415
 
     chosen = _chosen(models, "--models", MODELS)
     budgets = _sizes(sizes, task)
     own_rates = _rates(rates)
-    sequences = load(prepared_audio(data))
+    corpus = load_prepared(task, data)
+    report = report_of(task)
     used = chosen_device(device)
     grid = Grid(
         [
-            audio_config(sequences, model, params, lr=own_rates.get(model), device=used, **options)
+            configure(corpus, model, params, lr=own_rates.get(model), device=used, **options)
             for params in budgets
             for model in chosen
         ]
@@ -99,18 +102,18 @@ def command(
         bar.update(epoch - bar.n)
 
     try:
-        run_grid(grid, sequences, out, show)
+        run_grid(grid, corpus, out, show)
     except Interrupted as stop:
         bar.close()
         say(f"{stop} of a network, saved; the same command with --resume goes on")
         raise click.exceptions.Exit(130) from stop
     bar.close()
-    results = read_results(out / RESULTS)
-    files = write_report(out, results, _command_line())
+    results = report.read_results(out / RESULTS)
+    files = report.write_report(out, results, _command_line())
     if as_json:
-        print_json(comparison(results))
+        print_json(report.comparison(results))
     else:
-        click.echo(comparison_text(results))
+        click.echo(report.comparison_text(results))
     say("written: " + ", ".join(map(str, [out / RESULTS, *files])))
 
 

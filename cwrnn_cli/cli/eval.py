@@ -4,31 +4,66 @@ from pathlib import Path
 
 import click
 
-from .common import RUNS_FOLDER, json_option, print_json
+from data_prep.errors import UserError
+
+from ..paper import PROTOCOLS
+from .common import RUNS_FOLDER, json_option, print_json, report_of, say
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), required=False)
 @click.option(
+    "--task",
+    type=click.Choice(sorted(PROTOCOLS)),
+    help="Without RUN: the newest run of this task.  [default: of any]",
+)
+@click.option(
     "--split",
-    type=click.Choice(["train"]),
-    default="train",
-    show_default=True,
-    help="Task 1 has one split: a network is judged by how well it reproduces its sequence.",
+    type=click.Choice(["train", "valid", "test"]),
+    help="[default: test; audio has train only: a network is judged by its sequence]",
+)
+@click.option(
+    "--file", type=click.Path(path_type=Path), help="Recognise this one file (timit: a sound file)."
+)
+@click.option(
+    "--plot", type=click.Path(path_type=Path), help="PNG file of the confusions to write (timit)."
 )
 @click.option(
     "--data", type=click.Path(path_type=Path), help="The run's HDF5 file, if it has moved."
 )
 @json_option
-def command(run: Path | None, split: str, data: Path | None, as_json: bool) -> None:
+def command(
+    run: Path | None,
+    task: str | None,
+    split: str | None,
+    file: Path | None,
+    plot: Path | None,
+    data: Path | None,
+    as_json: bool,
+) -> None:
     """Errors of RUN (the newest below runs/ unless named), beside the paper's."""
-    from ..reporting.tables import evaluation_text  # noqa: PLC0415
-    from ..training.evaluate import evaluate, summary  # noqa: PLC0415
     from ..training.folder import RunFolder, newest_run  # noqa: PLC0415
+    from ..training.results import results_of  # noqa: PLC0415
 
-    folder = RunFolder(run) if run else newest_run(RUNS_FOLDER, "audio")
-    result = summary(evaluate(folder, data))
+    folder = RunFolder(run) if run else newest_run(RUNS_FOLDER, task)
+    found = folder.config().task
+    for option, given in (("--file", file), ("--plot", plot)):
+        if given and found == "audio":
+            raise UserError(f"{option}: not an option for a run of task audio")
+    judge, report = results_of(found), report_of(found)
+    if file:
+        likely = judge.recognise(folder, file, data)[:5]
+        if as_json:
+            print_json({"run": str(folder.path), "file": str(file), "words": dict(likely)})
+        else:
+            for word, probability in likely:
+                click.echo(f"{word:<14} {probability:.3f}")
+        return
+    result = judge.summary(judge.evaluate(folder, data, split))
     if as_json:
         print_json(result)
     else:
-        click.echo(f"{folder.path}\n{evaluation_text(result)}")
+        click.echo(f"{folder.path}\n{report.evaluation_text(result)}")
+    if plot:
+        report.confusions(plot, result)
+        say(f"written: {plot}")

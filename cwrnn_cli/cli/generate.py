@@ -42,13 +42,17 @@ def audio(
     from ..reporting.sound import write_wav  # noqa: PLC0415
     from ..reporting.tables import data_label  # noqa: PLC0415
     from ..tasks.audio import continue_network  # noqa: PLC0415
-    from ..training.evaluate import evaluate  # noqa: PLC0415
+    from ..training.audio_results import evaluate  # noqa: PLC0415
     from ..training.folder import RunFolder, newest_run  # noqa: PLC0415
 
     folder = RunFolder(run) if run else newest_run(RUNS_FOLDER, "audio")
     out = out or folder.path / f"sequence{sequence}.wav"
     if out.suffix.lower() != ".wav":
         raise UserError(f"--out {out}: expected a name that ends in .wav")
+    if folder.config().task != "audio":
+        raise UserError(
+            f"{folder.path}: a run of task {folder.config().task}; expected one of audio"
+        )
     evaluation = evaluate(folder, data)
     config, source = evaluation.config, evaluation.data
     if not 1 <= sequence <= config.sequences:

@@ -13,12 +13,18 @@ from .common import (
     chosen_device,
     device_option,
     json_option,
-    prepared_audio,
+    load_prepared,
+    noise_option,
+    patience_option,
     print_json,
     progress_bar,
     say,
+    stop_option,
     task_option,
 )
+
+# of a line of metrics.jsonl, on the progress bar
+_SHOWN = ("mse_median", "cross_entropy", "train_error", "active", "diverged")
 
 
 @click.command()
@@ -27,20 +33,23 @@ from .common import (
 @click.option(
     "--params",
     type=click.IntRange(min=1),
-    default=1000,
-    show_default=True,
-    help="Parameters of a network; Table 1's hidden size where it has one, else the nearest.",
+    help="Parameters of a network; Table 1's hidden size where it has one, else the nearest.  "
+    "[default: Table 1's largest]",
 )
-@click.option("--runs", type=int, help="Trainings of each sequence, all at once.  [default: 100]")
+@click.option(
+    "--runs",
+    type=int,
+    help="Trainings with other initial weights (audio: of each sequence).  [default: 100]",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Root seed.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Prepared HDF5 file.  [default: data/audio.h5, else the built-in piece]",
+    help="Prepared HDF5 file.  [default: data/TASK.h5; audio: else the built-in piece]",
 )
-@click.option("--epochs", type=int, help="Passes over the data.  [default: 2000]")
-@click.option("--lr", type=float, help="Learning rate.  [default: 3e-4; lstm: 3e-5]")
-@click.option("--momentum", type=float, help="Nesterov momentum.  [default: 0.95]")
+@click.option("--epochs", type=int, help="Passes over the data, at the most.  [default: 2000]")
+@click.option("--lr", type=float, help="Learning rate.  [default: 3e-4; audio, lstm: 3e-5]")
+@click.option("--momentum", type=float, help="Nesterov momentum.  [default: audio 0.95, timit 0.9]")
 @click.option(
     "--momentum-ramp/--no-momentum-ramp",
     default=None,
@@ -48,10 +57,16 @@ from .common import (
 )
 @click.option(
     "--periods",
-    help="Clock periods: 1,2,4,8 or a number of exponential modules.  [default: 1,2,4 ... 256]",
+    help="Clock periods: 1,2,4,8 or a number of exponential modules.  "
+    "[default: 1,2,4 ... audio 256, timit 64]",
 )
-@click.option("--peepholes/--no-peepholes", default=None, help="Of the LSTM.  [default: peepholes]")
+@click.option(
+    "--peepholes/--no-peepholes", default=None, help="Of the LSTM.  [default: audio yes, timit no]"
+)
 @click.option("--forget-bias", type=float, help="Of the LSTM, at the start.  [default: 5]")
+@noise_option
+@patience_option
+@stop_option
 @device_option
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Run folder.  [default: a new one below runs/]"
@@ -74,22 +89,20 @@ def command(
     Killed at any moment, the same command with --resume goes on and ends with the same weights.
     """
     from ..clock import parse_periods  # noqa: PLC0415
-    from ..tasks.audio import load  # noqa: PLC0415
-    from ..training.config import audio_config  # noqa: PLC0415
-    from ..training.evaluate import evaluate, summary  # noqa: PLC0415
+    from ..training.configure import configure  # noqa: PLC0415
     from ..training.loop import Interrupted, train  # noqa: PLC0415
+    from ..training.results import results_of  # noqa: PLC0415
 
     try:
         parsed = None if periods is None else parse_periods(periods)
     except ValueError as error:
         raise UserError(f"--periods {error}") from error
-    path = prepared_audio(data)
-    config = audio_config(
-        load(path), seed=seed, periods=parsed, device=chosen_device(device), **options
-    )
+    corpus = load_prepared(task, data)
+    config = configure(corpus, seed=seed, periods=parsed, device=chosen_device(device), **options)
     folder = _folder(config, out, resume)
+    count = f"{config.runs} x {config.sequences}" if task == "audio" else str(config.runs)
     say(
-        f"training {config.runs} x {config.sequences} {config.model} networks with "
+        f"training {count} {config.model} networks with "
         f"{config.hidden_size} hidden units ({config.parameter_count()} parameters) "
         f"in {folder.path}"
     )
@@ -102,20 +115,24 @@ def command(
 
     def show(epoch: int, values: dict[str, Any]) -> None:
         bar.update(epoch - bar.n)
-        if values["mse_median"] is not None:
-            bar.set_postfix(mse=f"{values['mse_median']:.4f}", diverged=values["diverged"])
+        bar.set_postfix({k: _short(v) for k, v in values.items() if k in _SHOWN})
 
     try:
-        train(config, load(path), folder, show)
+        train(config, corpus, folder, show)
     except Interrupted as stop:
         bar.close()
         say(f"{stop}, saved; the same command with --resume goes on")
         raise click.exceptions.Exit(130) from stop
     bar.close()
     if as_json:
-        print_json({"run": str(folder.path), **summary(evaluate(folder, path))})
+        judge = results_of(task)
+        print_json({"run": str(folder.path), **judge.summary(judge.evaluate(folder, corpus.path))})
     else:
         click.echo(f"{folder.path}: trained; see `cwrnn eval {folder.path}`")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _folder(config: Any, out: Path | None, resume: bool) -> Any:

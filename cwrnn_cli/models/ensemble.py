@@ -16,7 +16,7 @@ from .. import kernels
 from ..clock import Clock
 from .clockwork import SRN, ClockworkRNN
 from .lstm import LSTM
-from .recurrent import RecurrentLayer
+from .recurrent import RecurrentLayer, reversed_sequences
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Shape:
         periods: of a CW-RNN; () for the others.
         module_sizes: of a CW-RNN; () for the others.
         peepholes: of an LSTM.
+        bidirectional: whether a second set of weights, names ending in ``_reverse``, reads each
+            sequence from its end.
     """
 
     model: str
@@ -40,6 +42,12 @@ class Shape:
     periods: tuple[int, ...] = ()
     module_sizes: tuple[int, ...] = ()
     peepholes: bool = False
+    bidirectional: bool = False
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """What the names of each direction's weights end in."""
+        return ("", "_reverse") if self.bidirectional else ("",)
 
     @property
     def clock(self) -> Clock:
@@ -52,15 +60,19 @@ class Shape:
         """Name and shape of every tensor of parameters, without the axis R, as they are drawn."""
         n, m = self.hidden_size, self.input_size
         rows = 4 * n if self.model == "lstm" else n
-        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, m)} if m else {}
-        shapes |= {"weight_hh": (rows, n), "bias": (rows,)}
-        if self.peepholes:
-            shapes["weight_peephole"] = (3, n)
-        return shapes | {"weight_out": (self.output_size, n), "bias_out": (self.output_size,)}
+        shapes: dict[str, tuple[int, ...]] = {}
+        for suffix in self.suffixes:
+            if m:
+                shapes["weight_ih" + suffix] = (rows, m)
+            shapes |= {"weight_hh" + suffix: (rows, n), "bias" + suffix: (rows,)}
+            if self.peepholes:
+                shapes["weight_peephole" + suffix] = (3, n)
+        seen = n * len(self.suffixes)
+        return shapes | {"weight_out": (self.output_size, seen), "bias_out": (self.output_size,)}
 
 
 class Ensemble(nn.Module):
-    """R networks of one shape, each as in eq. 1-2 with a linear output unit.
+    """R networks of one shape, each as in eq. 1-2 with linear output units.
 
     Args:
         shape: of every network.
@@ -73,7 +85,7 @@ class Ensemble(nn.Module):
         weight_hh: (R, n, n), LSTM (R, 4n, n).
         bias: (R, n), LSTM (R, 4n).
         weight_peephole: (R, 3, n), if the LSTM has them.
-        weight_out: (R, o, n).
+        weight_out: (R, o, n), or (R, o, 2n) where there are two directions.
         bias_out: (R, o).
     """
 
@@ -111,34 +123,47 @@ class Ensemble(nn.Module):
         for i, generator in enumerate(generators):
             for name, size in self.shape.weights().items():
                 drawn = torch.from_numpy(std * generator.standard_normal(size))
-                if name == "weight_hh" and self.shape.model == "cw":
+                kind = name.removesuffix("_reverse")
+                if kind == "weight_hh" and self.shape.model == "cw":
                     drawn.masked_fill_(forbidden, 0)
-                if name == "bias" and self.shape.model == "lstm" and forget_bias is not None:
+                if kind == "bias" and self.shape.model == "lstm" and forget_bias is not None:
                     drawn[n : 2 * n] = forget_bias
                 self.get_parameter(name)[i] = drawn
 
-    def forward(self, x: Tensor, backend: str = "auto") -> Tensor:
+    def forward(self, x: Tensor, backend: str = "auto", lengths: Tensor | None = None) -> Tensor:
         """Outputs of all networks.
 
         Args:
             x: (R, B, T, m) inputs; m is 0 in task 1.
             backend: see :mod:`cwrnn_cli.kernels`.
+            lengths: (R, B) int64 valid steps of each sequence, None: all T. Outputs behind them
+                are undefined, and no gradient may come from there.
 
         Returns:
             (R, B, T, o).
         """
-        weight_ih = getattr(self, "weight_ih", None)
-        if self.shape.model == "lstm":
-            peephole = getattr(self, "weight_peephole", None)
-            y, _, _ = kernels.lstm(
-                x, weight_ih, self.weight_hh, self.bias, peephole, backend=backend
-            )
-        else:
-            y = kernels.clockwork(
-                x, weight_ih, self.weight_hh, self.bias, None, self.shape.clock, backend
-            )
-        out: Tensor = y @ self.weight_out[:, None].transpose(2, 3)  # (R, B, T, o)
-        return out + self.bias_out[:, None, None]
+        return self.readout(self.hidden(x, backend, lengths))
+
+    def hidden(self, x: Tensor, backend: str = "auto", lengths: Tensor | None = None) -> Tensor:
+        """(R, B, T, n), or 2n, outputs of the hidden layer; arguments as in :meth:`forward`."""
+        outputs = []
+        for suffix in self.shape.suffixes:
+            seen = x if not suffix else _from_the_end(x, lengths)
+            w_ih = getattr(self, "weight_ih" + suffix, None)
+            w_hh, bias = (self.get_parameter(name + suffix) for name in ("weight_hh", "bias"))
+            if self.shape.model == "lstm":
+                peephole = getattr(self, "weight_peephole" + suffix, None)
+                y, _, _ = kernels.lstm(seen, w_ih, w_hh, bias, peephole, backend=backend)
+            else:
+                y = kernels.clockwork(seen, w_ih, w_hh, bias, None, self.shape.clock, backend)
+            outputs.append(y if not suffix else _from_the_end(y, lengths))
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=3)
+
+    def readout(self, y: Tensor) -> Tensor:
+        """Eq. 2: (R, ..., n) outputs of the hidden layer to (R, ..., o)."""
+        flat = y.flatten(1, -2)  # (R, B T, n)
+        out = torch.baddbmm(self.bias_out[:, None], flat, self.weight_out.transpose(1, 2))
+        return out.view(*y.shape[:-1], -1)
 
     @torch.no_grad()
     def member(self, index: int) -> tuple[RecurrentLayer, nn.Linear]:
@@ -151,6 +176,7 @@ class Ensemble(nn.Module):
         shape, like = self.shape, self.weight_hh
         options: dict[str, Any] = {
             "batch_first": True,
+            "bidirectional": shape.bidirectional,
             "device": like.device,
             "dtype": like.dtype,
         }
@@ -164,7 +190,10 @@ class Ensemble(nn.Module):
         else:
             layer = LSTM(shape.input_size, shape.hidden_size, peepholes=shape.peepholes, **options)
         readout = nn.Linear(
-            shape.hidden_size, shape.output_size, device=like.device, dtype=like.dtype
+            shape.hidden_size * len(shape.suffixes),
+            shape.output_size,
+            device=like.device,
+            dtype=like.dtype,
         )
         for name in shape.weights():
             weight = self.get_parameter(name)[index]
@@ -175,3 +204,9 @@ class Ensemble(nn.Module):
             else:
                 layer.get_parameter(name).copy_(weight)
         return layer, readout
+
+
+def _from_the_end(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """(R, B, T, m) with each sequence's valid steps in reverse order."""
+    flat = None if lengths is None else lengths.flatten()
+    return reversed_sequences(x.flatten(0, 1), flat).view(x.shape)

@@ -120,9 +120,9 @@ class RecurrentLayer(nn.Module):
         outputs, lasts = [], []
         for direction, suffix in enumerate(self._suffixes()):
             own = None if state is None else tuple(s[direction] for s in state)
-            seen = x if direction == 0 else _reversed(x, lengths)
+            seen = x if direction == 0 else reversed_sequences(x, lengths)
             y, last = self._direction(suffix, seen, own, lengths)
-            outputs.append(y if direction == 0 else _reversed(y, lengths))
+            outputs.append(y if direction == 0 else reversed_sequences(y, lengths))
             lasts.append(last)
         y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
         return y, tuple(torch.stack(same) for same in zip(*lasts, strict=True))
@@ -184,8 +184,8 @@ class RecurrentLayer(nn.Module):
         return text
 
 
-def _reversed(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """(B, T, ...) with each sequence's valid steps in reverse order; what is behind them stays."""
+def reversed_sequences(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """(B, T, m) with each sequence's valid steps in reverse order; what is behind them stays."""
     if lengths is None:
         return x.flip(1)
     steps = torch.arange(x.shape[1], device=x.device)[None]  # (1, T)

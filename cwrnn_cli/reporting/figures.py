@@ -1,4 +1,4 @@
-"""Figures 3 and 5 of the paper, as PNG files."""
+"""Figures 3, 4 and 5 of the paper, as PNG files."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 
 from data_prep.files import written_whole
 
-from ..paper import AUDIO, MODEL_NAMES
+from ..paper import MODEL_NAMES
 
 _INK, COLOURS = "#444444", {"srn": "#d1495b", "lstm": "#3a7ca5", "cw": "#2a9d5c"}
 
@@ -79,16 +79,26 @@ def waves(
     save(figure, path)
 
 
-def boxes(path: Path, errors: Mapping[tuple[str, int], np.ndarray], caption: str) -> None:
-    """Figure 3: box plots of MSE/σ per model and size, with the paper's medians beside them.
+def boxes(
+    path: Path,
+    errors: Mapping[tuple[str, int], np.ndarray],
+    caption: str,
+    medians: Mapping[str, Mapping[int, float]],
+    label: str,
+    logarithmic: bool = False,
+) -> None:
+    """Figures 3 and 4: box plots of errors per model and size, with the paper's medians beside.
 
     Args:
         path: PNG file to write.
-        errors: (model, parameters) -> MSE/σ of every network that did not diverge.
+        errors: (model, parameters) -> errors of every network that did not diverge.
         caption: data and how it was made.
+        medians: model -> parameters -> the paper's median.
+        label: of the errors.
+        logarithmic: the scale of the errors.
     """
     plt = pyplot()
-    models = [m for m in AUDIO.medians if any(m == model for model, _ in errors)]
+    models = [m for m in medians if any(m == model for model, _ in errors)]
     sizes = sorted({params for _, params in errors})
     figure, axis = plt.subplots(figsize=(1.5 + 1.9 * len(sizes), 4.2))
     for k, model in enumerate(models):
@@ -107,9 +117,7 @@ def boxes(path: Path, errors: Mapping[tuple[str, int], np.ndarray], caption: str
         for box in drawn["boxes"]:
             box.set_facecolor(COLOURS[model])
             box.set_alpha(0.6)
-        papers = [
-            (p, AUDIO.medians[model].get(sizes[i])) for p, i in zip(places, there, strict=True)
-        ]
+        papers = [(p, medians[model].get(sizes[i])) for p, i in zip(places, there, strict=True)]
         axis.plot(
             [p for p, m in papers if m is not None],
             [m for _, m in papers if m is not None],
@@ -120,10 +128,13 @@ def boxes(path: Path, errors: Mapping[tuple[str, int], np.ndarray], caption: str
             markeredgecolor=COLOURS[model],
             label=f"{MODEL_NAMES[model]} (◇ paper's median)",
         )
-    axis.set_yscale("log")
+    if logarithmic:
+        axis.set_yscale("log")
+    else:
+        axis.set_ylim(bottom=0)
     axis.set_xticks(range(len(sizes)), [str(size) for size in sizes])
     axis.set_xlabel("parameters")
-    axis.set_ylabel("MSE / σ of the target")
+    axis.set_ylabel(label)
     axis.grid(axis="y", linewidth=0.3)
     axis.legend(fontsize=7, loc="upper center", ncols=3, bbox_to_anchor=(0.5, 1.1), frameon=False)
     figure.text(0.5, 0.005, caption, ha="center", va="bottom", fontsize=7, color=_INK)

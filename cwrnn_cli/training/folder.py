@@ -28,15 +28,15 @@ class Checkpoint:
         weights: name -> (R, ...) tensor.
         velocity: momentum buffers, like the weights.
         generators: state of each network's random generator, as JSON.
-        diverged_at: (R,) int64, the epoch in which a network first was worse than any sane output,
-            or -1.
+        extra: what else the task needs, by name, such as ``diverged_at``: (R,) int64, the epoch in
+            which a network diverged, or -1.
     """
 
     epoch: int
     weights: dict[str, torch.Tensor]
     velocity: dict[str, torch.Tensor]
     generators: str
-    diverged_at: torch.Tensor
+    extra: dict[str, torch.Tensor]
 
 
 class RunFolder:
@@ -144,13 +144,16 @@ def run_folders(parent: Path) -> list[RunFolder]:
     return [RunFolder(folder) for folder in reversed(found)]
 
 
-def newest_run(parent: Path, task: str) -> RunFolder:
-    """The newest run of a task.
+def newest_run(parent: Path, task: str | None) -> RunFolder:
+    """The newest run of a task, or of any.
 
     Raises:
         UserError: there is none.
     """
     for folder in run_folders(parent):
-        if folder.config().task == task:
+        if task in (None, folder.config().task):
             return folder
-    raise UserError(f"{parent}: no run of task {task}; train one with `cwrnn train --model cw`")
+    which = f"no run of task {task}; train one with `cwrnn train --task {task} --model cw`"
+    raise UserError(
+        f"{parent}: {which if task else 'no run; train one with `cwrnn train --model cw`'}"
+    )

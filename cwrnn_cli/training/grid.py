@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 
 from data_prep.errors import UserError
 from data_prep.files import write_text, written_whole
 
 from .config import TrainConfig, versions
-from .evaluate import Evaluation, evaluate, summary
 from .folder import RunFolder
 from .loop import Progress, train
+from .results import results_of
 
 RESULTS = "results.h5"
 CELLS = "cells"
@@ -99,33 +98,15 @@ def run_grid(grid: Grid, data: Any, out: Path, progress: Progress | None = None)
 
 
 def _collect(grid: Grid, out: Path) -> None:
-    """Write results.h5: a group per cell with a row per network, and each sequence's best wave."""
+    """Write results.h5: a group per cell."""
     with (
         written_whole(out / RESULTS) as temporary,
         h5py.File(temporary, "w") as file,
     ):
         for config in grid.cells:
-            evaluation = evaluate(cell_folder(out, config))
+            judge = results_of(config.task)
+            evaluation = judge.evaluate(cell_folder(out, config))
             group = file.create_group(f"{config.model}/{config.params}")
             group.attrs["config"] = json.dumps(asdict(config) | {"data_path": ""}, sort_keys=True)
-            group.attrs["summary"] = json.dumps(summary(evaluation), sort_keys=True)
-            group["run"] = (np.arange(config.networks) // config.sequences).astype(np.int32)
-            group["sequence"] = evaluation.sequence_of().astype(np.int32)
-            group["diverged"] = evaluation.diverged
-            group["diverged_at"] = evaluation.diverged_at.astype(np.int32)
-            for name, values in evaluation.metrics.items():
-                group[name] = np.where(evaluation.diverged, np.nan, values).astype(np.float32)
-            group["best"] = _best_waves(evaluation)
-            if "targets" not in file:
-                file["targets"] = evaluation.data.targets
-
-
-def _best_waves(evaluation: Evaluation) -> np.ndarray:
-    """(S, T) output of the best network of each sequence; NaN where all diverged."""
-    waves = np.full(evaluation.data.targets.shape, np.nan, np.float32)
-    for sequence in range(len(waves)):
-        try:
-            waves[sequence] = evaluation.outputs[evaluation.best(sequence)]
-        except UserError:
-            continue
-    return waves
+            group.attrs["summary"] = json.dumps(judge.summary(evaluation), sort_keys=True)
+            judge.collect(group, evaluation)

@@ -1,23 +1,17 @@
-"""The training loop: chunks of epochs, progress, checkpoints, and an orderly stop on Ctrl-C."""
+"""The training loop: progress, checkpoints, and an orderly stop on Ctrl-C."""
 
-import json
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
-import torch
-
-from ..models.ensemble import Ensemble
-from ..tasks import audio
+from ..tasks.audio import AudioData
 from .config import TrainConfig
-from .engines import AutogradEngine, CompiledEngine, Engine
+from .configure import Data
 from .folder import Checkpoint, RunFolder
 
-LOG_LINES = 100  # of metrics.jsonl per run
 CHECKPOINT_SECONDS = 10.0
 
 Progress = Callable[[int, dict[str, Any]], None]
@@ -35,95 +29,79 @@ class Interrupted(Exception):
         self.epoch = epoch
 
 
-def make_engine(
-    config: TrainConfig, data: audio.AudioData
-) -> tuple[Engine, list[np.random.Generator]]:
-    """The ensemble of a run at its start, in the engine that trains it fastest on its device."""
-    ensemble = Ensemble(config.shape, config.networks)
-    generators = config.generators()
-    ensemble.draw(generators, config.weight_std, config.forget_bias)
-    targets = torch.from_numpy(np.tile(data.targets, (config.runs, 1)))
-    rates = torch.full((config.networks,), config.lr)
-    if config.device == "cpu":
-        return CompiledEngine(ensemble, targets, rates), generators
-    return AutogradEngine(ensemble.to(config.device), targets, rates), generators
+class Trainer(Protocol):
+    """What the loop needs of a task: networks at some epoch of their training.
+
+    Attributes:
+        epoch: epochs done.
+    """
+
+    epoch: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to train."""
+
+    def advance(self) -> dict[str, Any]:
+        """Train an epoch or a few; the line for metrics.jsonl, with at least ``epoch``."""
+
+    def checkpoint(self) -> Checkpoint:
+        """The state now: all that training goes on from, and the networks to judge."""
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from an earlier state."""
+
+
+def make_trainer(config: TrainConfig, data: Data) -> Trainer:
+    """The trainer of the task, at the start."""
+    if isinstance(data, AudioData):
+        from .audio import AudioTrainer  # noqa: PLC0415  (its kernels, and no others)
+
+        return AudioTrainer(config, data)
+    from .words import WordsTrainer  # noqa: PLC0415
+
+    return WordsTrainer(config, data)
 
 
 def train(
     config: TrainConfig,
-    data: audio.AudioData,
+    data: Data,
     folder: RunFolder,
     progress: Progress | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> None:
-    """Train a run to its last epoch, from its checkpoint if the folder has one.
+    """Train a run to its end, from its checkpoint if the folder has one.
 
     Killed at any moment and called again, it ends with bit-identical weights on the same machine.
 
     Args:
         config: of the run; the folder has been started with it.
-        data: the sequences.
+        data: the prepared corpus.
         folder: where the run lives.
-        progress: called with the epochs done and a summary after every chunk.
-        checkpoint_seconds: at most so long, and one chunk, lies between two checkpoints.
+        progress: called with the epochs done and a summary now and then.
+        checkpoint_seconds: at most so long, and one step of progress, lies between two checkpoints.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the checkpoint is of the last epoch done.
         UserError: a damaged checkpoint, or a place that cannot be written.
     """
-    engine, generators = make_engine(config, data)
-    states = json.dumps([generator.bit_generator.state for generator in generators])
-    epoch = 0
-    diverged_at = np.full(config.networks, -1, np.int64)
+    trainer = make_trainer(config, data)
     if folder.has_checkpoint:
-        last = folder.checkpoint()
-        epoch, states = last.epoch, last.generators
-        diverged_at = last.diverged_at.numpy()
-        engine.restore(last.weights, last.velocity)
-    folder.cut_metrics(epoch)
-
-    def save() -> None:
-        folder.save(
-            Checkpoint(
-                epoch, engine.weights(), engine.velocity(), states, torch.from_numpy(diverged_at)
-            )
-        )
-
-    chunk = max(config.epochs // LOG_LINES, 1)
+        trainer.restore(folder.checkpoint())
+    folder.cut_metrics(trainer.epoch)
     saved = time.monotonic()
     with _deferred_signals() as stop:
-        while epoch < config.epochs:
-            count = min(chunk - epoch % chunk, config.epochs - epoch)
-            losses = engine.run(config.momenta(epoch, count))
-            mse = losses.astype(np.float64) * (2 / config.length)
-            worse = audio.diverged(mse)
-            first = np.where(worse.any(axis=0), epoch + worse.argmax(axis=0), -1)
-            diverged_at = np.where(diverged_at < 0, first, diverged_at)
-            epoch += count
-            summary = _summary(epoch, mse[-1])
+        while not trainer.finished:
+            summary = trainer.advance()
             folder.append_metrics(summary)
             if progress:
-                progress(epoch, summary)
+                progress(trainer.epoch, summary)
             stopping = bool(stop)
-            done = epoch == config.epochs
-            if stopping or done or time.monotonic() - saved > checkpoint_seconds:
-                save()
+            if stopping or trainer.finished or time.monotonic() - saved > checkpoint_seconds:
+                folder.save(trainer.checkpoint())
                 saved = time.monotonic()
-            if stopping and not done:
-                raise Interrupted(epoch)
-
-
-def _summary(epoch: int, mse: np.ndarray) -> dict[str, Any]:
-    """MSE of the epoch's forward pass over the networks that are still numbers."""
-    sane = mse[~audio.diverged(mse)]
-    quartiles = np.quantile(sane, (0.25, 0.5, 0.75)) if len(sane) else [None] * 3
-    return {
-        "epoch": epoch,
-        "mse_q25": quartiles[0],
-        "mse_median": quartiles[1],
-        "mse_q75": quartiles[2],
-        "diverged": len(mse) - len(sane),
-    }
+            if stopping and not trainer.finished:
+                raise Interrupted(trainer.epoch)
 
 
 @contextmanager

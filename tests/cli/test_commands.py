@@ -89,16 +89,16 @@ def test_resume_goes_on_with_the_same_commands_run(cwrnn, piece, tmp_path):
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(cwrnn, piece, tmp_path, monkeypatch):
-    from cwrnn_cli.training import loop
+    from cwrnn_cli.training import audio as training
 
-    summary = loop._summary
+    summary = training._summary
 
     def press(epoch, mse):
         if epoch == 20:
             os.kill(os.getpid(), signal.SIGINT)
         return summary(epoch, mse)
 
-    monkeypatch.setattr(loop, "_summary", press)
+    monkeypatch.setattr(training, "_summary", press)
     command = ("train", "--model", "cw", *SMALL, "--data", piece)
     stopped = cwrnn(*command, expect=130)
     assert "interrupted after epoch 2" in stopped.stderr and "--resume goes on" in stopped.stderr
@@ -180,7 +180,13 @@ def test_compare_takes_rates_and_models(cwrnn, piece, tmp_path):
         ("train --model srn --periods 4", "--periods: only a CW-RNN"),
         ("train --model cw --lr -1", "--lr -1"),
         ("train --model cw --runs 0", "--runs 0"),
-        ("eval", "no run of task audio; train one with"),
+        ("eval", "no run; train one with"),
+        ("eval --task timit", "no run of task timit; train one with"),
+        ("train --task timit --model cw", "data/timit.h5: no such file; make it with"),
+        ("train --model cw --noise 1", "--noise: not an option of --task audio"),
+        ("prepare timit", "catalog.ldc.upenn.edu/LDC93S1"),
+        ("prepare timit --src nowhere", "nowhere: no such folder"),
+        ("prepare timit --standin --deltas 3", "--deltas 3: expected 0, 1 or 2"),
         ("eval nowhere", "nowhere: no run folder"),
         ("generate audio nowhere", "nowhere: no run folder"),
         ("generate audio nowhere --out x.mp3", "expected a name that ends in .wav"),

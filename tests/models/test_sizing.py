@@ -11,8 +11,7 @@ from cwrnn_cli.paper import (
     AUDIO,
     HANDWRITING_HIDDEN_SIZES,
     HANDWRITING_PERIODS,
-    WORDS_HIDDEN_SIZES,
-    WORDS_PERIODS,
+    WORDS,
 )
 
 TASKS = {
@@ -21,8 +20,8 @@ TASKS = {
         {"input_size": 0, "output_size": 1, "periods": AUDIO.periods, "peepholes": True},
     ),
     "timit": (
-        WORDS_HIDDEN_SIZES,
-        {"input_size": 13, "output_size": 25, "periods": WORDS_PERIODS},
+        WORDS.hidden_sizes,
+        {"input_size": 13, "output_size": 25, "periods": WORDS.periods},
     ),
     "iamondb": (
         HANDWRITING_HIDDEN_SIZES,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cwrnn_cli.tasks.audio import half_sum_of_squares
-from cwrnn_cli.training.engines import AutogradEngine, CompiledEngine
+from cwrnn_cli.training.audio_engines import AutogradEngine, CompiledEngine
 from tests.conftest import random_ensemble
 
 MOMENTA = np.array([0.5, 0.5, 0.9, 0.95])

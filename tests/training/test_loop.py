@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from cwrnn_cli.tasks.audio import load
-from cwrnn_cli.training.config import TrainConfig, audio_config
-from cwrnn_cli.training.evaluate import evaluate, summary
+from cwrnn_cli.training.audio_results import evaluate, summary
+from cwrnn_cli.training.config import TrainConfig
+from cwrnn_cli.training.configure import configure
 from cwrnn_cli.training.folder import Checkpoint, RunFolder
 from cwrnn_cli.training.loop import Interrupted, train
 from data_prep.errors import UserError
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 def config_of(piece, model="cw", **options):
     options = {"params": 100, "runs": 2, "epochs": 60} | options
-    return audio_config(load(piece), model, **options)
+    return configure(load(piece), model, **options)
 
 
 def trained(piece, path, config, **options):
@@ -40,7 +41,7 @@ def assert_identical(one: RunFolder, other: RunFolder):
     for mine, theirs in ((a.weights, b.weights), (a.velocity, b.velocity)):
         assert mine.keys() == theirs.keys()
         assert all(torch.equal(mine[name], theirs[name]) for name in mine)
-    assert torch.equal(a.diverged_at, b.diverged_at)
+    assert torch.equal(a.extra["diverged_at"], b.extra["diverged_at"])
     read = [(f.path / "metrics.jsonl").read_text() for f in (one, other)]
     assert read[0] == read[1]
 
@@ -128,7 +129,7 @@ def test_where_chunks_end_changes_nothing(piece, tmp_path, monkeypatch):
     config = config_of(piece, epochs=90)
     weights = []
     for lines in (100, 7, 1):
-        monkeypatch.setattr("cwrnn_cli.training.loop.LOG_LINES", lines)
+        monkeypatch.setattr("cwrnn_cli.training.audio.LOG_LINES", lines)
         folder = trained(piece, tmp_path / str(lines), config)
         assert folder.checkpoint().epoch == 90
         weights.append(folder.checkpoint().weights)
@@ -176,13 +177,13 @@ def test_momentum_ramps_as_in_sutskever_et_al(piece):
 def test_defaults_are_the_papers(piece):
     data = load(piece)
     for model, lr, units in (("srn", 3e-4, 31), ("lstm", 3e-5, 15), ("cw", 3e-4, 40)):
-        config = audio_config(data, model)
+        config = configure(data, model)
         assert (config.lr, config.hidden_size, config.epochs, config.runs) == (lr, units, 2000, 100)
         assert config.momentum == 0.95 and not config.deviations()
         assert config.forget_bias == (5.0 if model == "lstm" else None)
-    assert audio_config(data, "srn", 500).hidden_size == 22  # Table 1, not the formula's 21
-    assert audio_config(data, "srn", 600).hidden_size == 23
-    assert audio_config(data, "cw", periods=[1, 3, 9]).deviations() == [
+    assert configure(data, "srn", 500).hidden_size == 22  # Table 1, not the formula's 21
+    assert configure(data, "srn", 600).hidden_size == 23
+    assert configure(data, "cw", periods=[1, 3, 9]).deviations() == [
         {"name": "periods", "paper": tuple(2**i for i in range(9)), "ours": (1, 3, 9)}
     ]
 

@@ -25,7 +25,7 @@ _INLINE = 1 << 24  # multiply-adds (of a layer, about) below which waking a thre
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """A clock as the compiled code wants it.
 
     Attributes:
@@ -51,13 +51,14 @@ class _Layout:
 
 
 @lru_cache(maxsize=64)
-def _layout(clock: Clock) -> _Layout:
+def clock_layout(clock: Clock) -> Layout:
+    """The layout of a clock, whose periods are all different."""
     widths = tuple(-(-size // LANES) for size in clock.sizes)
     table = np.zeros((4, len(widths) + 1), np.int64)
     table[0, :-1], table[1, :-1], table[2] = clock.periods, clock.sizes, clock.starts
     table[3, 1:] = np.cumsum(widths)
     spans = tuple(slice(a, b) for a, b in zip(clock.starts, clock.starts[1:], strict=False))
-    return _Layout(table, spans, widths)
+    return Layout(table, spans, widths)
 
 
 @lru_cache
@@ -78,7 +79,7 @@ def _columns(block: Tensor, width: int) -> Tensor:
     return pad(block, (0, width * LANES - block.shape[-1]))
 
 
-def _pack(blocks: list[list[Tensor]]) -> tuple[Tensor, np.ndarray]:
+def pack(blocks: list[list[Tensor]]) -> tuple[Tensor, np.ndarray]:
     """Blocks (R, rows, columns) of each use and module as (R, numbers), and their places."""
     flat = [block.reshape(block.shape[0], -1) for use in blocks for block in use]
     lengths = [part.shape[1] // LANES for part in flat]
@@ -86,7 +87,7 @@ def _pack(blocks: list[list[Tensor]]) -> tuple[Tensor, np.ndarray]:
     return torch.cat(flat, dim=1), places
 
 
-def _forward_blocks(w_ih: Tensor | None, w_hh: Tensor, layout: _Layout) -> list[list[Tensor]]:
+def forward_blocks(w_ih: Tensor | None, w_hh: Tensor, layout: Layout) -> list[list[Tensor]]:
     """Per module: W_I transposed, W_H's diagonal block transposed, its columns transposed."""
     across = w_hh.transpose(1, 2)
     total = int(layout.clock[3, -1])
@@ -107,7 +108,7 @@ def _forward_blocks(w_ih: Tensor | None, w_hh: Tensor, layout: _Layout) -> list[
     return blocks
 
 
-def _backward_blocks(w_ih: Tensor | None, w_hh: Tensor, layout: _Layout) -> list[list[Tensor]]:
+def backward_blocks(w_ih: Tensor | None, w_hh: Tensor, layout: Layout) -> list[list[Tensor]]:
     """Per module: W_I, W_H's diagonal block, its columns."""
     blocks: list[list[Tensor]] = [[], [], []]
     for span, width in zip(layout.spans, layout.widths, strict=True):
@@ -124,7 +125,7 @@ def _backward_blocks(w_ih: Tensor | None, w_hh: Tensor, layout: _Layout) -> list
 class _Plan:
     """Who does which rows, and where things lie."""
 
-    layout: _Layout
+    layout: Layout
     networks: int
     steps: int
     batch: int
@@ -133,7 +134,7 @@ class _Plan:
     threads: int
 
     @classmethod
-    def of(cls, layout: _Layout, networks: int, steps: int, batch: int, features: int) -> "_Plan":
+    def of(cls, layout: Layout, networks: int, steps: int, batch: int, features: int) -> "_Plan":
         """As many rows at a time as fit the cache, and work for every thread."""
         n = int(layout.clock[2, -1])
         work = networks * batch * steps * n * (n + features) // 4
@@ -199,11 +200,11 @@ class _Clockwork(torch.autograd.Function):
     def forward(ctx: Any, *inputs: Any) -> Tensor:
         """x, weight_ih, weight_hh, bias, h0, clock as in :func:`clockwork`."""
         x, w_ih, w_hh, bias, h0, clock = inputs
-        layout = _layout(clock)
+        layout = clock_layout(clock)
         networks, batch, steps, features = x.shape
         x = memory.time_first(x)
         plan = _Plan.of(layout, networks, steps, batch, features)
-        packed, places = _pack(_forward_blocks(w_ih, w_hh, layout))
+        packed, places = pack(forward_blocks(w_ih, w_hh, layout))
         padded = w_hh.new_zeros(networks, layout.padded)
         if bias is not None:
             padded = torch.cat(
@@ -237,7 +238,7 @@ class _Clockwork(torch.autograd.Function):
         plan, said = ctx.plan, ctx.said
         layout = plan.layout
         gradient = memory.time_first(gradients[0])
-        packed, places = _pack(_backward_blocks(w_ih, w_hh, layout))
+        packed, places = pack(backward_blocks(w_ih, w_hh, layout))
         wants_x = ctx.needs_input_grad[0] and w_ih is not None
         d_x = memory.empty(x.shape, x).zero_() if wants_x else x.new_empty(plan.networks, 0)
         d_h0 = w_hh.new_empty(plan.networks, plan.batch, w_hh.shape[2])
@@ -259,7 +260,7 @@ class _Clockwork(torch.autograd.Function):
         for more, more_bias in parts[1:]:
             grown += more
             d_bias += more_bias
-        d_ih, d_hh, d_b = _unpack(grown, d_bias, places, w_ih, w_hh, layout)
+        d_ih, d_hh, d_b = unpack(grown, d_bias, places, w_ih, w_hh, layout)
         return (
             d_x.transpose(1, 2) if wants_x else None,
             d_ih,
@@ -270,15 +271,15 @@ class _Clockwork(torch.autograd.Function):
         )
 
 
-def _unpack(
+def unpack(
     grown: Tensor,
     d_bias: Tensor,
     places: np.ndarray,
     w_ih: Tensor | None,
     w_hh: Tensor,
-    layout: _Layout,
+    layout: Layout,
 ) -> tuple[Tensor | None, Tensor, Tensor]:
-    """Gradients of W_I, W_H and the bias from the blocks of :func:`_backward_blocks`."""
+    """Gradients of W_I, W_H and the bias from the blocks of :func:`backward_blocks`."""
     networks, n, _ = w_hh.shape
     d_hh = torch.zeros_like(w_hh, memory_format=torch.contiguous_format)
     d_ih = None if w_ih is None else torch.empty_like(w_ih)

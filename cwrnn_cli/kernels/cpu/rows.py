@@ -69,7 +69,7 @@ def _spread(
 
 
 @jit
-def _said_at(clock, steps, first, rows, places):
+def said_places(clock, steps, first, rows, places):
     """Where the outputs of ``rows`` rows from row ``first`` on lie, module by module."""
     total = 0
     for i in range(places.size):
@@ -80,9 +80,13 @@ def _said_at(clock, steps, first, rows, places):
 
 
 @jit
-def _forward_piece(
-    x, h0, has_h0, bias, packed, places, clock, sizes, first, rows, said, said_at, scratch, output
+def forward_piece(
+    x, h0, has_h0, bias, packed, places, clock, sizes, first, rows, said, said_at, scratch
 ):
+    """The outputs of all modules at their ticks for ``rows`` rows from row ``first`` on.
+
+    Arguments as in :func:`forward`; ``said_at`` from :func:`said_places`.
+    """
     periods, units, starts, offsets = clock[0], clock[1], clock[2], clock[3]
     modules = periods.size - 1
     steps, batch, features = sizes[0], sizes[1], sizes[2]
@@ -146,9 +150,17 @@ def _forward_piece(
                 scratch, heard_at[i], offsets[i], said, said_at[i] * LANES, lanes, 1,
                 packed, places[2, i], offsets[i], offsets[i], k, count,
             )  # fmt: skip
-    for t in range(steps):
+
+
+@jit
+def _hold(clock, sizes, first, rows, said, said_at, output):
+    """Every unit's output at every step, held between its module's ticks."""
+    periods, starts, offsets = clock[0], clock[2], clock[3]
+    modules = periods.size - 1
+    n = starts[modules]
+    for t in range(sizes[0]):
         for b in range(rows):
-            o = (t * batch + first + b) * n
+            o = (t * sizes[1] + first + b) * n
             for i in range(modules):
                 width = offsets[i + 1] - offsets[i]
                 a = (said_at[i] + ((t // periods[i] + 1) * rows + b) * width) * LANES - starts[i]
@@ -184,43 +196,43 @@ def forward(
     said_at = np.empty(clock.shape[1] - 1, np.int64)
     for first in range(begin, end, piece):
         rows = min(piece, end - first)
-        _said_at(clock, sizes[0], first, rows, said_at)
-        _forward_piece(
-            x, h0, has_h0, bias, packed, places, clock, sizes, first, rows, said, said_at,
-            scratch, output,
-        )  # fmt: skip
+        said_places(clock, sizes[0], first, rows, said_at)
+        forward_piece(
+            x, h0, has_h0, bias, packed, places, clock, sizes, first, rows, said, said_at, scratch
+        )
+        _hold(clock, sizes, first, rows, said, said_at, output)
 
 
 @jit
-def _backward_piece(
-    x, packed, places, clock, sizes, first, rows, said, said_at, scratch, gradient, grown,
-    d_x, wants_x, d_h0, d_bias,
-):  # fmt: skip
-    periods, units, starts, offsets = clock[0], clock[1], clock[2], clock[3]
-    modules = periods.size - 1
-    steps, batch, features = sizes[0], sizes[1], sizes[2]
-    n = starts[modules]
-    m_width = (features + LANES - 1) // LANES
-    m_lanes = m_width * LANES
-    one = broadcast(said, 1.0)
-    zero = broadcast(said, 0.0)
-    place = np.empty(modules, np.int64)
-    told_at = np.empty(modules, np.int64)
-    errors_at = np.empty(modules, np.int64)
+def error_places(clock, steps, rows, told_at, errors_at):
+    """Where in ``scratch`` a piece's :func:`backward_piece` has what; the first place behind it.
+
+    told_at gets the places of what each module was told, errors_at those of its ticks' errors
+    (index 0: its initial state).
+    """
     used = 0
-    for i in range(modules):
+    for i in range(told_at.size):
         told_at[i] = used
-        used += ((steps + periods[i] - 1) // periods[i] + 1) * rows * offsets[i]
-    for at in range(used):
-        store(scratch, at, zero)
-    for i in range(modules):
+        used += ((steps + clock[0, i] - 1) // clock[0, i] + 1) * rows * clock[3, i]
+    for i in range(told_at.size):
         errors_at[i] = used
+        width = clock[3, i + 1] - clock[3, i]
+        used += ((steps + clock[0, i] - 1) // clock[0, i] + 1) * rows * width
+    return used
+
+
+@jit
+def _collect(clock, sizes, first, rows, gradient, scratch, errors_at):
+    """The gradient of each tick's output: the sum over the steps for which it was held."""
+    periods, starts, offsets = clock[0], clock[2], clock[3]
+    modules = periods.size - 1
+    batch, n = sizes[1], starts[modules]
+    zero = broadcast(scratch, 0.0)
+    for i in range(modules):
         width = offsets[i + 1] - offsets[i]
-        used += ((steps + periods[i] - 1) // periods[i] + 1) * rows * width
         for at in range(errors_at[i], errors_at[i] + rows * width):
             store(scratch, at, zero)
-    seen = scratch[used * LANES :]
-    for t in range(steps):  # the gradient of each tick: the sum while it was held
+    for t in range(sizes[0]):
         for b in range(rows):
             o = (t * batch + first + b) * n
             for i in range(modules):
@@ -234,6 +246,29 @@ def _backward_piece(
                 else:
                     for u in range(starts[i], starts[i + 1]):
                         put(scratch, a + u, get(scratch, a + u) + get(gradient, o + u))
+
+
+@jit
+def backward_piece(
+    x, packed, places, clock, sizes, first, rows, said, said_at, scratch, grown,
+    d_x, wants_x, d_h0, d_bias, told_at, errors_at, used,
+):  # fmt: skip
+    """The gradients of :func:`forward_piece`; arguments as in :func:`backward`.
+
+    ``told_at``, ``errors_at`` and ``used`` are from :func:`error_places`; the errors lie in
+    ``scratch`` already.
+    """
+    periods, units, starts, offsets = clock[0], clock[1], clock[2], clock[3]
+    modules = periods.size - 1
+    steps, batch, features = sizes[0], sizes[1], sizes[2]
+    n = starts[modules]
+    m_width = (features + LANES - 1) // LANES
+    m_lanes = m_width * LANES
+    one = broadcast(said, 1.0)
+    place = np.empty(modules, np.int64)
+    for at in range(errors_at[0]):
+        store(scratch, at, broadcast(said, 0.0))
+    seen = scratch[used * LANES :]
     for i in range(modules):
         width = offsets[i + 1] - offsets[i]
         period, k = periods[i], units[i]
@@ -329,11 +364,16 @@ def backward(
         d_h0: (B, n) gets the gradient of the initial state.
         d_bias: (N,) padded; added to.
     """
-    said_at = np.empty(clock.shape[1] - 1, np.int64)
+    modules = clock.shape[1] - 1
+    said_at = np.empty(modules, np.int64)
+    told_at = np.empty(modules, np.int64)
+    errors_at = np.empty(modules, np.int64)
     for first in range(begin, end, piece):
         rows = min(piece, end - first)
-        _said_at(clock, sizes[0], first, rows, said_at)
-        _backward_piece(
-            x, packed, places, clock, sizes, first, rows, said, said_at, scratch, gradient, grown,
-            d_x, wants_x, d_h0, d_bias,
+        said_places(clock, sizes[0], first, rows, said_at)
+        used = error_places(clock, sizes[0], rows, told_at, errors_at)
+        _collect(clock, sizes, first, rows, gradient, scratch, errors_at)
+        backward_piece(
+            x, packed, places, clock, sizes, first, rows, said, said_at, scratch, grown,
+            d_x, wants_x, d_h0, d_bias, told_at, errors_at, used,
         )  # fmt: skip

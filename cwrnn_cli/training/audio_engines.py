@@ -67,12 +67,7 @@ class AutogradEngine:
             loss = half_sum_of_squares(self.ensemble(x, self.backend)[:, 0, :, 0], self.targets)
             loss.sum().backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
-            with torch.no_grad():
-                for name, weight in self.ensemble.named_parameters():
-                    assert weight.grad is not None
-                    velocity = self.buffers[name].mul_(momentum).add_(weight.grad)
-                    rates = self.rates.view(-1, *(1,) * (weight.dim() - 1))
-                    weight.sub_(rates * (weight.grad + momentum * velocity))
+            nesterov(self.ensemble, self.buffers, self.rates, momentum)
         return torch.stack(losses).float().cpu().numpy()
 
     def weights(self) -> State:
@@ -88,6 +83,23 @@ class AutogradEngine:
         self.ensemble.load_state_dict(weights)
         for name, buffer in self.buffers.items():
             buffer.copy_(velocity[name])
+
+
+@torch.no_grad()
+def nesterov(ensemble: Ensemble, buffers: State, rates: Tensor, momentum: float) -> None:
+    """One step of all networks with the gradients they hold, as `torch.optim.SGD(nesterov=True)`.
+
+    Args:
+        ensemble: its weights are changed.
+        buffers: name -> velocity of that weight, changed too.
+        rates: (R,) learning rates.
+        momentum: Nesterov's.
+    """
+    for name, weight in ensemble.named_parameters():
+        assert weight.grad is not None
+        velocity = buffers[name].mul_(momentum).add_(weight.grad)
+        own = rates.view(-1, *(1,) * (weight.dim() - 1))
+        weight.sub_(own * (weight.grad + momentum * velocity))
 
 
 class CompiledEngine:

@@ -1,4 +1,4 @@
-"""What a trained run is worth: errors of every network, and their statistics."""
+"""What a run of task 1 is worth: errors of every network."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +10,10 @@ import torch
 from data_prep.errors import UserError
 
 from ..models.ensemble import Ensemble
-from ..paper import PROTOCOLS
 from ..tasks import audio
 from .config import TrainConfig
 from .folder import RunFolder
+from .results import check_data, heading, statistics
 
 
 @dataclass(frozen=True)
@@ -58,31 +58,22 @@ class Evaluation:
         return int(mine[self.metrics["mse"][mine].argmin()])
 
 
-def load_data(config: TrainConfig, path: Path | None = None) -> audio.AudioData:
-    """The data that a run was trained on.
-
-    Raises:
-        UserError: it is gone, or not the same any more.
-    """
-    data = audio.load(path or Path(config.data_path))
-    if data.sha256 != config.data_sha256:
-        raise UserError(
-            f"{path or config.data_path}: not the data of this run (sha256 {data.sha256[:12]}, "
-            f"expected {config.data_sha256[:12]}); name the right file with --data"
-        )
-    return data
-
-
-def evaluate(folder: RunFolder, data_path: Path | None = None) -> Evaluation:
+def evaluate(
+    folder: RunFolder, data_path: Path | None = None, split: str | None = None
+) -> Evaluation:
     """Run every network of a run once.
 
     Raises:
-        UserError: no such run, no checkpoint, or other data than it was trained on.
+        UserError: no such run, no checkpoint, or other data than it was trained on; a split other
+            than "train".
     """
+    if split not in (None, "train"):
+        raise UserError(f"--split {split}: task audio has one split, train")
     config = folder.config()
-    data = load_data(config, data_path)
-    checkpoint = folder.checkpoint()
-    return judge(config, data, checkpoint.weights, checkpoint.epoch, checkpoint.diverged_at.numpy())
+    data = audio.load(data_path or Path(config.data_path))
+    check_data(config, data)
+    last = folder.checkpoint()
+    return judge(config, data, last.weights, last.epoch, last.extra["diverged_at"].numpy())
 
 
 @torch.no_grad()
@@ -111,39 +102,6 @@ def judge(
     )
 
 
-def statistics(values: np.ndarray) -> dict[str, float | None]:
-    """mean, std (of a sample), median, q25, q75, min and max; None where undefined."""
-    names = ("mean", "std", "median", "q25", "q75", "min", "max")
-    if not len(values):
-        return dict.fromkeys(names)
-    q25, median, q75 = np.quantile(values, (0.25, 0.5, 0.75))
-    numbers = (
-        values.mean(),
-        values.std(ddof=1) if len(values) > 1 else None,
-        median,
-        q25,
-        q75,
-        values.min(),
-        values.max(),
-    )
-    return {n: None if v is None else float(v) for n, v in zip(names, numbers, strict=True)}
-
-
-def published(config: TrainConfig) -> dict[str, Any] | None:
-    """What the paper reports for this model and size, or None if it has no such network."""
-    protocol = PROTOCOLS[config.task]
-    if protocol.hidden_sizes.get(config.params, {}).get(config.model) != config.hidden_size:
-        return None
-    found: dict[str, Any] = {"metric": protocol.metric}
-    median = protocol.medians.get(config.model, {}).get(config.params)
-    if median is not None:
-        found["median"] = median
-    if config.params == max(protocol.hidden_sizes):
-        result = protocol.results[config.model]
-        found |= {"mean": result.mean, "std": result.std}
-    return found
-
-
 def summary(evaluation: Evaluation) -> dict[str, Any]:
     """The JSON of `cwrnn eval`: overall and per sequence."""
     config, sane = evaluation.config, ~evaluation.diverged
@@ -160,23 +118,39 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
                 },
             }
         )
-    return {
-        "task": config.task,
-        "model": config.model,
-        "params": config.params,
-        "parameter_count": config.parameter_count(),
-        "hidden_size": config.hidden_size,
-        "runs": config.runs,
-        "networks": config.networks,
-        "epochs": evaluation.epoch,
-        "lr": config.lr,
-        "diverged": int(evaluation.diverged.sum()),
-        "standin": config.standin,
-        "data": {"name": config.data_name, "sha256": config.data_sha256},
+    return heading(config, evaluation.epoch, evaluation.diverged) | {
         "metrics": {
             metric: statistics(values[sane]) for metric, values in evaluation.metrics.items()
         },
-        "paper": published(config),
-        "deviations": config.deviations(),
         "sequences": sequences,
     }
+
+
+def collect(group: Any, evaluation: Evaluation) -> None:
+    """A cell's part of results.h5: a row per network, and each sequence's best wave.
+
+    Args:
+        group: h5py group of the cell.
+        evaluation: of the cell.
+    """
+    config = evaluation.config
+    group["run"] = (np.arange(config.networks) // config.sequences).astype(np.int32)
+    group["sequence"] = evaluation.sequence_of().astype(np.int32)
+    group["diverged"] = evaluation.diverged
+    group["diverged_at"] = evaluation.diverged_at.astype(np.int32)
+    for name, values in evaluation.metrics.items():
+        group[name] = np.where(evaluation.diverged, np.nan, values).astype(np.float32)
+    group["best"] = _best_waves(evaluation)
+    if "targets" not in group.file:
+        group.file["targets"] = evaluation.data.targets
+
+
+def _best_waves(evaluation: Evaluation) -> np.ndarray:
+    """(S, T) output of the best network of each sequence; NaN where all diverged."""
+    waves = np.full(evaluation.data.targets.shape, np.nan, np.float32)
+    for sequence in range(len(waves)):
+        try:
+            waves[sequence] = evaluation.outputs[evaluation.best(sequence)]
+        except UserError:
+            continue
+    return waves

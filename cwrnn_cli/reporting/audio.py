@@ -1,4 +1,4 @@
-"""`cwrnn compare --task audio`: Table 2, row 1, Figure 3 and Figure 5 from results.h5."""
+"""Task 1's tables and figures: errors by sequence, Table 2, row 1, Figure 3 and Figure 5."""
 
 import json
 from dataclasses import dataclass
@@ -10,9 +10,54 @@ import numpy as np
 
 from data_prep.files import write_text
 
-from ..paper import MODEL_NAMES, MODELS
+from ..paper import AUDIO, MODEL_NAMES, MODELS
+from ..tasks.audio import METRIC_NAMES
 from . import figures
 from .tables import data_label, number, plus_minus, table
+
+
+def evaluation_text(summary: dict[str, Any]) -> str:
+    """What `cwrnn eval` shows of :func:`cwrnn_cli.training.audio_results.summary`."""
+    paper = summary["paper"]
+    units = "cells" if summary["model"] == "lstm" else "hidden units"
+    lines = [
+        f"{MODEL_NAMES[summary['model']]}, {summary['hidden_size']} {units}, "
+        f"{summary['parameter_count']} parameters; {summary['runs']} runs of "
+        f"{len(summary['sequences'])} sequences; {summary['epochs']} epochs, "
+        f"learning rate {summary['lr']:g}",
+        f"data: {data_label(summary['data']['name'], summary['standin'])}",
+    ]
+    lines += [
+        f"deviates from the paper: {d['name']} {d['ours']}, paper {d['paper']}"
+        for d in summary["deviations"]
+    ]
+    rows = []
+    parts = [("all", summary)] + [
+        (f"sequence {i + 1}", part) for i, part in enumerate(summary["sequences"])
+    ]
+    for name, part in parts:
+        rows.append([name, *_metric_cells(part["metrics"]), str(part["diverged"])])
+    header = ["", *METRIC_NAMES.values(), "MSE/σ median", "quartiles", "diverged"]
+    lines += ["", table(header, rows)]
+    if paper is not None and "mean" in paper:
+        lines += ["", f"paper (Table 2): MSE/σ {plus_minus(paper['mean'], paper['std'])}"]
+    if paper is not None and "median" in paper:
+        lines.append(f"paper (Figure 3): MSE/σ median {number(paper['median'])}")
+    if summary["diverged"]:
+        lines.append(
+            f"{summary['diverged']} of {summary['networks']} networks diverged; "
+            "the statistics are of the others"
+        )
+    return "\n".join(lines)
+
+
+def _metric_cells(metrics: dict[str, Any]) -> list[str]:
+    scale = metrics["nmse_paper"]
+    return [
+        *(plus_minus(metrics[name]["mean"], metrics[name]["std"]) for name in METRIC_NAMES),
+        number(scale["median"]),
+        f"{number(scale['q25'])}..{number(scale['q75'])}",
+    ]
 
 
 @dataclass(frozen=True)
@@ -135,7 +180,9 @@ def write_report(out: Path, results: Results, command: str) -> list[Path]:
     files = [out / n for n in ("table.txt", "comparison.json", "figure3.png", "figure5.png")]
     write_text(files[0], f"{command}\n{comparison_text(results)}\n")
     write_text(files[1], json.dumps(comparison(results), indent=1, ensure_ascii=False) + "\n")
-    figures.boxes(files[2], results.errors, caption)
+    figures.boxes(
+        files[2], results.errors, caption, AUDIO.medians, "MSE / σ of the target", logarithmic=True
+    )
     largest = max(params for _, params in results.best)
     largest_best: dict[str, np.ndarray] = {
         m: results.best[m, largest] for m in MODELS if (m, largest) in results.best

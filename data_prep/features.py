@@ -1,0 +1,147 @@
+"""Speech features of task 2, MFCC and energy (Section 4.2): torchaudio's Kaldi-compatible code."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import UserError
+
+RATE = 16000  # Hz, TIMIT's
+LONGEST = 600  # seconds of one utterance at the most
+
+
+@dataclass(frozen=True)
+class FeatureOptions:
+    """How a word becomes frames; the defaults are the paper's.
+
+    Attributes:
+        coefficients: cepstral coefficients c1, c2 ... beside the energy.
+        window_ms: length of the Hamming window, in milliseconds.
+        hop_ms: from one frame to the next, in milliseconds.
+        preemphasis: coefficient.
+        deltas: 0, 1 (differences over time beside each number) or 2 (and theirs).
+    """
+
+    coefficients: int = 12
+    window_ms: float = 25.0
+    hop_ms: float = 10.0
+    preemphasis: float = 0.97
+    deltas: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises UserError on values out of range."""
+        if not 1 <= self.coefficients <= 22:
+            raise UserError(f"--coefficients {self.coefficients}: expected 1 to 22")
+        if not 1 <= self.hop_ms <= self.window_ms <= 1000:
+            raise UserError(
+                f"--window-ms {self.window_ms:g}, --hop-ms {self.hop_ms:g}: expected "
+                "1 <= hop <= window <= 1000"
+            )
+        if not 0 <= self.preemphasis <= 1:
+            raise UserError(f"--preemphasis {self.preemphasis:g}: expected 0 to 1")
+        if self.deltas not in (0, 1, 2):
+            raise UserError(f"--deltas {self.deltas}: expected 0, 1 or 2")
+
+    @property
+    def size(self) -> int:
+        """D, numbers per frame."""
+        return (self.coefficients + 1) * (1 + self.deltas)
+
+    @property
+    def shortest(self) -> int:
+        """Samples of the shortest sound that has a frame."""
+        return round(self.window_ms * RATE / 1000)
+
+    def to_json(self) -> dict[str, float]:
+        """For the provenance."""
+        return asdict(self)
+
+
+def mfcc(samples: np.ndarray, options: FeatureOptions) -> np.ndarray:
+    """(T, D) float32 features: log energy, c1, c2 ..., then their deltas.
+
+    Frames lie wholly inside the sound: T = 1 + (N - window) // hop.
+
+    Args:
+        samples: (N,) at 16 kHz, full scale 1.
+        options: how.
+
+    Raises:
+        ValueError: shorter than one window.
+    """
+    import torch  # noqa: PLC0415  (slow to import)
+    import torchaudio  # noqa: PLC0415
+
+    if len(samples) < options.shortest:
+        raise ValueError(f"{len(samples)} samples, a frame needs {options.shortest}")
+    wave = torch.from_numpy(np.ascontiguousarray(samples, np.float32) * 32768)[None]
+    frames = torchaudio.compliance.kaldi.mfcc(
+        wave,
+        sample_frequency=RATE,
+        frame_length=options.window_ms,
+        frame_shift=options.hop_ms,
+        window_type="hamming",
+        preemphasis_coefficient=options.preemphasis,
+        num_ceps=options.coefficients + 1,
+        use_energy=True,  # in the place of c0
+        dither=0.0,
+    )
+    parts = [frames]
+    for _ in range(options.deltas):
+        parts.append(torchaudio.functional.compute_deltas(parts[-1].T[None])[0].T)
+    features: np.ndarray = torch.cat(parts, dim=1).numpy()
+    return features
+
+
+def read_speech(path: Path) -> tuple[np.ndarray, int]:
+    """(N,) float32 samples, full scale 1, of the first channel, and their rate in Hz.
+
+    Raises:
+        UserError: not a sound file, damaged, empty, or longer than ten minutes.
+    """
+    try:
+        import soundfile  # noqa: PLC0415  (not on every GPU host)
+    except ImportError as error:
+        raise UserError("reading sound files needs soundfile: pip install soundfile") from error
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate = int(file.samplerate)
+            if not 0 < file.frames <= LONGEST * rate:
+                raise UserError(
+                    f"{path}: {file.frames} samples; expected an utterance of at most {LONGEST} s"
+                )
+            block: Any = file.read(dtype="float32", always_2d=True)
+            if len(block) < file.frames:
+                raise UserError(f"{path}: damaged; {len(block)} of {file.frames} samples are there")
+    except (OSError, RuntimeError, ValueError, TypeError) as error:  # soundfile's own are of these
+        raise UserError(f"{path}: not a sound file that libsndfile reads, or damaged") from error
+    samples: np.ndarray = block[:, 0]
+    if not np.isfinite(samples).all():
+        raise UserError(f"{path}: damaged; it holds samples that are not numbers")
+    return samples, rate
+
+
+def read_word(path: Path, options: FeatureOptions) -> np.ndarray:
+    """(T, D) features of a sound file that holds one word, at any rate.
+
+    Raises:
+        UserError: no such file, or see :func:`read_speech`; or shorter than one window.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    samples, rate = read_speech(path)
+    if rate != RATE:
+        import math  # noqa: PLC0415
+
+        from scipy.signal import resample_poly  # noqa: PLC0415  (slow to import)
+
+        divisor = math.gcd(RATE, rate)
+        samples = resample_poly(samples, RATE // divisor, rate // divisor)
+    if len(samples) < options.shortest:
+        raise UserError(
+            f"{path}: {1000 * len(samples) / RATE:.0f} ms; expected at least "
+            f"{options.window_ms:g} ms, one window"
+        )
+    return mfcc(samples, options)
