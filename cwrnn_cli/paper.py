@@ -49,6 +49,7 @@ class Protocol:
         results: Table 2: model -> result of the largest networks, in ``metric``.
         metric: name of the metric of ``results`` and ``medians``.
         medians: model -> medians of the figure, by parameters.
+        table: Table 3: parameters -> model -> mean.
     """
 
     task: str
@@ -69,6 +70,7 @@ class Protocol:
     results: dict[str, Published]
     metric: str
     medians: dict[str, dict[int, float]] = field(default_factory=dict)
+    table: dict[int, dict[str, float]] = field(default_factory=dict)
     noise: float = 0.0
     batch: int = 1
     patience: int | None = None
@@ -164,12 +166,36 @@ WORDS = Protocol(
     },
 )
 
-PROTOCOLS: dict[str, Protocol] = {"audio": AUDIO, "timit": WORDS}
+HANDWRITING = Protocol(
+    task="iamondb",
+    section="4.3",
+    input_size=4,
+    output_size=82,
+    bidirectional=True,
+    periods=_exponential(9),
+    hidden_sizes={  # Table 1
+        10000: {"srn": 40, "lstm": 25, "cw": 45},
+        50000: {"srn": 121, "lstm": 67, "cw": 148},
+        100000: {"srn": 185, "lstm": 100, "cw": 231},
+    },
+    learning_rates={"srn": 3e-4, "lstm": 3e-3, "cw": 3e-4},
+    momentum=0.9,
+    momentum_ramp=True,
+    weight_std=0.1,
+    forget_bias=None,
+    peepholes=False,
+    batch=8,
+    patience=50,
+    stop_on="valid_cer",
+    runs=3,
+    epochs=2000,
+    results={},
+    metric="cer",
+    table={  # Table 3, character error rate
+        10000: {"srn": 0.528, "lstm": 0.342, "cw": 0.672},
+        50000: {"srn": 0.434, "lstm": 0.214, "cw": 0.465},
+        100000: {"srn": 0.475, "lstm": 0.192, "cw": 0.395},
+    },
+)
 
-# Table 1 of task 3, whose protocol comes with its experiment: parameters -> model -> hidden units
-HANDWRITING_HIDDEN_SIZES: dict[int, dict[str, int]] = {
-    10000: {"srn": 40, "lstm": 25, "cw": 45},
-    50000: {"srn": 121, "lstm": 67, "cw": 148},
-    100000: {"srn": 185, "lstm": 100, "cw": 231},
-}
-HANDWRITING_PERIODS = _exponential(9)
+PROTOCOLS: dict[str, Protocol] = {"audio": AUDIO, "timit": WORDS, "iamondb": HANDWRITING}

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -68,3 +68,33 @@ def sha256_of(path: Path, skip: int = 0) -> str:
     with Path(path).open("rb") as file:
         file.seek(skip)
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def standing_folder(keep: Path | None, fill: Callable[[Path], object]) -> Iterator[Path]:
+    """A folder that ``fill`` has filled: ``keep``, which stays, or a temporary one.
+
+    Args:
+        keep: must not exist yet, or be empty; it appears whole or not at all.
+        fill: called with the folder to write into.
+
+    Raises:
+        UserError: there is something in ``keep``, or it cannot be written.
+    """
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="cwrnn-") as name:
+            fill(Path(name))
+            yield Path(name)
+        return
+    if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
+        raise UserError(f"--keep {keep}: exists already; choose another folder")
+    try:
+        keep.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{keep.name}.", dir=keep.parent) as name:
+            whole = Path(name) / keep.name
+            whole.mkdir()
+            fill(whole)
+            whole.replace(keep)
+    except OSError as error:
+        raise UserError(f"--keep {keep}: cannot be written ({error.strerror})") from error
+    yield keep

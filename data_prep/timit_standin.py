@@ -6,7 +6,6 @@ surroundings; many speakers, of whom each reads some of the sentences; natural d
 pitch, accent, level, room and noise. It was fixed before any network was trained on it.
 """
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import UserError
 from .features import RATE
+from .files import standing_folder
 from .speech import Synthesiser, Voice
 
 MARKER = "STANDIN.TXT"  # in the root of the tree: what this is
@@ -122,21 +121,8 @@ def tree(keep: Path | None, seed: int = 0, tick: Callable[[], Any] | None = None
     Raises:
         UserError: there is something in ``keep``, or it cannot be written.
     """
-    if keep is None:
-        with tempfile.TemporaryDirectory(prefix="cwrnn-standin-") as name:
-            write_tree(Path(name), seed, tick)
-            yield Path(name)
-        return
-    if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
-        raise UserError(f"--keep {keep}: exists already; choose another folder")
-    try:
-        keep.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{keep.name}.", dir=keep.parent) as name:
-            write_tree(Path(name) / keep.name, seed, tick)
-            (Path(name) / keep.name).replace(keep)
-    except OSError as error:
-        raise UserError(f"--keep {keep}: cannot be written ({error.strerror})") from error
-    yield keep
+    with standing_folder(keep, lambda root: write_tree(root, seed, tick)) as root:
+        yield root
 
 
 def write_tree(root: Path, seed: int = 0, tick: Callable[[], Any] | None = None) -> int:

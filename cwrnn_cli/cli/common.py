@@ -1,6 +1,7 @@
 """Options and habits that several commands share."""
 
 import json
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +16,8 @@ from ..paper import PROTOCOLS
 DATA_FOLDER = Path("data")
 RUNS_FOLDER = Path("runs")
 
-_MODULES = {"audio": "audio", "timit": "words"}  # in tasks/ and in reporting/
+# in tasks/ and in reporting/
+_MODULES = {"audio": "audio", "timit": "words", "iamondb": "handwriting"}
 
 MODEL = click.Choice(["cw", "srn", "lstm"])
 json_option = click.option(
@@ -37,13 +39,15 @@ device_option = click.option(
 )
 
 
+batch_option = click.option("--batch", type=int, help="Lines per update (iamondb).  [default: 8]")
 noise_option = click.option(
     "--noise", type=float, help="Of the inputs in training (timit), s.d.  [default: 0.6]"
 )
 patience_option = click.option(
     "--patience",
     type=int,
-    help="Epochs without a lower error after which a network stops (timit).  [default: 5]",
+    help="Epochs without a lower error after which a network stops.  "
+    "[default: timit 5, iamondb 50]",
 )
 stop_option = click.option(
     "--stop-on",
@@ -52,9 +56,15 @@ stop_option = click.option(
 )
 
 
+def first_process() -> bool:
+    """Whether this is the only process, or the first one under torchrun: the one that talks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def say(message: str) -> None:
     """Talk to the user: on stderr, so that stdout holds results only."""
-    click.echo(message, err=True)
+    if first_process():
+        click.echo(message, err=True)
 
 
 def print_json(value: Any) -> None:
@@ -130,6 +140,6 @@ def progress_bar(total: int, description: str, unit: str = "epoch") -> Any:
         desc=description,
         unit=unit,
         file=sys.stderr,
-        disable=not sys.stderr.isatty(),
+        disable=not (sys.stderr.isatty() and first_process()),
         dynamic_ncols=True,
     )

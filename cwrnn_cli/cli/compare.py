@@ -10,8 +10,10 @@ from data_prep.errors import UserError
 from ..paper import MODELS, PROTOCOLS
 from .common import (
     RUNS_FOLDER,
+    batch_option,
     chosen_device,
     device_option,
+    first_process,
     json_option,
     load_prepared,
     noise_option,
@@ -51,6 +53,7 @@ from .common import (
     type=click.Path(path_type=Path),
     help="Prepared HDF5 file.  [default: data/TASK.h5; audio: else the built-in piece]",
 )
+@batch_option
 @noise_option
 @patience_option
 @stop_option
@@ -77,6 +80,7 @@ def command(
     A table (table.txt), JSON, and every network's errors (results.h5). Task audio: Table 2, row 1,
     Figures 3 and 5. Task timit: Table 2, row 2, Figure 4, confusion matrices.
     """
+    from ..training import distributed  # noqa: PLC0415
     from ..training.configure import configure  # noqa: PLC0415
     from ..training.grid import RESULTS, Grid, open_grid, run_grid  # noqa: PLC0415
     from ..training.loop import Interrupted  # noqa: PLC0415
@@ -95,7 +99,10 @@ def command(
         ]
     )
     out = out or RUNS_FOLDER / f"compare-{task}"
-    open_grid(out, grid, resume)
+    distributed.start(used, data_parallel=False)
+    if first_process():
+        open_grid(out, grid, resume)
+    distributed.wait()
     bar = progress_bar(grid.epochs, "all networks")
 
     def show(epoch: int, values: dict[str, Any]) -> None:
@@ -107,7 +114,11 @@ def command(
         bar.close()
         say(f"{stop} of a network, saved; the same command with --resume goes on")
         raise click.exceptions.Exit(130) from stop
+    finally:
+        distributed.stop()
     bar.close()
+    if not first_process():
+        return
     results = report.read_results(out / RESULTS)
     files = report.write_report(out, results, _command_line())
     if as_json:

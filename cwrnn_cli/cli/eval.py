@@ -9,6 +9,8 @@ from data_prep.errors import UserError
 from ..paper import PROTOCOLS
 from .common import RUNS_FOLDER, json_option, print_json, report_of, say
 
+_EXAMPLES = 5  # lines shown with what was read
+
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), required=False)
@@ -23,10 +25,14 @@ from .common import RUNS_FOLDER, json_option, print_json, report_of, say
     help="[default: test; audio has train only: a network is judged by its sequence]",
 )
 @click.option(
-    "--file", type=click.Path(path_type=Path), help="Recognise this one file (timit: a sound file)."
+    "--file",
+    type=click.Path(path_type=Path),
+    help="Recognise this one file (timit: a sound file; iamondb: a line file).",
 )
 @click.option(
-    "--plot", type=click.Path(path_type=Path), help="PNG file of the confusions to write (timit)."
+    "--plot",
+    type=click.Path(path_type=Path),
+    help="PNG file to write: confusions (timit), lines with their text in ink (iamondb).",
 )
 @click.option(
     "--data", type=click.Path(path_type=Path), help="The run's HDF5 file, if it has moved."
@@ -51,6 +57,13 @@ def command(
         if given and found == "audio":
             raise UserError(f"{option}: not an option for a run of task audio")
     judge, report = results_of(found), report_of(found)
+    if file and found == "iamondb":
+        text = judge.recognise(folder, file, data)
+        if as_json:
+            print_json({"run": str(folder.path), "file": str(file), "text": text})
+        else:
+            click.echo(text)
+        return
     if file:
         likely = judge.recognise(folder, file, data)[:5]
         if as_json:
@@ -59,11 +72,17 @@ def command(
             for word, probability in likely:
                 click.echo(f"{word:<14} {probability:.3f}")
         return
-    result = judge.summary(judge.evaluate(folder, data, split))
+    evaluation = judge.evaluate(folder, data, split)
+    result = judge.summary(evaluation)
     if as_json:
         print_json(result)
     else:
         click.echo(f"{folder.path}\n{report.evaluation_text(result)}")
+        if found == "iamondb":
+            click.echo(report.examples_text(judge.examples(evaluation, _EXAMPLES)))
     if plot:
-        report.confusions(plot, result)
+        if found == "iamondb":
+            report.ink(plot, judge.drawn(evaluation, _EXAMPLES), evaluation.data.source)
+        else:
+            report.confusions(plot, result)
         say(f"written: {plot}")

@@ -10,8 +10,10 @@ from data_prep.errors import UserError
 from .common import (
     MODEL,
     RUNS_FOLDER,
+    batch_option,
     chosen_device,
     device_option,
+    first_process,
     json_option,
     load_prepared,
     noise_option,
@@ -24,7 +26,7 @@ from .common import (
 )
 
 # of a line of metrics.jsonl, on the progress bar
-_SHOWN = ("mse_median", "cross_entropy", "train_error", "active", "diverged")
+_SHOWN = ("mse_median", "cross_entropy", "train_error", "best_valid_cer", "active", "diverged")
 
 
 @click.command()
@@ -64,6 +66,7 @@ _SHOWN = ("mse_median", "cross_entropy", "train_error", "active", "diverged")
     "--peepholes/--no-peepholes", default=None, help="Of the LSTM.  [default: audio yes, timit no]"
 )
 @click.option("--forget-bias", type=float, help="Of the LSTM, at the start.  [default: 5]")
+@batch_option
 @noise_option
 @patience_option
 @stop_option
@@ -89,6 +92,7 @@ def command(
     Killed at any moment, the same command with --resume goes on and ends with the same weights.
     """
     from ..clock import parse_periods  # noqa: PLC0415
+    from ..training import distributed  # noqa: PLC0415
     from ..training.configure import configure  # noqa: PLC0415
     from ..training.loop import Interrupted, train  # noqa: PLC0415
     from ..training.results import results_of  # noqa: PLC0415
@@ -99,7 +103,10 @@ def command(
         raise UserError(f"--periods {error}") from error
     corpus = load_prepared(task, data)
     config = configure(corpus, seed=seed, periods=parsed, device=chosen_device(device), **options)
-    folder = _folder(config, out, resume)
+    if distributed.world_size() > 1 and task != "iamondb":
+        raise UserError(f"torchrun: a run of task {task} trains in one process; use `compare`")
+    distributed.start(config.device, data_parallel=True)
+    folder = _folder_of_all(config, out, resume)
     count = f"{config.runs} x {config.sequences}" if task == "audio" else str(config.runs)
     say(
         f"training {count} {config.model} networks with "
@@ -119,11 +126,16 @@ def command(
 
     try:
         train(config, corpus, folder, show)
+        distributed.wait()
     except Interrupted as stop:
         bar.close()
         say(f"{stop}, saved; the same command with --resume goes on")
         raise click.exceptions.Exit(130) from stop
+    finally:
+        distributed.stop()
     bar.close()
+    if not first_process():
+        return
     if as_json:
         judge = results_of(task)
         print_json({"run": str(folder.path), **judge.summary(judge.evaluate(folder, corpus.path))})
@@ -133,6 +145,19 @@ def command(
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _folder_of_all(config: Any, out: Path | None, resume: bool) -> Any:
+    """:func:`_folder`; under torchrun the first process makes it, before the others look."""
+    from ..training import distributed  # noqa: PLC0415
+
+    if distributed.rank() == 0:
+        folder = _folder(config, out, resume)
+        distributed.told(str(folder.path))
+        return folder
+    from ..training.folder import RunFolder  # noqa: PLC0415
+
+    return RunFolder(Path(distributed.told("")))
 
 
 def _folder(config: Any, out: Path | None, resume: bool) -> Any:

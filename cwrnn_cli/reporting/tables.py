@@ -43,6 +43,9 @@ def data_label(name: str, standin: bool) -> str:
     """The data's name, with what it stands in for where it does."""
     if not standin:
         return name
-    own = {"stand-in speech": "synthetic voices, not TIMIT"}
+    own = {
+        "stand-in speech": "synthetic voices, not TIMIT",
+        "stand-in handwriting": "synthetic writers, not IAM-OnDB",
+    }
     what = own.get(name, "stand-in for the paper's music")
     return f"{name} ({what})"

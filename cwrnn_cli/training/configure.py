@@ -10,10 +10,10 @@ from data_prep.errors import UserError
 from ..clock import Clock
 from ..models.sizing import hidden_size_for
 from ..paper import PROTOCOLS, Protocol
-from ..tasks import audio, words
+from ..tasks import audio, handwriting, words
 from .config import TrainConfig
 
-Data = audio.AudioData | words.WordsData
+Data = audio.AudioData | words.WordsData | handwriting.LinesData
 
 
 def configure(data: Data, model: str, params: int | None = None, **options: Any) -> TrainConfig:
@@ -37,6 +37,15 @@ def configure(data: Data, model: str, params: int | None = None, **options: Any)
             "sequences": data.targets.shape[0],
             "length": data.targets.shape[1],
             "loss": "half_sum_of_squares",
+        }
+    elif isinstance(data, handwriting.LinesData):
+        own = {
+            "task": "iamondb",
+            "input_size": data.train.frames.shape[1],
+            "output_size": len(data.characters) + 1,
+            "sequences": len(data.train),
+            "length": int(np.diff(data.train.offsets).max()),
+            "loss": "ctc",
         }
     else:
         own = {

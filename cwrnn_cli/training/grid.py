@@ -15,6 +15,7 @@ import h5py
 from data_prep.errors import UserError
 from data_prep.files import write_text, written_whole
 
+from . import distributed
 from .config import TrainConfig, versions
 from .folder import RunFolder
 from .loop import Progress, train
@@ -36,8 +37,9 @@ class Grid:
 
     @property
     def epochs(self) -> int:
-        """Of all cells together."""
-        return sum(cell.epochs for cell in self.cells)
+        """Of all cells together that this process trains."""
+        mine = self.cells[distributed.rank() :: distributed.world_size()]
+        return sum(cell.epochs for cell in mine)
 
 
 def cell_folder(out: Path, config: TrainConfig) -> RunFolder:
@@ -73,6 +75,8 @@ def open_grid(out: Path, grid: Grid, resume: bool) -> None:
 def run_grid(grid: Grid, data: Any, out: Path, progress: Progress | None = None) -> None:
     """Train what is not trained yet, and collect.
 
+    Under torchrun the cells are dealt out to the processes, and the first one collects.
+
     Args:
         grid: what to train; :func:`open_grid` has been called with it.
         data: the prepared sequences.
@@ -83,7 +87,7 @@ def run_grid(grid: Grid, data: Any, out: Path, progress: Progress | None = None)
         Interrupted: Ctrl-C or SIGTERM; everything done so far is saved.
     """
     done = 0
-    for config in grid.cells:
+    for config in grid.cells[distributed.rank() :: distributed.world_size()]:
         folder = cell_folder(out, config)
         if not folder.exists:
             folder.start(config)
@@ -94,7 +98,9 @@ def run_grid(grid: Grid, data: Any, out: Path, progress: Progress | None = None)
 
         train(config, data, folder, show)
         done += config.epochs
-    _collect(grid, out)
+    distributed.wait()
+    if distributed.rank() == 0:
+        _collect(grid, out)
 
 
 def _collect(grid: Grid, out: Path) -> None:

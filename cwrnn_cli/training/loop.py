@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from ..tasks.audio import AudioData
+from ..tasks.words import WordsData
+from . import distributed
 from .config import TrainConfig
 from .configure import Data
 from .folder import Checkpoint, RunFolder
@@ -58,9 +60,13 @@ def make_trainer(config: TrainConfig, data: Data) -> Trainer:
         from .audio import AudioTrainer  # noqa: PLC0415  (its kernels, and no others)
 
         return AudioTrainer(config, data)
-    from .words import WordsTrainer  # noqa: PLC0415
+    if isinstance(data, WordsData):
+        from .words import WordsTrainer  # noqa: PLC0415
 
-    return WordsTrainer(config, data)
+        return WordsTrainer(config, data)
+    from .handwriting import HandwritingTrainer  # noqa: PLC0415
+
+    return HandwritingTrainer(config, data)
 
 
 def train(
@@ -73,6 +79,7 @@ def train(
     """Train a run to its end, from its checkpoint if the folder has one.
 
     Killed at any moment and called again, it ends with bit-identical weights on the same machine.
+    Of several processes that train together, the first one writes.
 
     Args:
         config: of the run; the folder has been started with it.
@@ -88,16 +95,20 @@ def train(
     trainer = make_trainer(config, data)
     if folder.has_checkpoint:
         trainer.restore(folder.checkpoint())
-    folder.cut_metrics(trainer.epoch)
+    writes = not distributed.together() or distributed.rank() == 0
+    if writes:
+        folder.cut_metrics(trainer.epoch)
     saved = time.monotonic()
     with _deferred_signals() as stop:
         while not trainer.finished:
             summary = trainer.advance()
-            folder.append_metrics(summary)
+            if writes:
+                folder.append_metrics(summary)
             if progress:
                 progress(trainer.epoch, summary)
-            stopping = bool(stop)
-            if stopping or trainer.finished or time.monotonic() - saved > checkpoint_seconds:
+            stopping = distributed.any_of(bool(stop), config.device)
+            due = stopping or trainer.finished or time.monotonic() - saved > checkpoint_seconds
+            if due and writes:
                 folder.save(trainer.checkpoint())
                 saved = time.monotonic()
             if stopping and not trainer.finished:

@@ -11,7 +11,7 @@ from ..paper import PROTOCOLS
 from .config import TrainConfig
 from .configure import Data
 
-_MODULES = {"audio": "audio_results", "timit": "words_results"}
+_MODULES = {"audio": "audio_results", "timit": "words_results", "iamondb": "handwriting_results"}
 
 
 def results_of(task: str) -> Any:
@@ -81,7 +81,9 @@ def published(config: TrainConfig) -> dict[str, Any] | None:
     median = protocol.medians.get(config.model, {}).get(config.params)
     if median is not None:
         found["median"] = median
-    if config.params == max(protocol.hidden_sizes):
+    if config.params in protocol.table:
+        found["mean"] = protocol.table[config.params][config.model]
+    if config.params == max(protocol.hidden_sizes) and protocol.results:
         result = protocol.results[config.model]
         found |= {"mean": result.mean, "std": result.std}
     return found

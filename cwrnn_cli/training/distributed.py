@@ -1,0 +1,117 @@
+"""Several processes under torchrun: each takes its part of every batch, and gradients are summed.
+
+Without torchrun everything here does nothing. One process and several compute the same sums, so the
+same global batch gives the same weights, but for rounding.
+"""
+
+import os
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+_together = False  # whether the processes train one run
+
+
+def world_size() -> int:
+    """Processes that train together; 1 without torchrun."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank() -> int:
+    """Which of them this is, from 0 on."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def local_rank() -> int:
+    """Which of those on this machine this is: the number of its GPU."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def start(device: str, data_parallel: bool) -> None:
+    """Meet the other processes, if there are any: gloo on CPUs, NCCL on GPUs.
+
+    Args:
+        device: "cpu" or "cuda".
+        data_parallel: whether they train one run together, or each runs of its own.
+    """
+    global _together
+    if world_size() > 1:
+        if device == "cuda":
+            torch.cuda.set_device(local_rank())
+        dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timedelta(days=7))
+        _together = data_parallel
+
+
+def stop() -> None:
+    """Part from them."""
+    global _together
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    _together = False
+
+
+def together() -> bool:
+    """Whether the processes train one run."""
+    return _together
+
+
+def wait() -> None:
+    """Until all processes are here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def own_part(indices: np.ndarray) -> np.ndarray:
+    """This process's share of a batch: every world_size-th of its lines."""
+    return indices[rank() :: world_size()] if _together else indices
+
+
+def sum_gradients(module: nn.Module) -> None:
+    """Add up the gradients of all processes, in one exchange."""
+    if not _together:
+        return
+    weights = list(module.parameters())
+    for weight in weights:
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
+    flat = torch.cat([w.grad.flatten() for w in weights if w.grad is not None])
+    dist.all_reduce(flat)
+    for weight, part in zip(weights, flat.split([w.numel() for w in weights]), strict=True):  # type: ignore[no-untyped-call]
+        weight.grad = part.view_as(weight)
+
+
+def sum_all(values: Tensor) -> None:
+    """Add up a tensor over all processes, in place."""
+    if _together:
+        dist.all_reduce(values)
+
+
+def any_of(flag: bool, device: str) -> bool:
+    """Whether the flag is set in any of the processes that train together."""
+    if not _together:
+        return flag
+    value = torch.tensor([float(flag)], device=device)
+    dist.all_reduce(value)
+    return bool(value.item())
+
+
+def told(text: str) -> str:
+    """The first process's text, in all processes."""
+    if not dist.is_initialized():
+        return text
+    told: list[Any] = [text]
+    dist.broadcast_object_list(told, src=0)
+    return str(told[0])
+
+
+def merged(texts: list[str]) -> list[str]:
+    """The texts of all processes, each of which has "" where the line was another's."""
+    if not _together:
+        return texts
+    every: list[Any] = [None] * world_size()
+    dist.all_gather_object(every, texts)
+    return ["".join(parts) for parts in zip(*every, strict=True)]

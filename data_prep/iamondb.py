@@ -1,0 +1,241 @@
+"""Task 3's data: IAM-OnDB's lines of handwriting as pen paths (Section 4.3).
+
+Each line is the whole path of the pen: x and y relative to the line's top left corner, t relative
+to its start, and a channel that is 1 at the last point of a stroke. Every third point is kept; the
+first three channels are standardised over the training set.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from multiprocessing import get_context
+from os import cpu_count
+from pathlib import Path
+
+import numpy as np
+
+from . import __version__
+from .errors import UserError
+from .iamondb_files import LISTS, find, line_files, read_strokes, read_texts
+from .iamondb_standin import MARKER
+from .store import Corpus, Split, write
+
+PAPER_LINES = {"train": 5364, "valid": 2956, "test": 3859}
+SPLIT_OF = dict(zip(LISTS, ("train", "valid", "valid", "test"), strict=True))
+_PLACEHOLDER = re.compile("%{2,}")  # in place of text that nobody could read
+_TOGETHER = 512  # files given to the other processes at a time
+
+
+@dataclass(frozen=True)
+class PathOptions:
+    """How a pen path becomes frames; the defaults are the paper's.
+
+    Attributes:
+        every: keep one point of so many.
+        offsets: from each point to the next, instead of positions.
+        slant: shear each line upright.
+    """
+
+    every: int = 3
+    offsets: bool = False
+    slant: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises UserError on values out of range."""
+        if not 1 <= self.every <= 100:
+            raise UserError(f"--every {self.every}: expected 1 to 100")
+
+
+@dataclass
+class Report:
+    """What the converter found.
+
+    Attributes:
+        lines: split -> lines taken.
+        left_out: split -> lines of its forms that were left out.
+        problems: file and reason of what was left out.
+        characters: of the training and validation lines.
+    """
+
+    lines: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    characters: str = ""
+
+
+def frames_of(strokes: np.ndarray, options: PathOptions) -> np.ndarray:
+    """(T, 4) float64 frames of a line: x, y (the file's units), t (seconds), end of stroke.
+
+    Counted back from each stroke's last point, which is always kept, with its flag.
+
+    Args:
+        strokes: (N, 4) of :func:`~.iamondb_files.read_strokes`.
+        options: how.
+    """
+    points = strokes.copy()
+    if options.slant:
+        step = np.diff(points[:, :2], axis=0)[points[:-1, 3] == 0]
+        weight = np.abs(step[:, 1])
+        total = (weight * step[:, 1] ** 2).sum()
+        if total > 0:
+            points[:, 0] -= points[:, 1] * ((weight * step[:, 0] * step[:, 1]).sum() / total)
+    points[:, :2] -= points[:, :2].min(axis=0)
+    points[:, 2] -= points[0, 2]
+    ends = np.flatnonzero(points[:, 3])
+    to_come = ends[np.searchsorted(ends, np.arange(len(points)))] - np.arange(len(points))
+    kept: np.ndarray = points[to_come % options.every == 0]
+    if options.offsets:
+        kept[1:, :3] -= kept[:-1, :3].copy()
+        kept[0, :3] = 0
+    return kept
+
+
+def prepare(
+    out: Path,
+    src: Path,
+    splits: Path | None = None,
+    options: PathOptions | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Report:
+    """Read all lines of the four lists, match them with their transcripts, and store them.
+
+    Args:
+        out: the HDF5 file to write.
+        src: see :func:`~.iamondb_files.find`.
+        splits: likewise.
+        options: of the frames; None: the paper's.
+        progress: called with the number of line files read.
+
+    Raises:
+        UserError: parts of the corpus are not there, a split without lines; nothing is written
+            then.
+    """
+    options = options or PathOptions()
+    lines_source, texts_source, lists = find(Path(src), splits)
+    split_of = {form: SPLIT_OF[name] for name, forms in lists.items() for form in forms}
+    texts, wrong = read_texts(texts_source, split_of)
+    report = Report(lines=dict.fromkeys(PAPER_LINES, 0), left_out=dict.fromkeys(PAPER_LINES, 0))
+    lines: dict[str, dict[int, np.ndarray]] = {}
+    found: dict[str, set[int]] = {}
+    for form, number, place, result in _parsed(
+        line_files(lines_source, split_of), options, progress
+    ):
+        numbers = found.setdefault(form, set())
+        if number in numbers:
+            raise UserError(f"{place}: line {number} of form {form} is there twice")
+        numbers.add(number)
+        if isinstance(result, str):
+            report.problems.append(f"{place}: {result}")
+        else:
+            lines.setdefault(form, {})[number] = result
+    for form, split in split_of.items():
+        numbers = found.get(form, set())
+        reason = wrong.get(form) or _mismatch(form, numbers, texts.get(form))
+        if reason:
+            report.problems.append(reason)
+            lines.pop(form, None)
+        taken = lines.get(form, {})
+        for number in sorted(taken):
+            if _PLACEHOLDER.search(texts[form][number - 1]):
+                report.problems.append(f"form {form}, line {number}: a placeholder in its text")
+                del taken[number]
+        report.lines[split] += len(taken)
+        report.left_out[split] += len(numbers) - len(taken)
+    report.problems.sort()
+    for split in PAPER_LINES:
+        if not report.lines[split]:
+            raise UserError(f"{src}: no usable line of the split {split}; expected IAM-OnDB")
+    good = {form: texts[form] for form in lines}
+    report.characters = "".join(
+        sorted({c for f, ls in good.items() if split_of[f] != "test" for line in ls for c in line})
+    )
+    standin = (lines_source.path.parent / MARKER).is_file()
+    write(out, _corpus(lines, good, split_of, report, options, standin))
+    return report
+
+
+def _mismatch(form: str, numbers: set[int], text: list[str] | None) -> str | None:
+    """Why a form's lines cannot be matched with its transcript, if they cannot."""
+    if text is None:
+        return f"form {form}: no transcript"
+    if not numbers:
+        return f"form {form}: no line files"
+    if numbers != set(range(1, len(text) + 1)):
+        return (
+            f"form {form}: line files {min(numbers)} to {max(numbers)} ({len(numbers)}), "
+            f"{len(text)} lines of transcript; nobody can say which belongs to which"
+        )
+    return None
+
+
+def _parse(item: tuple[bytes, PathOptions]) -> np.ndarray | str:
+    content, options = item
+    strokes = read_strokes(content)
+    return strokes if isinstance(strokes, str) else frames_of(strokes, options).astype(np.float32)
+
+
+def _parsed(
+    files: Iterable[tuple[str, int, str, bytes]],
+    options: PathOptions,
+    progress: Callable[[int], None] | None,
+) -> Iterator[tuple[str, int, str, np.ndarray | str]]:
+    """Every file's frames, or what is wrong with it, in order; on all cores, little at a time."""
+    done = 0
+    # not forked: torch's and numba's threads would not survive it
+    with ProcessPoolExecutor(cpu_count(), mp_context=get_context("spawn")) as pool:
+        waiting: list[tuple[str, int, str]] = []
+        pending: Iterator[np.ndarray | str] = iter(())
+        remaining = iter(files)
+        while some := list(islice(remaining, _TOGETHER)):
+            ahead = pool.map(_parse, [(c, options) for *_, c in some], chunksize=32)
+            for key, result in zip(waiting, pending, strict=True):
+                yield *key, result
+            waiting, pending = [(form, number, place) for form, number, place, _ in some], ahead
+            done += len(some)
+            if progress:
+                progress(done)
+        for key, result in zip(waiting, pending, strict=True):
+            yield *key, result
+
+
+def _corpus(
+    lines: dict[str, dict[int, np.ndarray]],
+    texts: dict[str, list[str]],
+    split_of: dict[str, str],
+    report: Report,
+    options: PathOptions,
+    standin: bool,
+) -> Corpus:
+    order = [(form, number) for form in sorted(lines) for number in sorted(lines[form])]
+    parts = {split: [(f, k) for f, k in order if split_of[f] == split] for split in PAPER_LINES}
+    train = np.concatenate([lines[f][k] for f, k in parts["train"]]).astype(np.float64)
+    shift, scale = np.zeros(4), np.ones(4)
+    shift[:3], scale[:3] = train[:, :3].mean(axis=0), train[:, :3].std(axis=0)
+    scale[scale == 0] = 1.0
+    del train
+
+    def split(keys: list[tuple[str, int]]) -> Split:
+        frames = np.concatenate([lines[f][k] for f, k in keys])
+        return Split(
+            frames=((frames - shift) / scale).astype(np.float32),
+            offsets=np.cumsum([0, *(len(lines[f][k]) for f, k in keys)]).astype(np.int64),
+            names=[f"{f}-{k:02d}" for f, k in keys],
+            shift=shift[None],
+            scale=scale[None],
+            text=[texts[f][k - 1] for f, k in keys],
+        )
+
+    return Corpus(
+        corpus="iamondb",
+        standin=standin,
+        provenance={
+            "cwrnn": __version__,
+            "source": {"name": "stand-in handwriting" if standin else "IAM-OnDB"},
+            "characters": report.characters,
+            "path": asdict(options),
+            "left_out": report.left_out,
+        },
+        splits={name: split(keys) for name, keys in parts.items()},
+    )
