@@ -15,7 +15,7 @@ from . import distributed
 from .audio_engines import nesterov
 from .config import TrainConfig
 from .folder import Checkpoint
-from .words import BEST
+from .stopping import EarlyStop
 
 _ORDER_KEY = 1 << 31  # of the seed's child that orders the batches; above any network's
 _EVALUATION_BATCH = 64
@@ -44,11 +44,7 @@ class HandwritingTrainer:
         ensemble.draw(self._generators, config.weight_std, config.forget_bias)
         self._ensemble = ensemble.to(config.device)
         self._velocity = {n: torch.zeros_like(w) for n, w in ensemble.named_parameters()}
-        self._best_weights = self._weights()
-        self._lowest = np.full(config.networks, np.inf)
-        self._best_epoch = np.zeros(config.networks, np.int64)
-        self._stopped_at = np.full(config.networks, -1, np.int64)
-        self._diverged_at = np.full(config.networks, -1, np.int64)
+        self._stop = EarlyStop(config.networks, config.patience, self._weights())
         self._targets = [data.encode(text) for text in data.train.text or []]
         self._lengths = np.diff(data.train.offsets)
         self._updates = -(-len(data.train) // config.batch)
@@ -56,39 +52,27 @@ class HandwritingTrainer:
     @property
     def finished(self) -> bool:
         """Whether all networks have stopped, or all epochs are done."""
-        return self.epoch >= self.config.epochs or not (self._stopped_at < 0).any()
+        return self.epoch >= self.config.epochs or not len(self._stop.active)
 
     def _weights(self) -> dict[str, Tensor]:
         return {n: w.detach().cpu().clone() for n, w in self._ensemble.named_parameters()}
 
     def advance(self) -> dict[str, Any]:
         """One epoch of the networks that have not stopped, and the validation set."""
-        active = np.flatnonzero(self._stopped_at < 0)
+        active = self._stop.active
         loss = self._train(active)
         self.epoch += 1
         error = np.array(
             [character_errors(self._ensemble, int(r), self.data, self.data.valid) for r in active]
         )
-        diverged = active[~np.isfinite(loss)]
-        self._diverged_at[diverged] = self.epoch
-        better = (error < self._lowest[active]) & np.isfinite(loss)
-        weights = self._weights()
-        for r in active[better]:
-            for name, weight in weights.items():
-                self._best_weights[name][r] = weight[r]
-        self._lowest[active[better]] = error[better]
-        self._best_epoch[active[better]] = self.epoch
-        assert self.config.patience is not None
-        tired = active[self.epoch - self._best_epoch[active] >= self.config.patience]
-        self._stopped_at[tired] = self.epoch
-        self._stopped_at[diverged] = self.epoch
+        self._stop.update(self.epoch, active, error, ~np.isfinite(loss), self._weights())
         return {
             "epoch": self.epoch,
-            "active": int((self._stopped_at < 0).sum()),
+            "active": len(self._stop.active),
             "ctc": [float(value) for value in loss],
             "valid_cer": [float(value) for value in error],
-            "best_valid_cer": float(self._lowest.min()),
-            "diverged": int((self._diverged_at >= 0).sum()),
+            "best_valid_cer": float(self._stop.lowest.min()),
+            "diverged": int((self._stop.diverged_at >= 0).sum()),
         }
 
     def _train(self, active: np.ndarray) -> np.ndarray:
@@ -127,19 +111,12 @@ class HandwritingTrainer:
 
     def checkpoint(self) -> Checkpoint:
         """The state now."""
-        extra = {
-            "lowest": self._lowest,
-            "best_epoch": self._best_epoch,
-            "stopped_at": self._stopped_at,
-            "diverged_at": self._diverged_at,
-        }
         return Checkpoint(
             self.epoch,
             self._weights(),
             {name: buffer.cpu().clone() for name, buffer in self._velocity.items()},
             json.dumps([generator.bit_generator.state for generator in self._generators]),
-            {name: torch.from_numpy(values.copy()) for name, values in extra.items()}
-            | {BEST + name: weight.clone() for name, weight in self._best_weights.items()},
+            self._stop.state(),
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -149,12 +126,7 @@ class HandwritingTrainer:
             self._generators, json.loads(checkpoint.generators), strict=True
         ):
             generator.bit_generator.state = state
-        extra = checkpoint.extra
-        self._lowest = extra["lowest"].numpy()
-        self._best_epoch = extra["best_epoch"].numpy()
-        self._stopped_at = extra["stopped_at"].numpy()
-        self._diverged_at = extra["diverged_at"].numpy()
-        self._best_weights = {name: extra[BEST + name] for name in self._best_weights}
+        self._stop.restore(checkpoint.extra)
         self._ensemble.load_state_dict(checkpoint.weights)
         for name, buffer in self._velocity.items():
             buffer.copy_(checkpoint.velocity[name])

@@ -18,7 +18,7 @@ from .config import TrainConfig
 from .folder import RunFolder
 from .handwriting import member_part, transcripts
 from .results import check_data, heading, statistics
-from .words import BEST
+from .stopping import best_networks
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def evaluate(
     split = split or "test"
     if split not in ("train", "valid", "test"):
         raise UserError(f"--split {split}: task iamondb has the splits train, valid and test")
-    config, ensemble, extra, epoch = _networks(folder)
+    config, ensemble, extra, epoch = best_networks(folder)
     data = handwriting.load(data_path or Path(config.data_path))
     check_data(config, data)
     lines = data.split(split)
@@ -88,15 +88,6 @@ def evaluate(
     )
 
 
-def _networks(
-    folder: RunFolder,
-) -> tuple[TrainConfig, Ensemble, dict[str, torch.Tensor], int]:
-    config, last = folder.config(), folder.checkpoint()
-    ensemble = Ensemble(config.shape, config.networks)
-    ensemble.load_state_dict({name: last.extra[BEST + name] for name in config.shape.weights()})
-    return config, ensemble, last.extra, last.epoch
-
-
 @torch.no_grad()
 def recognise(folder: RunFolder, file: Path, data_path: Path | None = None) -> str:
     """What the run's best network (on the validation set) writes for one line file of IAM-OnDB.
@@ -104,7 +95,7 @@ def recognise(folder: RunFolder, file: Path, data_path: Path | None = None) -> s
     Raises:
         UserError: see :func:`evaluate`; or no such file, or not one line of strokes.
     """
-    config, ensemble, extra, _ = _networks(folder)
+    config, ensemble, extra, _ = best_networks(folder)
     data = handwriting.load(data_path or Path(config.data_path))
     check_data(config, data)
     try:

@@ -10,9 +10,8 @@ from ..models.ensemble import Ensemble
 from ..tasks import words
 from .config import TrainConfig
 from .folder import Checkpoint
+from .stopping import EarlyStop
 from .words_engines import AutogradEngine, CompiledEngine, Engine
-
-BEST = "best."  # prefix of the names of the weights at each network's best epoch
 
 
 class WordsTrainer:
@@ -39,21 +38,17 @@ class WordsTrainer:
             self._engine = CompiledEngine(ensemble, *options)
         else:
             self._engine = AutogradEngine(ensemble.to(config.device), *options)
-        self._best_weights = self._engine.weights()
-        self._lowest = np.full(config.networks, np.inf)
-        self._best_epoch = np.zeros(config.networks, np.int64)
-        self._stopped_at = np.full(config.networks, -1, np.int64)
-        self._diverged_at = np.full(config.networks, -1, np.int64)
+        self._stop = EarlyStop(config.networks, config.patience, self._engine.weights())
         self._train_error = np.ones(config.networks)  # rate of wrong words at the best epoch
 
     @property
     def finished(self) -> bool:
         """Whether all networks have stopped, or all epochs are done."""
-        return self.epoch >= self.config.epochs or not (self._stopped_at < 0).any()
+        return self.epoch >= self.config.epochs or not len(self._stop.active)
 
     def advance(self) -> dict[str, Any]:
         """One epoch of the networks that have not stopped."""
-        active = np.flatnonzero(self._stopped_at < 0)
+        active = self._stop.active
         updates = len(self.data.train)
         momenta = self.config.momenta(self.epoch * updates, updates)
         noisy = self._engine.epoch(active, momenta)
@@ -63,50 +58,28 @@ class WordsTrainer:
         wrong = words.error_rate(logits, self.data.train.labels)
         self.epoch += 1
         error = clean if self.config.stop_on == "cross_entropy" else wrong
-        better = error < self._lowest[active]  # never, for a NaN
-        self._keep(active[better])
-        self._lowest[active[better]] = error[better]
-        self._best_epoch[active[better]] = self.epoch
+        better = self._stop.update(
+            self.epoch, active, error, ~np.isfinite(clean), self._engine.weights()
+        )
         self._train_error[active[better]] = wrong[better]
-        diverged = active[~np.isfinite(clean)]
-        self._diverged_at[diverged] = self.epoch
-        assert self.config.patience is not None
-        tired = active[self.epoch - self._best_epoch[active] >= self.config.patience]
-        self._stopped_at[tired] = self.epoch
-        self._stopped_at[diverged] = self.epoch
         return {
             "epoch": self.epoch,
-            "active": int((self._stopped_at < 0).sum()),
+            "active": len(self._stop.active),
             "noisy_cross_entropy": _median(noisy),
             "cross_entropy": _median(clean),
             "train_error": _median(wrong),
-            "diverged": int((self._diverged_at >= 0).sum()),
+            "diverged": int((self._stop.diverged_at >= 0).sum()),
         }
-
-    def _keep(self, members: np.ndarray) -> None:
-        """These networks' weights are their best so far."""
-        if len(members):
-            index = torch.from_numpy(members)
-            for name, weight in self._engine.weights().items():
-                self._best_weights[name][index] = weight[index]
 
     def checkpoint(self) -> Checkpoint:
         """The state now."""
-        extra = {
-            "lowest": self._lowest,
-            "best_epoch": self._best_epoch,
-            "stopped_at": self._stopped_at,
-            "diverged_at": self._diverged_at,
-            "train_error": self._train_error,
-        }
         states = [generator.bit_generator.state for generator in self._generators]
         return Checkpoint(
             self.epoch,
             self._engine.weights(),
             self._engine.velocity(),
             json.dumps(states),
-            {name: torch.from_numpy(values.copy()) for name, values in extra.items()}
-            | {BEST + name: weight.clone() for name, weight in self._best_weights.items()},
+            self._stop.state() | {"train_error": torch.from_numpy(self._train_error.copy())},
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -116,13 +89,8 @@ class WordsTrainer:
             self._generators, json.loads(checkpoint.generators), strict=True
         ):
             generator.bit_generator.state = state
-        extra = checkpoint.extra
-        self._lowest = extra["lowest"].numpy()
-        self._best_epoch = extra["best_epoch"].numpy()
-        self._stopped_at = extra["stopped_at"].numpy()
-        self._diverged_at = extra["diverged_at"].numpy()
-        self._train_error = extra["train_error"].numpy()
-        self._best_weights = {name: extra[BEST + name] for name in self._best_weights}
+        self._stop.restore(checkpoint.extra)
+        self._train_error = checkpoint.extra["train_error"].numpy()
         self._engine.restore(checkpoint.weights, checkpoint.velocity)
 
 

@@ -15,7 +15,7 @@ from ..tasks import words
 from .config import TrainConfig
 from .folder import RunFolder
 from .results import check_data, heading, statistics
-from .words import BEST
+from .stopping import best_networks
 from .words_engines import AutogradEngine
 
 
@@ -84,7 +84,7 @@ def evaluate(
     split = split or "test"
     if split not in ("train", "test"):
         raise UserError(f"--split {split}: task timit has the splits train and test")
-    config, ensemble, extra, epoch = _networks(folder)
+    config, ensemble, extra, epoch = best_networks(folder)
     data = words.load(data_path or Path(config.data_path))
     check_data(config, data)
     part = data.split(split)
@@ -107,16 +107,6 @@ def evaluate(
     )
 
 
-def _networks(
-    folder: RunFolder,
-) -> tuple[TrainConfig, Ensemble, dict[str, torch.Tensor], int]:
-    config, last = folder.config(), folder.checkpoint()
-    ensemble = Ensemble(config.shape, config.networks)
-    names = config.shape.weights()
-    ensemble.load_state_dict({name: last.extra[BEST + name] for name in names})
-    return config, ensemble, last.extra, last.epoch
-
-
 def recognise(
     folder: RunFolder, file: Path, data_path: Path | None = None
 ) -> list[tuple[str, float]]:
@@ -127,7 +117,7 @@ def recognise(
     Raises:
         UserError: see :func:`evaluate` and :func:`data_prep.features.read_word`; or all diverged.
     """
-    config, ensemble, extra, _ = _networks(folder)
+    config, ensemble, extra, _ = best_networks(folder)
     data = words.load(data_path or Path(config.data_path))
     check_data(config, data)
     options = FeatureOptions(**data.features)
