@@ -26,8 +26,8 @@ class HandwritingTrainer:
 
     A network stops once its character error rate on the validation set (best path) has not been
     lower than before for ``config.patience`` epochs; the weights at its lowest are what it is
-    judged by. The test set is not looked at. The loss of an update is the sum over its lines of
-    -log p.
+    judged by. The test set is not looked at. The loss of an update is the mean over its lines
+    of -log p (docs/protocol.md).
 
     Under torchrun every process takes its part of each batch's lines, and gradients are summed.
 
@@ -97,7 +97,8 @@ class HandwritingTrainer:
                 lengths = batch.lengths.to(rates.device)
                 logits = part(batch.x.to(rates.device), lengths=lengths)
                 loss = handwriting.ctc(logits, batch).sum(dim=1)
-                loss.sum().backward()  # type: ignore[no-untyped-call]
+                # the mean over all processes' lines of this batch
+                (loss.sum() / len(mine[0][update])).backward()  # type: ignore[no-untyped-call]
                 total += loss.detach()
             distributed.sum_gradients(part)
             nesterov(part, velocity, rates, momentum)
