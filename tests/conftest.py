@@ -57,13 +57,14 @@ def random_ensemble(
     peepholes: bool = True,
     scale: float = 0.3,
     dtype=torch.float64,
+    output_size: int = 1,
 ) -> Ensemble:
     clock = Clock.of(hidden_size, periods, sizes) if model == "cw" else None
     shape = Shape(
         model,
         input_size,
         hidden_size,
-        1,
+        output_size,
         clock.periods if clock else (),
         clock.sizes if clock else (),
         peepholes and model == "lstm",

@@ -48,3 +48,22 @@ def test_training(model):
     np.testing.assert_allclose(there.run(momenta), here.run(momenta), rtol=1e-5)
     for name, weight in here.weights().items():
         torch.testing.assert_close(there.weights()[name], weight)
+
+
+@pytest.mark.parametrize("model", ["cw", "srn", "lstm"])
+def test_words_train_alike_on_both(model):
+    from cwrnn_cli.training import words_engines
+    from tests.training.test_words import split_of
+
+    data = split_of(np.random.default_rng(1), 6, 13, 3)
+    states = []
+    for device in ("cpu", "cuda"):
+        ensemble = random_ensemble(
+            model, 12, 2, 13, peepholes=False, dtype=torch.float32, output_size=3
+        )
+        generators = [np.random.default_rng(r) for r in range(2)]
+        engine = words_engines.AutogradEngine(ensemble.to(device), data, 0.01, 0.5, generators)
+        engine.epoch(np.arange(2), np.full(6, 0.9))
+        states.append(engine.weights())
+    for name, weight in states[0].items():
+        torch.testing.assert_close(states[1][name], weight, rtol=1e-3, atol=1e-5)
