@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,30 +31,57 @@ task_option = click.option(
     show_default=True,
     help="Which of the paper's experiments.",
 )
-device_option = click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Where to train; auto: the fastest for the task.",
+_PROTOCOL = (
+    click.option(
+        "--runs",
+        type=int,
+        help="Trainings with other initial weights (audio: of each sequence).  "
+        "[default: 100, iamondb 3]",
+    ),
+    click.option("--seed", type=int, default=0, show_default=True, help="Root seed."),
+    click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        help="Prepared HDF5 file.  [default: data/TASK.h5; audio: else the built-in piece]",
+    ),
+    click.option("--epochs", type=int, help="Passes over the data, at the most.  [default: 2000]"),
+    click.option("--momentum", type=float, help="Nesterov's.  [default: audio 0.95, others 0.9]"),
+    click.option(
+        "--momentum-ramp/--no-momentum-ramp",
+        default=None,
+        help="Momentum that rises from 0.5 (Sutskever et al., 2013), or constant.  [default: ramp]",
+    ),
+    click.option("--batch", type=int, help="Lines per update (iamondb).  [default: 8]"),
+    click.option(
+        "--noise", type=float, help="Of the inputs in training (timit), s.d.  [default: 0.6]"
+    ),
+    click.option(
+        "--patience",
+        type=int,
+        help="Epochs without a lower error after which a network stops.  "
+        "[default: timit 5, iamondb 50]",
+    ),
+    click.option(
+        "--stop-on",
+        type=click.Choice(["cross_entropy", "train_error"]),
+        help="Which error of the training set without noise (timit).  [default: cross_entropy]",
+    ),
+    click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="Where to train; auto: the fastest for the task.",
+    ),
+    json_option,
 )
 
 
-batch_option = click.option("--batch", type=int, help="Lines per update (iamondb).  [default: 8]")
-noise_option = click.option(
-    "--noise", type=float, help="Of the inputs in training (timit), s.d.  [default: 0.6]"
-)
-patience_option = click.option(
-    "--patience",
-    type=int,
-    help="Epochs without a lower error after which a network stops.  "
-    "[default: timit 5, iamondb 50]",
-)
-stop_option = click.option(
-    "--stop-on",
-    type=click.Choice(["cross_entropy", "train_error"]),
-    help="Which error of the training set without noise (timit).  [default: cross_entropy]",
-)
+def protocol_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that `train` and `compare` share."""
+    for option in reversed(_PROTOCOL):
+        function = option(function)
+    return function
 
 
 def first_process() -> bool:

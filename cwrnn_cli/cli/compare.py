@@ -10,19 +10,14 @@ from data_prep.errors import UserError
 from ..paper import MODELS, PROTOCOLS
 from .common import (
     RUNS_FOLDER,
-    batch_option,
     chosen_device,
-    device_option,
     first_process,
-    json_option,
     load_prepared,
-    noise_option,
-    patience_option,
     print_json,
     progress_bar,
+    protocol_options,
     report_of,
     say,
-    stop_option,
     task_option,
 )
 
@@ -32,37 +27,17 @@ from .common import (
 @click.option("--sizes", help="Parameters, with commas between.  [default: Table 1's]")
 @click.option("--models", help="Of cw, srn and lstm, with commas between.  [default: all]")
 @click.option(
-    "--runs", type=int, help="Trainings of each network (audio: and sequence).  [default: 100]"
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Root seed.")
-@click.option("--epochs", type=int, help="Passes over the data, at the most.  [default: 2000]")
-@click.option(
     "--lr",
     "rates",
     multiple=True,
     metavar="MODEL=X",
     help="Learning rate of one model; may be given for each.  [default: the paper's]",
 )
-@click.option(
-    "--momentum-ramp/--no-momentum-ramp",
-    default=None,
-    help="Momentum that rises from 0.5 (Sutskever et al., 2013), or constant.  [default: ramp]",
-)
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    help="Prepared HDF5 file.  [default: data/TASK.h5; audio: else the built-in piece]",
-)
-@batch_option
-@noise_option
-@patience_option
-@stop_option
-@device_option
+@protocol_options
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder.  [default: runs/compare-TASK]"
 )
 @click.option("--resume", is_flag=True, help="Go on with this same command's comparison.")
-@json_option
 def command(
     task: str,
     sizes: str | None,

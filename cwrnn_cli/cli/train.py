@@ -10,18 +10,13 @@ from data_prep.errors import UserError
 from .common import (
     MODEL,
     RUNS_FOLDER,
-    batch_option,
     chosen_device,
-    device_option,
     first_process,
-    json_option,
     load_prepared,
-    noise_option,
-    patience_option,
     print_json,
     progress_bar,
+    protocol_options,
     say,
-    stop_option,
     task_option,
 )
 
@@ -38,25 +33,7 @@ _SHOWN = ("mse_median", "cross_entropy", "train_error", "best_valid_cer", "activ
     help="Parameters of a network; Table 1's hidden size where it has one, else the nearest.  "
     "[default: Table 1's largest]",
 )
-@click.option(
-    "--runs",
-    type=int,
-    help="Trainings with other initial weights (audio: of each sequence).  [default: 100]",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Root seed.")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    help="Prepared HDF5 file.  [default: data/TASK.h5; audio: else the built-in piece]",
-)
-@click.option("--epochs", type=int, help="Passes over the data, at the most.  [default: 2000]")
 @click.option("--lr", type=float, help="Learning rate.  [default: 3e-4; audio, lstm: 3e-5]")
-@click.option("--momentum", type=float, help="Nesterov momentum.  [default: audio 0.95, timit 0.9]")
-@click.option(
-    "--momentum-ramp/--no-momentum-ramp",
-    default=None,
-    help="Momentum that rises from 0.5 (Sutskever et al., 2013), or constant.  [default: ramp]",
-)
 @click.option(
     "--periods",
     help="Clock periods: 1,2,4,8 or a number of exponential modules.  "
@@ -66,16 +43,11 @@ _SHOWN = ("mse_median", "cross_entropy", "train_error", "best_valid_cer", "activ
     "--peepholes/--no-peepholes", default=None, help="Of the LSTM.  [default: audio yes, timit no]"
 )
 @click.option("--forget-bias", type=float, help="Of the LSTM, at the start.  [default: 5]")
-@batch_option
-@noise_option
-@patience_option
-@stop_option
-@device_option
+@protocol_options
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Run folder.  [default: a new one below runs/]"
 )
 @click.option("--resume", is_flag=True, help="Go on with this same command's run where it stopped.")
-@json_option
 def command(
     task: str,
     seed: int,

@@ -13,6 +13,13 @@ from ..paper import PROTOCOLS, Protocol
 from ..tasks import audio, handwriting, words
 from .config import TrainConfig
 
+# options that not all tasks have
+_ONLY = {
+    "noise": {"timit"},
+    "stop_on": {"timit"},
+    "patience": {"timit", "iamondb"},
+    "batch": {"iamondb"},
+}
 Data = audio.AudioData | words.WordsData | handwriting.LinesData
 
 
@@ -75,8 +82,8 @@ def _complete(
     periods = given.pop("periods", None)
     if periods is not None and model != "cw":
         raise UserError(f"--periods: only a CW-RNN has clock periods, not --model {model}")
-    for name in ("noise", "patience", "stop_on", "batch"):
-        if name in given and getattr(protocol, name) in (None, 0):
+    for name, tasks in _ONLY.items():
+        if name in given and protocol.task not in tasks:
             option = name.replace("_", "-")
             raise UserError(f"--{option}: not an option of --task {protocol.task}")
     peepholes = given.pop("peepholes", protocol.peepholes) and model == "lstm"

@@ -267,6 +267,12 @@ def test_other_tasks_refuse_torchrun(cwrnn, piece, monkeypatch):
     assert "trains in one process" in one_line_error(result)
 
 
+@pytest.mark.parametrize("option", [{"noise": 0.1}, {"stop_on": "train_error"}])
+def test_options_of_other_tasks(lines, option):
+    with pytest.raises(UserError, match="not an option of --task iamondb"):
+        configure(handwriting.load(lines), "cw", **option)
+
+
 def test_files_that_are_not_of_this_task(lines, piece, tmp_path):
     with pytest.raises(UserError, match="holds the corpus audio, not iamondb"):
         handwriting.load(piece)
