@@ -1,6 +1,7 @@
 """`cwrnn eval`: what a run is worth."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -37,6 +38,10 @@ _EXAMPLES = 5  # lines shown with what was read
 @click.option(
     "--data", type=click.Path(path_type=Path), help="The run's HDF5 file, if it has moved."
 )
+@click.option(
+    "--beam", type=int, help="Beam search of this width instead of the best path (iamondb)."
+)
+@click.option("--ngram", type=int, help="... with an n-gram of the training texts, n up to 3.")
 @json_option
 def command(
     run: Path | None,
@@ -45,6 +50,8 @@ def command(
     file: Path | None,
     plot: Path | None,
     data: Path | None,
+    beam: int | None,
+    ngram: int | None,
     as_json: bool,
 ) -> None:
     """Errors of RUN (the newest below runs/ unless named), beside the paper's."""
@@ -72,7 +79,7 @@ def command(
             for word, probability in likely:
                 click.echo(f"{word:<14} {probability:.3f}")
         return
-    evaluation = judge.evaluate(folder, data, split)
+    evaluation = judge.evaluate(folder, data, split, **_beam(found, beam, ngram))
     result = judge.summary(evaluation)
     if as_json:
         print_json(result)
@@ -86,3 +93,14 @@ def command(
         else:
             report.confusions(plot, result)
         say(f"written: {plot}")
+
+
+def _beam(task: str, width: int | None, ngram: int | None) -> dict[str, Any]:
+    """The options of a beam search, if one is asked for."""
+    from ..tasks.beam import BeamOptions  # noqa: PLC0415
+
+    if width is None and ngram is None:
+        return {}
+    if task != "iamondb":
+        raise UserError(f"--beam, --ngram: not options for a run of task {task}")
+    return {"beam": BeamOptions(20 if width is None else width, ngram or 0)}

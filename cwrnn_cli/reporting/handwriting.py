@@ -32,8 +32,9 @@ def evaluation_text(summary: dict[str, Any]) -> str:
     ]
     lines += [
         "",
-        f"character error rate, best path: {percent_plus_minus(metrics['cer'])} %",
-        f"validation set at the best epoch: {percent_plus_minus(metrics['valid_cer'])} %",
+        f"character error rate, {_decoding(summary)}: {percent_plus_minus(metrics['cer'])} %",
+        "validation set at the best epoch, best path: "
+        f"{percent_plus_minus(metrics['valid_cer'])} %",
     ]
     if summary["split"] == "test" and "mean" in paper:
         lines.append(f"paper (Table 3): {percent(paper['mean'])} % on IAM-OnDB")
@@ -44,6 +45,14 @@ def evaluation_text(summary: dict[str, Any]) -> str:
         if summary[name]:
             lines.append(f"{summary[name]} of {summary['networks']} networks {reason}")
     return "\n".join(lines)
+
+
+def _decoding(summary: dict[str, Any]) -> str:
+    beam = summary["beam"]
+    if not beam:
+        return "best path"
+    model = f", character {beam['ngram']}-gram" if beam["ngram"] else ""
+    return f"beam search of width {beam['width']}{model} (beyond the paper)"
 
 
 def examples_text(examples: list[tuple[str, str, str]]) -> str:

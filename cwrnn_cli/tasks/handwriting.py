@@ -1,5 +1,6 @@
 """Task 3, online handwriting: a pen's path in, characters out, by CTC (Section 4.3)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,9 @@ def best_path(logits: Tensor, lengths: Tensor) -> list[np.ndarray]:
         first = np.concatenate([[True], path[1:] != path[:-1]])
         found.append(path[first & (path != BLANK)])
     return found
+
+
+Decode = Callable[[Tensor, Tensor], list[np.ndarray]]  # as best_path
 
 
 def edits(wanted: list[str], written: list[str]) -> np.ndarray:

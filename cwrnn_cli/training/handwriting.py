@@ -143,9 +143,13 @@ def member_part(ensemble: Ensemble, members: Tensor) -> Ensemble:
 
 @torch.no_grad()
 def transcripts(
-    ensemble: Ensemble, network: int, data: handwriting.LinesData, split: Split
+    ensemble: Ensemble,
+    network: int,
+    data: handwriting.LinesData,
+    split: Split,
+    decode: handwriting.Decode = handwriting.best_path,
 ) -> list[str]:
-    """What a network writes for each line of a split, by best path; on all processes the same."""
+    """What a network writes for each line of a split; on all processes the same."""
     part = member_part(ensemble, torch.tensor([network]))
     device = part.weight_hh.device
     order = np.argsort(np.diff(split.offsets), kind="stable")
@@ -157,9 +161,7 @@ def transcripts(
             continue
         batch = handwriting.batch_of(split, nothing, [chosen])
         logits = part(batch.x.to(device), lengths=batch.lengths.to(device))[0]
-        for index, units in zip(
-            chosen, handwriting.best_path(logits, batch.lengths[0]), strict=True
-        ):
+        for index, units in zip(chosen, decode(logits, batch.lengths[0]), strict=True):
             written[index] = data.decode(units)
     return distributed.merged(written)
 

@@ -1,6 +1,6 @@
 """What a run of task 3 is worth: character error rates, and what the networks write."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from data_prep.store import Split
 
 from ..models.ensemble import Ensemble
 from ..tasks import handwriting
+from ..tasks.beam import BeamOptions, BeamSearch
 from .config import TrainConfig
 from .folder import RunFolder
 from .handwriting import member_part, transcripts
@@ -31,7 +32,8 @@ class Evaluation:
         split: "test", "valid" or "train".
         epoch: epochs that the last network took.
         ensemble: the networks.
-        written: for each network, what it writes for each line, by best path.
+        beam: how it was decoded; None: by best path.
+        written: for each network, what it writes for each line.
         cer: (R,) float64 character error rates.
         diverged: (R,) bool; their errors are no results.
         best_epoch: (R,) int64, whose weights are judged.
@@ -44,6 +46,7 @@ class Evaluation:
     split: str
     epoch: int
     ensemble: Ensemble
+    beam: BeamOptions | None
     written: list[list[str]]
     cer: np.ndarray
     diverged: np.ndarray
@@ -58,9 +61,12 @@ class Evaluation:
 
 
 def evaluate(
-    folder: RunFolder, data_path: Path | None = None, split: str | None = None
+    folder: RunFolder,
+    data_path: Path | None = None,
+    split: str | None = None,
+    beam: BeamOptions | None = None,
 ) -> Evaluation:
-    """Run every network of a run over a split (default: test).
+    """Run every network of a run over a split (default: test), by best path or beam search.
 
     Raises:
         UserError: no such run, no checkpoint, or other data than it was trained on; no such split.
@@ -72,13 +78,18 @@ def evaluate(
     data = handwriting.load(data_path or Path(config.data_path))
     check_data(config, data)
     lines = data.split(split)
-    written = [transcripts(ensemble, r, data, lines) for r in range(config.networks)]
+    decode: handwriting.Decode = handwriting.best_path
+    if beam:
+        texts = [data.encode(text) for text in data.train.text or []]
+        decode = BeamSearch(beam, texts, config.output_size)
+    written = [transcripts(ensemble, r, data, lines, decode) for r in range(config.networks)]
     return Evaluation(
         config=config,
         data=data,
         split=split,
         epoch=epoch,
         ensemble=ensemble,
+        beam=beam,
         written=written,
         cer=np.array([handwriting.error_rate(lines.text or [], own) for own in written]),
         diverged=extra["diverged_at"].numpy() >= 0,
@@ -116,6 +127,7 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
     config, sane = evaluation.config, ~evaluation.diverged
     return heading(config, evaluation.epoch, evaluation.diverged) | {
         "split": evaluation.split,
+        "beam": asdict(evaluation.beam) if evaluation.beam else None,
         "sequences": len(evaluation.lines),
         "metrics": {
             "cer": statistics(evaluation.cer[sane]),

@@ -7,12 +7,7 @@ from hypothesis import strategies as st
 from cwrnn_cli.clock import Clock
 from cwrnn_cli.models.ensemble import Ensemble, Shape
 from cwrnn_cli.models.sizing import count_parameters, hidden_size_for
-from cwrnn_cli.paper import (
-    AUDIO,
-    HANDWRITING_HIDDEN_SIZES,
-    HANDWRITING_PERIODS,
-    WORDS,
-)
+from cwrnn_cli.paper import AUDIO, HANDWRITING, WORDS
 
 TASKS = {
     "audio": (
@@ -24,11 +19,11 @@ TASKS = {
         {"input_size": 13, "output_size": 25, "periods": WORDS.periods},
     ),
     "iamondb": (
-        HANDWRITING_HIDDEN_SIZES,
+        HANDWRITING.hidden_sizes,
         {
             "input_size": 4,
             "output_size": 82,
-            "periods": HANDWRITING_PERIODS,
+            "periods": HANDWRITING.periods,
             "bidirectional": True,
         },
     ),

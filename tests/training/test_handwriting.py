@@ -224,10 +224,13 @@ def test_the_commands(cwrnn, lines, tmp_path):
     read = json.loads(cwrnn("eval", "--file", "line.xml", "--json").stdout)["text"]
     assert cwrnn("eval", "--file", "line.xml").stdout == read + "\n"
     assert set(read) <= set(CHARACTERS)
+    text = cwrnn("eval", "--beam", 4, "--ngram", 2).stdout
+    assert "beam search of width 4, character 2-gram (beyond the paper)" in text
     Path("broken.xml").write_text("<a>")
     for command, message in (
         ("eval --file none.xml", "none.xml: cannot be read"),
         ("eval --file broken.xml", "broken.xml: damaged XML"),
+        ("eval --ngram 9", "--ngram 9: expected 0 to 3"),
         ("eval --split dev", "'dev' is not one of"),
     ):
         result = cwrnn(*command.split(), expect=2)
