@@ -10,7 +10,7 @@ from torch import Tensor
 from data_prep.store import Split
 
 from ..kernels.cpu import classification, memory
-from ..kernels.cpu.clockwork import backward_blocks, clock_layout, forward_blocks, pack, unpack
+from ..kernels.cpu.clockwork import clock_layout, packing, taken
 from ..kernels.cpu.rows import PIECE
 from ..kernels.cpu.simd import LANES
 from ..models.ensemble import Ensemble
@@ -109,43 +109,38 @@ class ClockworkLayout(Layout):
         self.clock = self.shape.clock.merged()
         self.layout = clock_layout(self.clock)
         self.padded = self.layout.padded
-        places = [
-            torch.arange(s.stop - s.start) + int(offset) * LANES
-            for s, offset in zip(self.layout.spans, self.layout.clock[3], strict=False)
-        ]
-        self.units = torch.cat(places)  # where each unit is among the padded ones
-        state = dict(ensemble.named_parameters())
-        like = state["weight_ih"].detach(), state["weight_hh"].detach()
-        packed, self.places = pack(backward_blocks(*like, self.layout))
-        forward, self.forward_places = pack(forward_blocks(*like, self.layout))
-        self.forward_size = forward.shape[1]
-        ends = np.cumsum([packed.shape[1], self.padded, self.padded * self.wide])
+        self.packing = packing(self.clock, self.features)
+        self.units = self.packing.units  # where each unit is among the padded ones
+        packed = len(self.packing.backward)
+        ends = np.cumsum([packed, self.padded, self.padded * self.wide])
         self.at = ends // LANES
 
     def pack(self, state: State) -> Tensor:
         """See :class:`Layout`."""
         w_ih, w_hh = state["weight_ih"].detach(), state["weight_hh"].detach()
-        packed, _ = pack(backward_blocks(w_ih, w_hh, self.layout))
-        bias = w_hh.new_zeros(len(w_hh), self.padded)
-        bias[:, self.units] = state["bias"].detach()
+        packed = self.packing.weights(w_ih, w_hh, self.packing.backward)
+        bias = taken([state["bias"].detach()], self.packing.bias)
         readout = self._readout(state, self.units, self.padded)
         return torch.cat([packed, bias, readout], dim=1).contiguous()
 
     def unpack(self, theta: Tensor) -> State:
         """See :class:`Layout`."""
-        n, m = self.shape.hidden_size, self.features
         first = int(self.at[0]) * LANES
-        like_ih, like_hh = theta.new_empty(len(theta), n, m), theta.new_empty(len(theta), n, n)
-        bias = theta[:, first : first + self.padded]
-        d_ih, d_hh, d_b = unpack(theta, bias, self.places, like_ih, like_hh, self.layout)
-        assert d_ih is not None
+        w_ih, w_hh = self.packing.unpacked(theta[:, :first], self.features)
+        assert w_ih is not None
+        bias = theta[:, first : first + self.padded].index_select(1, self.units)
         readout = self._read_readout(theta, self.at, self.units)
-        return {"weight_ih": d_ih, "weight_hh": d_hh, "bias": d_b} | readout
+        return {"weight_ih": w_ih, "weight_hh": w_hh, "bias": bias} | readout
 
     def _forward_weights(self, theta: np.ndarray) -> np.ndarray:
-        (weights,) = self._zeros(self.forward_size)
+        (weights,) = self._zeros(len(self.packing.forward))
         classification.derive_clockwork(
-            theta, self.places, self.layout.clock, self.features, weights, self.forward_places
+            theta,
+            self.packing.places,
+            self.layout.clock,
+            self.features,
+            weights,
+            self.packing.forward_places,
         )
         return weights
 
@@ -171,8 +166,8 @@ class ClockworkLayout(Layout):
         gradient, logits = self._zeros(theta.size, self.wide)
         total: float = classification.clockwork_epoch(
             frames, self.features, train.offsets, train.labels, order, self.classes,
-            theta, velocity, gradient, self.places, self._forward_weights(theta),
-            self.forward_places, self.layout.clock, self.at, lr, momenta,
+            theta, velocity, gradient, self.packing.places, self._forward_weights(theta),
+            self.packing.forward_places, self.layout.clock, self.at, lr, momenta,
             self._buffers(train), logits,
         )  # fmt: skip
         return total
@@ -182,7 +177,7 @@ class ClockworkLayout(Layout):
         results = np.empty((len(split), self.wide), theta.dtype)
         classification.clockwork_logits(
             frames, self.features, split.offsets, theta, self._forward_weights(theta),
-            self.forward_places, self.layout.clock, self.at, self._buffers(split), results,
+            self.packing.forward_places, self.layout.clock, self.at, self._buffers(split), results,
         )  # fmt: skip
         return results[:, : self.classes].astype(np.float32)
 

@@ -79,7 +79,7 @@ def _columns(block: Tensor, width: int) -> Tensor:
     return pad(block, (0, width * LANES - block.shape[-1]))
 
 
-def pack(blocks: list[list[Tensor]]) -> tuple[Tensor, np.ndarray]:
+def _pack(blocks: list[list[Tensor]]) -> tuple[Tensor, np.ndarray]:
     """Blocks (R, rows, columns) of each use and module as (R, numbers), and their places."""
     flat = [block.reshape(block.shape[0], -1) for use in blocks for block in use]
     lengths = [part.shape[1] // LANES for part in flat]
@@ -87,7 +87,7 @@ def pack(blocks: list[list[Tensor]]) -> tuple[Tensor, np.ndarray]:
     return torch.cat(flat, dim=1), places
 
 
-def forward_blocks(w_ih: Tensor | None, w_hh: Tensor, layout: Layout) -> list[list[Tensor]]:
+def _forward_blocks(w_ih: Tensor | None, w_hh: Tensor, layout: Layout) -> list[list[Tensor]]:
     """Per module: W_I transposed, W_H's diagonal block transposed, its columns transposed."""
     across = w_hh.transpose(1, 2)
     total = int(layout.clock[3, -1])
@@ -108,7 +108,7 @@ def forward_blocks(w_ih: Tensor | None, w_hh: Tensor, layout: Layout) -> list[li
     return blocks
 
 
-def backward_blocks(w_ih: Tensor | None, w_hh: Tensor, layout: Layout) -> list[list[Tensor]]:
+def _backward_blocks(w_ih: Tensor | None, w_hh: Tensor, layout: Layout) -> list[list[Tensor]]:
     """Per module: W_I, W_H's diagonal block, its columns."""
     blocks: list[list[Tensor]] = [[], [], []]
     for span, width in zip(layout.spans, layout.widths, strict=True):
@@ -119,6 +119,71 @@ def backward_blocks(w_ih: Tensor | None, w_hh: Tensor, layout: Layout) -> list[l
         blocks[1].append(_columns(w_hh[:, span, span], width))
         blocks[2].append(_columns(w_hh[:, : span.start, span], width))
     return blocks
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where each weight of a layer is in the blocks that the compiled code wants, as indices.
+
+    An index counts from 1 on; 0 stands for the padding.
+
+    Attributes:
+        forward: for each number of the forward pass's blocks, which weight: of W_I, then of W_H.
+        forward_places: (3, g) first vector of each block.
+        backward: likewise of the backward pass.
+        places: likewise.
+        inverse: for each weight, which number of the backward pass's blocks; 0 for forbidden ones.
+        bias: for each padded unit, which unit.
+        units: (n,) place of each unit among the padded ones, from 0 on.
+    """
+
+    forward: Tensor
+    forward_places: np.ndarray
+    backward: Tensor
+    places: np.ndarray
+    inverse: Tensor
+    bias: Tensor
+    units: Tensor
+
+    def weights(self, w_ih: Tensor | None, w_hh: Tensor, index: Tensor) -> Tensor:
+        """(R, numbers): the blocks of all weights."""
+        return taken([w_hh] if w_ih is None else [w_ih, w_hh], index)
+
+    def unpacked(self, blocks: Tensor, features: int) -> tuple[Tensor | None, Tensor]:
+        """W_I and W_H, or their gradients, from the backward pass's blocks (R, numbers)."""
+        n = len(self.units)
+        flat = taken([blocks], self.inverse)
+        w_ih = flat[:, : n * features].reshape(-1, n, features) if features else None
+        return w_ih, flat[:, n * features :].reshape(-1, n, n)
+
+
+def taken(parts: list[Tensor], index: Tensor) -> Tensor:
+    """Numbers of (R, ...) tensors, one after the other, by their index from 1 on; 0 gives 0."""
+    zero = parts[0].new_zeros(parts[0].shape[0], 1)
+    flat = torch.cat([zero, *(part.reshape(part.shape[0], -1) for part in parts)], dim=1)
+    return flat.index_select(1, index)
+
+
+@lru_cache(maxsize=64)
+def packing(clock: Clock, features: int) -> Packing:
+    """The packing of a layer with a clock whose periods are all different, and m inputs."""
+    layout, n = clock_layout(clock), clock.hidden_size
+    every = torch.arange(1, n * features + n * n + 1)[None]
+    w_ih = every[:, : n * features].view(1, n, features) if features else None
+    w_hh = every[:, n * features :].view(1, n, n)
+    forward, forward_places = _pack(_forward_blocks(w_ih, w_hh, layout))
+    backward, places = _pack(_backward_blocks(w_ih, w_hh, layout))
+    inverse = torch.zeros(every.shape[1] + 1, dtype=torch.int64)
+    inverse[backward[0]] = torch.arange(1, backward.shape[1] + 1)
+    units = torch.cat(
+        [
+            torch.arange(s.stop - s.start) + int(offset) * LANES
+            for s, offset in zip(layout.spans, layout.clock[3], strict=False)
+        ]
+    )
+    bias = torch.zeros(layout.padded, dtype=torch.int64)
+    bias[units] = torch.arange(1, n + 1)
+    return Packing(forward[0], forward_places, backward[0], places, inverse[1:], bias, units)
 
 
 @dataclass(frozen=True)
@@ -204,13 +269,11 @@ class _Clockwork(torch.autograd.Function):
         networks, batch, steps, features = x.shape
         x = memory.time_first(x)
         plan = _Plan.of(layout, networks, steps, batch, features)
-        packed, places = pack(forward_blocks(w_ih, w_hh, layout))
+        where = packing(clock, 0 if w_ih is None else features)
+        packed, places = where.weights(w_ih, w_hh, where.forward), where.forward_places
         padded = w_hh.new_zeros(networks, layout.padded)
         if bias is not None:
-            padded = torch.cat(
-                [_columns(bias[:, s], w) for s, w in zip(layout.spans, layout.widths, strict=True)],
-                dim=1,
-            )
+            padded = taken([bias], where.bias)
         start = h0.contiguous() if h0 is not None else w_hh.new_empty(networks, 0)
         said = memory.empty((networks, batch * plan.said_row * LANES), w_hh)
         output = memory.empty((networks, steps, batch, clock.hidden_size), w_hh)
@@ -226,7 +289,7 @@ class _Clockwork(torch.autograd.Function):
 
         plan.run(work)
         ctx.save_for_backward(x, w_ih, w_hh)
-        ctx.said, ctx.plan = said, plan
+        ctx.said, ctx.plan, ctx.where = said, plan, where
         ctx.has_bias, ctx.has_h0 = bias is not None, h0 is not None
         return output.transpose(1, 2)
 
@@ -238,7 +301,8 @@ class _Clockwork(torch.autograd.Function):
         plan, said = ctx.plan, ctx.said
         layout = plan.layout
         gradient = memory.time_first(gradients[0])
-        packed, places = pack(backward_blocks(w_ih, w_hh, layout))
+        where = ctx.where
+        packed, places = where.weights(w_ih, w_hh, where.backward), where.places
         wants_x = ctx.needs_input_grad[0] and w_ih is not None
         d_x = memory.empty(x.shape, x).zero_() if wants_x else x.new_empty(plan.networks, 0)
         d_h0 = w_hh.new_empty(plan.networks, plan.batch, w_hh.shape[2])
@@ -260,47 +324,15 @@ class _Clockwork(torch.autograd.Function):
         for more, more_bias in parts[1:]:
             grown += more
             d_bias += more_bias
-        d_ih, d_hh, d_b = unpack(grown, d_bias, places, w_ih, w_hh, layout)
+        d_ih, d_hh = where.unpacked(grown, 0 if w_ih is None else w_ih.shape[2])
         return (
             d_x.transpose(1, 2) if wants_x else None,
             d_ih,
             d_hh,
-            d_b if ctx.has_bias else None,
+            d_bias.index_select(1, where.units) if ctx.has_bias else None,
             d_h0 if ctx.has_h0 else None,
             None,
         )
-
-
-def unpack(
-    grown: Tensor,
-    d_bias: Tensor,
-    places: np.ndarray,
-    w_ih: Tensor | None,
-    w_hh: Tensor,
-    layout: Layout,
-) -> tuple[Tensor | None, Tensor, Tensor]:
-    """Gradients of W_I, W_H and the bias from the blocks of :func:`backward_blocks`."""
-    networks, n, _ = w_hh.shape
-    d_hh = torch.zeros_like(w_hh, memory_format=torch.contiguous_format)
-    d_ih = None if w_ih is None else torch.empty_like(w_ih)
-    d_b = w_hh.new_empty(networks, n)
-
-    def block(use: int, i: int, count: int, width: int) -> Tensor:
-        first = int(places[use, i]) * LANES
-        size = count * width * LANES
-        return grown[:, first : first + size].view(networks, count, width * LANES)
-
-    for i, (span, width) in enumerate(zip(layout.spans, layout.widths, strict=True)):
-        units = span.stop - span.start
-        d_hh[:, span, span] = block(1, i, units, width)[..., :units]
-        if i > 0:
-            d_hh[:, : span.start, span] = block(2, i, span.start, width)[..., :units]
-        if d_ih is not None:
-            m = d_ih.shape[2]
-            d_ih[:, span] = block(0, i, units, -(-m // LANES))[..., :m]
-        offset = int(layout.clock[3, i]) * LANES
-        d_b[:, span] = d_bias[:, offset : offset + units]
-    return d_ih, d_hh, d_b
 
 
 def clockwork(
