@@ -159,9 +159,17 @@ def write_report(out: Path, results: Results, command: str) -> list[Path]:
     Returns:
         The files.
     """
-    files = [out / name for name in ("table.txt", "comparison.json")]
+    first = next(iter(results.summaries.values()))
+    caption = f"data: {data_label(first['data']['name'], first['standin'])}; {command}"
+    files = [out / name for name in ("table.txt", "comparison.json", "curves.png")]
     write_text(files[0], f"{command}\n{comparison_text(results)}\n")
     write_text(files[1], json.dumps(comparison(results), indent=1, ensure_ascii=False) + "\n")
+    noted = {path.parent.name: path for path in sorted(out.glob("cells/*/metrics.jsonl"))}
+    lines = {
+        name: [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        for name, path in noted.items()
+    }
+    curves(files[2], lines, caption)
     return files
 
 
@@ -175,10 +183,14 @@ def curves(path: Path, runs: dict[str, list[dict[str, Any]]], caption: str) -> N
     """
     plt = figures.pyplot()
     figure, axis = plt.subplots(figsize=(7, 4.2))
+    drawn: list[str | None] = []
     for name, lines in runs.items():
         colour = next((c for m, c in figures.COLOURS.items() if f"-{m}-" in f"-{name}-"), None)
         errors = [100 * min(line["valid_cer"]) for line in lines]
-        axis.plot([line["epoch"] for line in lines], errors, label=name, color=colour, linewidth=1)
+        style = ("-", "--", ":", "-.")[drawn.count(colour) % 4]
+        drawn.append(colour)
+        epochs = [line["epoch"] for line in lines]
+        axis.plot(epochs, errors, label=name, color=colour, linestyle=style, linewidth=1)
     axis.set_xlabel("epochs")
     axis.set_ylabel("validation CER, %")
     axis.set_ylim(0, 100)

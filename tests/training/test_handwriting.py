@@ -237,6 +237,7 @@ def test_the_commands(cwrnn, lines, tmp_path):
         assert message in result.stderr
     text = cwrnn("compare", *small, "--sizes", 1000, "--out", "grid").stdout
     assert "paper (Table 3)" in text and "1000 CW-RNN" in text
+    assert Path("grid/curves.png").read_bytes().startswith(b"\x89PNG")
     message = one_line_error(cwrnn("prepare", "iamondb", expect=2))
     assert "register at" in message and "--standin" in message
 
