@@ -259,3 +259,10 @@ def test_files_that_are_not_of_this_task(spoken, piece, tmp_path):
     store.write(tmp_path / "a.h5", corpus)
     with pytest.raises(UserError, match="lacks groups; prepare it again"):
         words.load(tmp_path / "a.h5")
+
+
+def test_the_corpus_may_be_named_by_the_environment(cwrnn, tmp_path, monkeypatch):
+    monkeypatch.setenv("CWRNN_TIMIT", str(tmp_path / "nowhere"))
+    assert "nowhere: no such folder" in one_line_error(cwrnn("prepare", "timit", expect=2))
+    monkeypatch.setenv("CWRNN_IAMONDB", str(tmp_path / "nowhere"))
+    assert "nowhere: no such folder" in one_line_error(cwrnn("prepare", "iamondb", expect=2))
