@@ -364,7 +364,7 @@ def _splits(chosen: list[tuple[Cut, bool]], vocabulary: list[str]) -> tuple[Spli
 
 
 def report_table(report: Report) -> list[tuple[Any, ...]]:
-    """Rows: word, occurrences, speakers, to train, to test, mean seconds of those."""
+    """Rows: word, occurrences, speakers, to train, to test, mean frames of those."""
     return [
         (
             word,
@@ -372,7 +372,7 @@ def report_table(report: Report) -> list[tuple[Any, ...]]:
             report.speakers[word],
             report.train[word],
             report.test[word],
-            f"{report.frames[word] / 100:.2f}",
+            f"{report.frames[word]:.0f}",
         )
         for word in report.occurrences
     ]

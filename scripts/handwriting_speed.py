@@ -28,7 +28,7 @@ from cwrnn_cli.models.ensemble import Ensemble
 from cwrnn_cli.paper import HANDWRITING, MODEL_NAMES, MODELS
 from cwrnn_cli.reporting.tables import table
 from cwrnn_cli.tasks import handwriting
-from cwrnn_cli.training.audio_engines import nesterov
+from cwrnn_cli.training.autograd import nesterov
 from cwrnn_cli.training.configure import configure
 from data_prep.files import write_text
 

@@ -97,7 +97,7 @@ def command(
 
 def _beam(task: str, width: int | None, ngram: int | None) -> dict[str, Any]:
     """The options of a beam search, if one is asked for."""
-    from ..tasks.beam import BeamOptions  # noqa: PLC0415
+    from ..training.beam import BeamOptions  # noqa: PLC0415
 
     if width is None and ngram is None:
         return {}

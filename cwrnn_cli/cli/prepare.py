@@ -145,7 +145,7 @@ def timit(
         report = converter.prepare(out, src, groups, seed, options, allow_fewer, strict, show)
         bar.close()
     rows = [[str(cell) for cell in row] for row in converter.report_table(report)]
-    header = ("word", "found", "speakers", "train", "test", "frames")
+    header = ("word", "found", "speakers", "train", "test", "mean frames")
     click.echo(table(header, rows))
     say_problems(out, [str(problem) for problem in report.problems])
     source = "stand-in speech (synthetic voices, not TIMIT)" if standin else str(src)

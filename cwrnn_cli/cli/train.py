@@ -33,16 +33,20 @@ _SHOWN = ("mse_median", "cross_entropy", "train_error", "best_valid_cer", "activ
     help="Parameters of a network; Table 1's hidden size where it has one, else the nearest.  "
     "[default: Table 1's largest]",
 )
-@click.option("--lr", type=float, help="Learning rate.  [default: 3e-4; audio, lstm: 3e-5]")
+@click.option(
+    "--lr", type=float, help="Learning rate.  [default: 3e-4; lstm: audio 3e-5, iamondb 3e-3]"
+)
 @click.option(
     "--periods",
     help="Clock periods: 1,2,4,8 or a number of exponential modules.  "
-    "[default: 1,2,4 ... audio 256, timit 64]",
+    "[default: 1,2,4 ... 256, timit 64]",
 )
 @click.option(
-    "--peepholes/--no-peepholes", default=None, help="Of the LSTM.  [default: audio yes, timit no]"
+    "--peepholes/--no-peepholes", default=None, help="Of the LSTM.  [default: audio yes, others no]"
 )
-@click.option("--forget-bias", type=float, help="Of the LSTM, at the start.  [default: 5]")
+@click.option(
+    "--forget-bias", type=float, help="Of the LSTM, at the start.  [default: 5, iamondb drawn]"
+)
 @protocol_options
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Run folder.  [default: a new one below runs/]"

@@ -165,6 +165,14 @@ class Ensemble(nn.Module):
         out = torch.baddbmm(self.bias_out[:, None], flat, self.weight_out.transpose(1, 2))
         return out.view(*y.shape[:-1], -1)
 
+    def part(self, members: Tensor) -> "Ensemble":
+        """A copy of the networks of these indices."""
+        like = self.weight_hh
+        part = Ensemble(self.shape, len(members), like.device, like.dtype)
+        where = members.to(like.device)
+        part.load_state_dict({name: w[where] for name, w in self.state_dict().items()})
+        return part
+
     @torch.no_grad()
     def member(self, index: int) -> tuple[RecurrentLayer, nn.Linear]:
         """Network ``index`` as an ordinary layer and output layer, with copies of its weights.

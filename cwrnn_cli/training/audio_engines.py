@@ -17,8 +17,7 @@ from ..kernels.cpu.simd import LANES
 from ..kernels.cpu.threads import run_all
 from ..models.ensemble import Ensemble
 from ..tasks.audio import half_sum_of_squares, silence
-
-State = dict[str, Tensor]
+from .autograd import AutogradState, State, nesterov
 
 
 class Engine(Protocol):
@@ -37,7 +36,7 @@ class Engine(Protocol):
         """Go on from these."""
 
 
-class AutogradEngine:
+class AutogradEngine(AutogradState):
     """Torch operations on any device: the readable truth, slow on many small networks.
 
     Args:
@@ -50,12 +49,11 @@ class AutogradEngine:
     def __init__(
         self, ensemble: Ensemble, targets: Tensor, rates: Tensor, backend: str = "auto"
     ) -> None:
-        self.ensemble = ensemble
+        super().__init__(ensemble)
         like = ensemble.weight_hh
         self.targets = targets.to(like)
         self.rates = rates.to(like)
         self.backend = backend
-        self.buffers = {name: torch.zeros_like(w) for name, w in ensemble.named_parameters()}
 
     def run(self, momenta: np.ndarray) -> np.ndarray:
         """See :class:`Engine`."""
@@ -69,37 +67,6 @@ class AutogradEngine:
             losses.append(loss.detach())
             nesterov(self.ensemble, self.buffers, self.rates, momentum)
         return torch.stack(losses).float().cpu().numpy()
-
-    def weights(self) -> State:
-        """See :class:`Engine`."""
-        return {n: w.detach().cpu().clone() for n, w in self.ensemble.named_parameters()}
-
-    def velocity(self) -> State:
-        """See :class:`Engine`."""
-        return {name: buffer.cpu().clone() for name, buffer in self.buffers.items()}
-
-    def restore(self, weights: State, velocity: State) -> None:
-        """See :class:`Engine`."""
-        self.ensemble.load_state_dict(weights)
-        for name, buffer in self.buffers.items():
-            buffer.copy_(velocity[name])
-
-
-@torch.no_grad()
-def nesterov(ensemble: Ensemble, buffers: State, rates: Tensor, momentum: float) -> None:
-    """One step of all networks with the gradients they hold, as `torch.optim.SGD(nesterov=True)`.
-
-    Args:
-        ensemble: its weights are changed.
-        buffers: name -> velocity of that weight, changed too.
-        rates: (R,) learning rates.
-        momentum: Nesterov's.
-    """
-    for name, weight in ensemble.named_parameters():
-        assert weight.grad is not None
-        velocity = buffers[name].mul_(momentum).add_(weight.grad)
-        own = rates.view(-1, *(1,) * (weight.dim() - 1))
-        weight.sub_(own * (weight.grad + momentum * velocity))
 
 
 class CompiledEngine:

@@ -5,14 +5,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from data_prep.store import Split
 
 from ..models.ensemble import Ensemble
 from ..tasks import handwriting
 from . import distributed
-from .audio_engines import nesterov
+from .autograd import AutogradState, nesterov
 from .config import TrainConfig
 from .folder import Checkpoint
 from .stopping import EarlyStop
@@ -42,9 +41,8 @@ class HandwritingTrainer:
         self._generators = config.generators()
         ensemble = Ensemble(config.shape, config.networks)
         ensemble.draw(self._generators, config.weight_std, config.forget_bias)
-        self._ensemble = ensemble.to(config.device)
-        self._velocity = {n: torch.zeros_like(w) for n, w in ensemble.named_parameters()}
-        self._stop = EarlyStop(config.networks, config.patience, self._weights())
+        self._now = AutogradState(ensemble.to(config.device))
+        self._stop = EarlyStop(config.networks, config.patience, self._now.weights())
         self._targets = [data.encode(text) for text in data.train.text or []]
         self._lengths = np.diff(data.train.offsets)
         self._updates = -(-len(data.train) // config.batch)
@@ -54,18 +52,18 @@ class HandwritingTrainer:
         """Whether all networks have stopped, or all epochs are done."""
         return self.epoch >= self.config.epochs or not len(self._stop.active)
 
-    def _weights(self) -> dict[str, Tensor]:
-        return {n: w.detach().cpu().clone() for n, w in self._ensemble.named_parameters()}
-
     def advance(self) -> dict[str, Any]:
         """One epoch of the networks that have not stopped, and the validation set."""
         active = self._stop.active
         loss = self._train(active)
         self.epoch += 1
         error = np.array(
-            [character_errors(self._ensemble, int(r), self.data, self.data.valid) for r in active]
+            [
+                character_errors(self._now.ensemble, int(r), self.data, self.data.valid)
+                for r in active
+            ]
         )
-        self._stop.update(self.epoch, active, error, ~np.isfinite(loss), self._weights())
+        self._stop.update(self.epoch, active, error, ~np.isfinite(loss), self._now.weights())
         return {
             "epoch": self.epoch,
             "active": len(self._stop.active),
@@ -84,8 +82,7 @@ class HandwritingTrainer:
             handwriting.buckets(self._generators[r], self._lengths, config.batch, order)
             for r in active
         ]
-        part = member_part(self._ensemble, members)
-        velocity = {name: buffer[members] for name, buffer in self._velocity.items()}
+        part, velocity = self._now.taken_out(members)
         rates = part.weight_hh.new_full((len(active),), config.lr)
         momenta = config.momenta(self.epoch * self._updates, self._updates).tolist()
         total = torch.zeros(len(active), dtype=torch.float64, device=rates.device)
@@ -102,10 +99,7 @@ class HandwritingTrainer:
                 total += loss.detach()
             distributed.sum_gradients(part)
             nesterov(part, velocity, rates, momentum)
-        with torch.no_grad():
-            for name, weight in part.named_parameters():
-                self._ensemble.get_parameter(name)[members] = weight
-                self._velocity[name][members] = velocity[name]
+        self._now.put_back(members, part, velocity)
         distributed.sum_all(total)
         mean: np.ndarray = (total / len(self.data.train)).cpu().numpy()
         return mean
@@ -114,8 +108,8 @@ class HandwritingTrainer:
         """The state now."""
         return Checkpoint(
             self.epoch,
-            self._weights(),
-            {name: buffer.cpu().clone() for name, buffer in self._velocity.items()},
+            self._now.weights(),
+            self._now.velocity(),
             json.dumps([generator.bit_generator.state for generator in self._generators]),
             self._stop.state(),
         )
@@ -128,17 +122,7 @@ class HandwritingTrainer:
         ):
             generator.bit_generator.state = state
         self._stop.restore(checkpoint.extra)
-        self._ensemble.load_state_dict(checkpoint.weights)
-        for name, buffer in self._velocity.items():
-            buffer.copy_(checkpoint.velocity[name])
-
-
-def member_part(ensemble: Ensemble, members: Tensor) -> Ensemble:
-    """A copy of some networks of an ensemble."""
-    like = ensemble.weight_hh
-    part = Ensemble(ensemble.shape, len(members), like.device, like.dtype)
-    part.load_state_dict({n: w[members.to(w.device)] for n, w in ensemble.state_dict().items()})
-    return part
+        self._now.restore(checkpoint.weights, checkpoint.velocity)
 
 
 @torch.no_grad()
@@ -150,7 +134,7 @@ def transcripts(
     decode: handwriting.Decode = handwriting.best_path,
 ) -> list[str]:
     """What a network writes for each line of a split; on all processes the same."""
-    part = member_part(ensemble, torch.tensor([network]))
+    part = ensemble.part(torch.tensor([network]))
     device = part.weight_hh.device
     order = np.argsort(np.diff(split.offsets), kind="stable")
     written = [""] * len(split)

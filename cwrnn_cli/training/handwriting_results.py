@@ -14,10 +14,10 @@ from data_prep.store import Split
 
 from ..models.ensemble import Ensemble
 from ..tasks import handwriting
-from ..tasks.beam import BeamOptions, BeamSearch
+from .beam import BeamOptions, BeamSearch
 from .config import TrainConfig
 from .folder import RunFolder
-from .handwriting import member_part, transcripts
+from .handwriting import transcripts
 from .results import check_data, heading, statistics
 from .stopping import best_networks
 
@@ -117,7 +117,7 @@ def recognise(folder: RunFolder, file: Path, data_path: Path | None = None) -> s
         raise UserError(f"{file}: {strokes}; expected a line file of IAM-OnDB")
     frames = (frames_of(strokes, PathOptions(**data.options)) - data.train.shift) / data.train.scale
     x = torch.from_numpy(frames.astype(np.float32))[None, None]
-    part = member_part(ensemble, extra["lowest"].argmin()[None])
+    part = ensemble.part(extra["lowest"].argmin()[None])
     (units,) = handwriting.best_path(part(x)[0], torch.tensor([x.shape[2]]))
     return data.decode(units)
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from ..models.ensemble import Ensemble
-from .audio_engines import State
+from .autograd import State
 from .config import TrainConfig
 from .folder import RunFolder
 

@@ -17,7 +17,7 @@ from ..kernels.cpu.announce import announced
 from ..kernels.cpu.threads import run_all
 from ..models.ensemble import Ensemble
 from ..tasks.words import at_the_end, draw_epoch, padded
-from .audio_engines import State, nesterov
+from .autograd import AutogradState, State, nesterov
 from .words_layouts import ClockworkLayout, Layout, LstmLayout
 
 
@@ -40,7 +40,7 @@ class Engine(Protocol):
         """Go on from these."""
 
 
-class AutogradEngine:
+class AutogradEngine(AutogradState):
     """Torch operations on any device: a step of all active networks at a time, each its sequence.
 
     Args:
@@ -61,15 +61,14 @@ class AutogradEngine:
         generators: list[np.random.Generator],
         backend: str = "auto",
     ) -> None:
-        self.ensemble, self.train, self.lr, self.noise = ensemble, train, lr, noise
+        super().__init__(ensemble)
+        self.train, self.lr, self.noise = train, lr, noise
         self.generators, self.backend = generators, backend
-        self.buffers = {name: torch.zeros_like(w) for name, w in ensemble.named_parameters()}
 
     def epoch(self, active: np.ndarray, momenta: np.ndarray) -> np.ndarray:
         """See :class:`Engine`."""
         members = torch.from_numpy(active).to(self.ensemble.weight_hh.device)
-        part = self._part(members)
-        buffers = {name: buffer[members] for name, buffer in self.buffers.items()}
+        part, buffers = self.taken_out(members)
         drawn = [draw_epoch(self.generators[r], self.train, self.noise) for r in active]
         assert self.train.labels is not None
         labels = torch.from_numpy(self.train.labels).to(members.device)
@@ -79,58 +78,40 @@ class AutogradEngine:
             which = [int(order[update]) for order, _ in drawn]
             x, lengths = _batch(self.train, [[s] for s in which], [f for _, f in drawn])
             part.zero_grad()
-            logits = self._run(part, x, lengths)[:, 0]
+            logits = _run(part, x, lengths, self.backend)[:, 0]
             loss = torch.nn.functional.cross_entropy(logits, labels[which], reduction="none")
             loss.sum().backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
             nesterov(part, buffers, rates, momentum)
-        with torch.no_grad():
-            for name, weight in part.named_parameters():
-                self.ensemble.get_parameter(name)[members] = weight
-                self.buffers[name][members] = buffers[name]
+        self.put_back(members, part, buffers)
         mean: np.ndarray = (total / len(momenta)).cpu().numpy()
         return mean
 
-    def _part(self, members: Tensor) -> Ensemble:
-        like = self.ensemble.weight_hh
-        part = Ensemble(self.ensemble.shape, len(members), like.device, like.dtype)
-        part.load_state_dict({n: w[members] for n, w in self.ensemble.state_dict().items()})
-        return part
-
-    def _run(self, part: Ensemble, x: Tensor, lengths: Tensor) -> Tensor:
-        like = part.weight_hh
-        y = part.hidden(x.to(like), self.backend)
-        return part.readout(at_the_end(y, lengths.to(like.device)))
-
-    @torch.no_grad()
     def logits(self, active: np.ndarray, split: Split) -> np.ndarray:
         """See :class:`Engine`."""
-        members = torch.from_numpy(active).to(self.ensemble.weight_hh.device)
-        found = []
-        every = [list(range(len(split)))]
-        x, lengths = _batch(split, every, [split.frames])
-        for some in torch.split(members, 16):  # so that memory does not grow with R
-            count = len(some)
-            part = self._part(some)
-            found.append(
-                self._run(part, x.expand(count, -1, -1, -1), lengths.expand(count, -1)).cpu()
-            )
-        result: np.ndarray = torch.cat(found).float().numpy()
-        return result
+        return logits_of(self.ensemble, active, split, self.backend)
 
-    def weights(self) -> State:
-        """See :class:`Engine`."""
-        return {n: w.detach().cpu().clone() for n, w in self.ensemble.named_parameters()}
 
-    def velocity(self) -> State:
-        """See :class:`Engine`."""
-        return {name: buffer.cpu().clone() for name, buffer in self.buffers.items()}
+@torch.no_grad()
+def logits_of(
+    ensemble: Ensemble, active: np.ndarray, split: Split, backend: str = "auto"
+) -> np.ndarray:
+    """(A, S, K) float32 of the networks ``active`` of an ensemble, without noise."""
+    found = []
+    x, lengths = _batch(split, [list(range(len(split)))], [split.frames])
+    for some in torch.split(torch.from_numpy(active), 16):  # so that memory does not grow with R
+        count = len(some)
+        inputs = x.expand(count, -1, -1, -1), lengths.expand(count, -1)
+        found.append(_run(ensemble.part(some), *inputs, backend).cpu())
+    result: np.ndarray = torch.cat(found).float().numpy()
+    return result
 
-    def restore(self, weights: State, velocity: State) -> None:
-        """See :class:`Engine`."""
-        self.ensemble.load_state_dict(weights)
-        for name, buffer in self.buffers.items():
-            buffer.copy_(velocity[name])
+
+def _run(part: Ensemble, x: Tensor, lengths: Tensor, backend: str) -> Tensor:
+    """(R, B, K) logits at each sequence's last step."""
+    like = part.weight_hh
+    y = part.hidden(x.to(like), backend)
+    return part.readout(at_the_end(y, lengths.to(like.device)))
 
 
 def _batch(

@@ -3,6 +3,8 @@
 See :mod:`cwrnn_cli.kernels.cpu.classification` for the order of things.
 """
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ from ..kernels.cpu.clockwork import clock_layout, packing, taken
 from ..kernels.cpu.rows import PIECE
 from ..kernels.cpu.simd import LANES
 from ..models.ensemble import Ensemble
-from .audio_engines import State
+from .autograd import State
 
 
 def _lanes(size: int) -> int:
@@ -26,7 +28,7 @@ def _longest(split: Split) -> int:
     return int(np.diff(split.offsets).max())
 
 
-class Layout:
+class Layout(ABC):
     """One network's weights as one flat array of P numbers.
 
     Args:
@@ -65,14 +67,15 @@ class Layout:
         like = torch.empty(0, dtype=self.dtype)
         return tuple(memory.empty((size,), like).numpy() for size in sizes)
 
+    @abstractmethod
     def pack(self, state: State) -> Tensor:
         """(R, P) of the named weights, or of their momentum."""
-        raise NotImplementedError
 
+    @abstractmethod
     def unpack(self, theta: Tensor) -> State:
         """The reverse of :meth:`pack`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def epoch(
         self,
         frames: np.ndarray,
@@ -94,11 +97,10 @@ class Layout:
             lr: learning rate.
             momenta: (S,), update by update.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def logits(self, frames: np.ndarray, split: Split, theta: np.ndarray) -> np.ndarray:
         """(S, K) float32 of one network."""
-        raise NotImplementedError
 
 
 class ClockworkLayout(Layout):

@@ -16,7 +16,7 @@ from .config import TrainConfig
 from .folder import RunFolder
 from .results import check_data, heading, statistics
 from .stopping import best_networks
-from .words_engines import AutogradEngine
+from .words_engines import logits_of
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,7 @@ def evaluate(
     check_data(config, data)
     part = data.split(split)
     assert part.labels is not None
-    engine = AutogradEngine(ensemble, data.train, config.lr, 0.0, [])
-    logits = engine.logits(np.arange(config.networks), part)
+    logits = logits_of(ensemble, np.arange(config.networks), part)
     return Evaluation(
         config=config,
         data=data,

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cwrnn_cli.tasks.beam import BeamOptions, BeamSearch, language_model
+from cwrnn_cli.training.beam import BeamOptions, BeamSearch, language_model
 from data_prep.errors import UserError
 
 TEXTS = [[1, 2, 1], [1, 2], [2, 2, 1, 1]]

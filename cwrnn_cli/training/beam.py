@@ -89,7 +89,7 @@ class BeamSearch:
             search(np.zeros((1, units)), 1, self._language, *self._prior)
 
     def __call__(self, logits: Tensor, lengths: Tensor) -> list[np.ndarray]:
-        """Units of each line; arguments as :func:`.handwriting.best_path`."""
+        """Units of each line; arguments as :func:`cwrnn_cli.tasks.handwriting.best_path`."""
         log_p = logits.log_softmax(dim=2).double().cpu().numpy()
         return [
             self._search(
