@@ -94,7 +94,7 @@ def write_tree(root: Path, seed: int = 0, tick: Callable[[], Any] | None = None)
             font=_FONTS[rng.integers(len(_FONTS))],
             slant=float(rng.normal(0.1, 0.15)),
             size=float(rng.uniform(250, 450)),
-            speed=float(rng.uniform(3000, 6000)),
+            speed=float(rng.uniform(1300, 2400)),
             tremor=float(rng.uniform(1, 6)),
             drift=float(rng.normal(0, 15)),
         )

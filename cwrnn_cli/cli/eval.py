@@ -89,7 +89,7 @@ def command(
             click.echo(report.examples_text(judge.examples(evaluation, _EXAMPLES)))
     if plot:
         if found == "iamondb":
-            report.ink(plot, judge.drawn(evaluation, _EXAMPLES), evaluation.data.source)
+            report.ink(plot, judge.drawn(evaluation, _EXAMPLES), result)
         else:
             report.confusions(plot, result)
         say(f"written: {plot}")

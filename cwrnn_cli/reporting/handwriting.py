@@ -62,22 +62,30 @@ def examples_text(examples: list[tuple[str, str, str]]) -> str:
     )
 
 
-def ink(path: Path, lines: list[tuple[str, str, np.ndarray]], caption: str) -> None:
+def ink(path: Path, lines: list[tuple[str, str, np.ndarray]], summary: dict[str, Any]) -> None:
     """Lines as they were written, with the right text and the text read.
 
     Args:
         path: PNG file to write.
         lines: right text, text read, and (T, 4) frames in the file's units: x, y, t, end of
             stroke (positions, not offsets).
-        caption: data and how it was made.
+        summary: of :func:`cwrnn_cli.training.handwriting_results.summary`, for the caption.
     """
     plt = figures.pyplot()
+    data = data_label(summary["data"]["name"], summary["standin"])
+    caption = (
+        f"{MODEL_NAMES[summary['model']]}, {summary['parameter_count']} parameters; data: {data}, "
+        f"{summary['split']} set"
+    )
     figure, axes = plt.subplots(len(lines), 1, figsize=(9, 0.3 + 1.35 * len(lines)), squeeze=False)
     for axis, (right, read, frames) in zip(axes[:, 0], lines, strict=True):
         begin = 0
         for end in (np.flatnonzero(frames[:, 3] > 0.5) + 1).tolist():
             stroke = frames[begin:end]
-            axis.plot(stroke[:, 0], -stroke[:, 1], color="#222222", linewidth=1)
+            dot = "." if len(stroke) == 1 else None  # a line of one point would not be seen
+            axis.plot(
+                stroke[:, 0], -stroke[:, 1], color="#222222", linewidth=1, marker=dot, markersize=3
+            )
             begin = end
         axis.set_aspect("equal", adjustable="datalim")
         axis.set_title(f"right: {right}\nread:  {read}", fontsize=8, loc="left", family="monospace")
