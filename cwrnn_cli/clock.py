@@ -125,6 +125,13 @@ class Clock:
         return text
 
 
+def shared_out(units: int, shares: Sequence[int]) -> tuple[int, ...]:
+    """Units as module sizes in the ratio of ``shares``, those left over to the first, one each."""
+    sizes = [units * share // sum(shares) for share in shares]
+    left = units - sum(sizes)
+    return tuple(size + (i < left) for i, size in enumerate(sizes))
+
+
 def _whole(value: object, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{what} must be a whole number of at least 1, not {value!r}")
@@ -137,12 +144,30 @@ def parse_periods(text: str) -> int | tuple[int, ...]:
     Raises:
         ValueError: anything else.
     """
-    try:
-        numbers = tuple(int(part) for part in text.split(",") if part.strip())
-    except ValueError:
-        numbers = ()
-    if not numbers or min(numbers) < 1:
+    numbers = _numbers(text)
+    if not numbers:
         raise ValueError(
             f"{text!r}: expected periods such as 1,2,4,8, or a number of exponential modules"
         )
     return numbers[0] if len(numbers) == 1 and "," not in text else numbers
+
+
+def parse_shares(text: str) -> tuple[int, ...]:
+    """``--module-shares``: whole numbers with commas, one per module.
+
+    Raises:
+        ValueError: anything else.
+    """
+    numbers = _numbers(text)
+    if not numbers:
+        raise ValueError(f"{text!r}: expected whole numbers of at least 1, such as 4,2,1,1")
+    return numbers
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """Whole numbers of at least 1 with commas between, or () if it is anything else."""
+    try:
+        numbers = tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        return ()
+    return numbers if numbers and min(numbers) >= 1 else ()

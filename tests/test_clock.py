@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cwrnn_cli.clock import Clock, parse_periods
+from cwrnn_cli.clock import Clock, parse_periods, parse_shares, shared_out
 
 
 def test_defaults_are_exponential_and_at_most_eight():
@@ -66,3 +66,21 @@ def test_periods_as_typed():
     for wrong in ("", "a", "1,x", "0", "-1,2", "1.5"):
         with pytest.raises(ValueError, match="expected periods"):
             parse_periods(wrong)
+
+
+def test_units_are_shared_out():
+    assert shared_out(16, (4, 2, 1, 1)) == (8, 4, 2, 2)
+    assert shared_out(19, (4, 2, 1, 1)) == (10, 5, 2, 2)  # 9.5, 4.75, 2.375: the first two get more
+    assert shared_out(11, (1,) * 9) == Clock.of(11, 9).sizes
+    assert parse_shares("4,2,1") == (4, 2, 1)
+    for wrong in ("", "4,0", "a", "1,-2", "0.5,1"):
+        with pytest.raises(ValueError, match="whole numbers of at least 1"):
+            parse_shares(wrong)
+
+
+@given(st.integers(1, 500), st.lists(st.integers(1, 30), min_size=1, max_size=9))
+def test_shares_add_up_and_are_fair(units, shares):
+    sizes = shared_out(units, shares)
+    assert sum(sizes) == units
+    for size, share in zip(sizes, shares, strict=True):
+        assert abs(size - units * share / sum(shares)) <= 1

@@ -53,6 +53,16 @@ _PROTOCOL = (
     ),
     click.option("--batch", type=int, help="Lines per update (iamondb).  [default: 8]"),
     click.option(
+        "--optimizer",
+        type=click.Choice(["nesterov", "adam"]),
+        help="adam departs from the paper (iamondb).  [default: nesterov]",
+    ),
+    click.option(
+        "--clip",
+        type=float,
+        help="Shorten gradients to this length (iamondb).  [default: the paper names none]",
+    ),
+    click.option(
         "--noise", type=float, help="Of the inputs in training (timit), s.d.  [default: 0.6]"
     ),
     click.option(

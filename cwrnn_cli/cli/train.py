@@ -1,5 +1,6 @@
 """`cwrnn train`: one model, one size, any number of runs."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,10 @@ _SHOWN = ("mse_median", "cross_entropy", "train_error", "best_valid_cer", "activ
     "[default: 1,2,4 ... 256, timit 64]",
 )
 @click.option(
+    "--module-shares",
+    help="Ratio of the module sizes, in the order of the periods: 4,2,1,1.  [default: equal]",
+)
+@click.option(
     "--peepholes/--no-peepholes", default=None, help="Of the LSTM.  [default: audio yes, others no]"
 )
 @click.option(
@@ -57,6 +62,7 @@ def command(
     seed: int,
     data: Path | None,
     periods: str | None,
+    module_shares: str | None,
     device: str,
     out: Path | None,
     resume: bool,
@@ -67,18 +73,18 @@ def command(
 
     Killed at any moment, the same command with --resume goes on and ends with the same weights.
     """
-    from ..clock import parse_periods  # noqa: PLC0415
+    from ..clock import parse_periods, parse_shares  # noqa: PLC0415
     from ..training import distributed  # noqa: PLC0415
     from ..training.configure import configure  # noqa: PLC0415
     from ..training.loop import Interrupted, train  # noqa: PLC0415
     from ..training.results import results_of  # noqa: PLC0415
 
-    try:
-        parsed = None if periods is None else parse_periods(periods)
-    except ValueError as error:
-        raise UserError(f"--periods {error}") from error
+    options |= {
+        "periods": _parsed("--periods", periods, parse_periods),
+        "module_shares": _parsed("--module-shares", module_shares, parse_shares),
+    }
     corpus = load_prepared(task, data)
-    config = configure(corpus, seed=seed, periods=parsed, device=chosen_device(device), **options)
+    config = configure(corpus, seed=seed, device=chosen_device(device), **options)
     if distributed.world_size() > 1 and task != "iamondb":
         raise UserError(f"torchrun: a run of task {task} trains in one process; use `compare`")
     distributed.start(config.device, data_parallel=True)
@@ -117,6 +123,14 @@ def command(
         print_json({"run": str(folder.path), **judge.summary(judge.evaluate(folder, corpus.path))})
     else:
         click.echo(f"{folder.path}: trained; see `cwrnn eval {folder.path}`")
+
+
+def _parsed(option: str, text: str | None, parse: Callable[[str], Any]) -> Any:
+    """An option's text as its parser reads it; None where it is not given."""
+    try:
+        return None if text is None else parse(text)
+    except ValueError as error:
+        raise UserError(f"{option} {error}") from error
 
 
 def _short(value: Any) -> str:

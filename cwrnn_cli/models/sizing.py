@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..clock import Clock
+from ..clock import Clock, shared_out
 
 
 def count_parameters(
@@ -57,8 +57,13 @@ def hidden_size_for(
     periods: int | Sequence[int] | None = None,
     bidirectional: bool = False,
     peepholes: bool = False,
+    module_shares: Sequence[int] | None = None,
 ) -> int:
     """The hidden size whose count is nearest to ``parameters`` (the smaller one of two as near).
+
+    With ``module_shares``, modules of a CW-RNN are as :func:`cwrnn_cli.clock.shared_out` makes
+    them; as rounding may take a unit from one module for another, a size beside the one found can
+    then be nearer by a little.
 
     Raises:
         ValueError: fewer parameters than the smallest such network has.
@@ -69,6 +74,8 @@ def hidden_size_for(
         smallest = len(periods)
     if model != "cw":
         smallest = 1
+    elif module_shares:
+        smallest = -(-sum(module_shares) // min(module_shares))
 
     def count(n: int) -> int:
         return count_parameters(
@@ -77,6 +84,7 @@ def hidden_size_for(
             input_size,
             output_size,
             periods=periods,
+            module_sizes=shared_out(n, module_shares) if module_shares else None,
             bidirectional=bidirectional,
             peepholes=peepholes,
         )

@@ -1,13 +1,14 @@
 """Everything that decides what a training run computes: the run folder's config.json."""
 
 import platform
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 from data_prep import __version__
 
+from ..clock import Clock
 from ..models.ensemble import Shape
 from ..models.sizing import count_parameters
 from ..paper import PROTOCOLS
@@ -51,6 +52,9 @@ class TrainConfig:
         standin: whether it stands in for the paper's.
         device: "cpu" or "cuda".
         data_path: where the HDF5 file was; not part of what is computed.
+        optimizer: "nesterov", or "adam" with ``momentum`` as its first decay rate.
+        clip: longest gradient of a network, over all of its weights; longer ones are shortened to
+            it. None: no limit.
     """
 
     task: str
@@ -83,6 +87,8 @@ class TrainConfig:
     standin: bool
     device: str
     data_path: str = field(compare=False)
+    optimizer: str = "nesterov"
+    clip: float | None = None
 
     @property
     def shape(self) -> Shape:
@@ -154,6 +160,9 @@ class TrainConfig:
             "lr": protocol.learning_rates[self.model],
             "momentum": protocol.momentum,
             "noise": protocol.noise,
+            "batch": protocol.batch,
+            "optimizer": "nesterov",
+            "clip": None,
             "patience": protocol.patience,
             "stop_on": protocol.stop_on,
             "runs": protocol.runs,
@@ -162,6 +171,8 @@ class TrainConfig:
             published["epochs"] = protocol.epochs
         if self.model == "cw":
             published["periods"] = protocol.periods
+            if self.module_sizes != Clock.of(self.hidden_size, self.periods).sizes:
+                published["module_sizes"] = "equal"
         return [
             {"name": name, "paper": value, "ours": getattr(self, name)}
             for name, value in published.items()
@@ -184,7 +195,8 @@ class TrainConfig:
         Raises:
             KeyError: a field is missing.
         """
-        known = {name: values[name] for name in cls.__dataclass_fields__}
+        known = {f.name: values[f.name] for f in fields(cls) if f.default is MISSING}
+        known |= {f.name: values.get(f.name, f.default) for f in fields(cls) if f.name not in known}
         known["periods"] = tuple(known["periods"])
         known["module_sizes"] = tuple(known["module_sizes"])
         return cls(**known)

@@ -7,7 +7,7 @@ import numpy as np
 
 from data_prep.errors import UserError
 
-from ..clock import Clock
+from ..clock import Clock, shared_out
 from ..models.sizing import hidden_size_for
 from ..paper import PROTOCOLS, Protocol
 from ..tasks import audio, handwriting, words
@@ -19,6 +19,8 @@ _ONLY = {
     "stop_on": {"timit"},
     "patience": {"timit", "iamondb"},
     "batch": {"iamondb"},
+    "optimizer": {"iamondb"},
+    "clip": {"iamondb"},
 }
 Data = audio.AudioData | words.WordsData | handwriting.LinesData
 
@@ -31,7 +33,8 @@ def configure(data: Data, model: str, params: int | None = None, **options: Any)
         model: "cw", "srn" or "lstm".
         params: budget; None: the largest of the task in Table 1.
         options: fields of :class:`TrainConfig`; None leaves the protocol's value. ``periods`` may
-            also be a number of exponential modules.
+            also be a number of exponential modules. ``module_shares``: ratio of a CW-RNN's module
+            sizes, in the order of the periods, which must then ascend.
 
     Raises:
         UserError: a value out of range, or options that do not fit the model or the task.
@@ -82,6 +85,9 @@ def _complete(
     periods = given.pop("periods", None)
     if periods is not None and model != "cw":
         raise UserError(f"--periods: only a CW-RNN has clock periods, not --model {model}")
+    shares = given.pop("module_shares", None)
+    if shares and model != "cw":
+        raise UserError(f"--module-shares: only a CW-RNN has modules, not --model {model}")
     for name, tasks in _ONLY.items():
         if name in given and protocol.task not in tasks:
             option = name.replace("_", "-")
@@ -91,10 +97,22 @@ def _complete(
     wanted = periods if periods is not None else protocol.periods
     sizes = (own["input_size"], own["output_size"])
     try:
-        hidden_size = _hidden_size(
-            protocol, model, params, sizes, wanted, periods is None, peepholes
-        )
-        clock = Clock.of(hidden_size, wanted) if model == "cw" else None
+        _check_shares(shares, wanted)
+        papers = protocol.hidden_sizes.get(params) if periods is None and not shares else None
+        if papers and sizes == protocol.sizes:
+            hidden_size = papers[model]  # Table 1
+        else:
+            hidden_size = hidden_size_for(
+                params,
+                model,
+                *sizes,
+                wanted if model == "cw" else None,
+                protocol.bidirectional,
+                peepholes,
+                shares,
+            )
+        own_sizes = shared_out(hidden_size, shares) if shares else None
+        clock = Clock.of(hidden_size, wanted, own_sizes) if model == "cw" else None
     except ValueError as error:
         raise UserError(f"--params {params}: {error}") from error
     values: dict[str, Any] = {
@@ -106,7 +124,7 @@ def _complete(
         "stop_on": protocol.stop_on,
         "lr": protocol.learning_rates[model],
         "momentum": protocol.momentum,
-        "momentum_ramp": protocol.momentum_ramp,
+        "momentum_ramp": protocol.momentum_ramp and given.get("optimizer") != "adam",
         "noise": protocol.noise,
         "device": "cpu",
     }
@@ -140,28 +158,19 @@ def _check(config: TrainConfig) -> None:
         raise UserError(f"--lr {config.lr:g}: expected a learning rate above 0")
     if not (0 <= config.momentum < 1):
         raise UserError(f"--momentum {config.momentum:g}: expected 0 or more, below 1")
+    if config.optimizer == "adam" and config.momentum_ramp:
+        raise UserError("--momentum-ramp: not with --optimizer adam")
+    if config.clip is not None and not (0 < config.clip < np.inf):
+        raise UserError(f"--clip {config.clip:g}: expected a length above 0")
     if not (0 <= config.noise < np.inf):
         raise UserError(f"--noise {config.noise:g}: expected a standard deviation, 0 or more")
 
 
-def _hidden_size(
-    protocol: Protocol,
-    model: str,
-    params: int,
-    sizes: tuple[int, int],
-    periods: int | Sequence[int],
-    papers_periods: bool,
-    peepholes: bool,
-) -> int:
-    """Table 1's hidden size where it has one for such inputs and outputs, else the nearest."""
-    listed = protocol.hidden_sizes.get(params)
-    if listed is not None and papers_periods and sizes == protocol.sizes:
-        return listed[model]
-    return hidden_size_for(
-        params,
-        model,
-        *sizes,
-        periods if model == "cw" else None,
-        protocol.bidirectional,
-        peepholes,
-    )
+def _check_shares(shares: Sequence[int] | None, periods: int | Sequence[int]) -> None:
+    if not shares:
+        return
+    modules = periods if isinstance(periods, int) else len(periods)
+    if len(shares) != modules:
+        raise ValueError(f"{len(shares)} module shares for {modules} clock periods")
+    if not isinstance(periods, int) and list(periods) != sorted(periods):
+        raise ValueError("with module shares, periods must be given fastest first")

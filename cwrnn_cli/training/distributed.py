@@ -1,9 +1,11 @@
-"""Several processes under torchrun: each takes its part of every batch, and gradients are summed.
+"""Several processes under torchrun: each takes its part of every batch, gradients are averaged.
 
-Without torchrun everything here does nothing. One process and several compute the same sums, so the
-same global batch gives the same weights, but for rounding.
+torch's DistributedDataParallel averages them. Without torchrun everything here does nothing. One
+process and several compute the same sums, so the same global batch gives the same weights, but for
+rounding.
 """
 
+import gc
 import os
 from datetime import timedelta
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 _together = False  # whether the processes train one run
 
@@ -50,6 +53,9 @@ def stop() -> None:
     """Part from them."""
     global _together
     if dist.is_initialized():
+        # what parallel() made lies in reference cycles and holds on to gloo's threads, which must
+        # be gone before the interpreter is (pytorch/pytorch#179291: else it may abort)
+        gc.collect()
         dist.destroy_process_group()
     _together = False
 
@@ -70,18 +76,14 @@ def own_part(indices: np.ndarray) -> np.ndarray:
     return indices[rank() :: world_size()] if _together else indices
 
 
-def sum_gradients(module: nn.Module) -> None:
-    """Add up the gradients of all processes, in one exchange."""
-    if not _together:
-        return
-    weights = list(module.parameters())
-    for weight in weights:
-        if weight.grad is None:
-            weight.grad = torch.zeros_like(weight)
-    flat = torch.cat([w.grad.flatten() for w in weights if w.grad is not None])
-    dist.all_reduce(flat)
-    for weight, part in zip(weights, flat.split([w.numel() for w in weights]), strict=True):  # type: ignore[no-untyped-call]
-        weight.grad = part.view_as(weight)
+def parallel(module: nn.Module) -> nn.Module:
+    """The module; a backward pass through it leaves the mean of all processes' gradients."""
+    return DistributedDataParallel(module) if _together else module
+
+
+def processes() -> int:
+    """Those whose gradients :func:`parallel` averages."""
+    return world_size() if _together else 1
 
 
 def sum_all(values: Tensor) -> None:

@@ -11,7 +11,7 @@ from data_prep.store import Split
 from ..models.ensemble import Ensemble
 from ..tasks import handwriting
 from . import distributed
-from .autograd import AutogradState, nesterov
+from .autograd import AutogradState, adam, gradient_norms, nesterov
 from .config import TrainConfig
 from .folder import Checkpoint
 from .stopping import EarlyStop
@@ -28,7 +28,8 @@ class HandwritingTrainer:
     judged by. The test set is not looked at. The loss of an update is the mean over its lines
     of -log p (docs/protocol.md).
 
-    Under torchrun every process takes its part of each batch's lines, and gradients are summed.
+    Under torchrun every process takes its part of each batch's lines, and torch's
+    DistributedDataParallel brings their gradients together.
 
     Args:
         config: of the run.
@@ -41,7 +42,7 @@ class HandwritingTrainer:
         self._generators = config.generators()
         ensemble = Ensemble(config.shape, config.networks)
         ensemble.draw(self._generators, config.weight_std, config.forget_bias)
-        self._now = AutogradState(ensemble.to(config.device))
+        self._now = AutogradState(ensemble.to(config.device), config.optimizer)
         self._stop = EarlyStop(config.networks, config.patience, self._now.weights())
         self._targets = [data.encode(text) for text in data.train.text or []]
         self._lengths = np.diff(data.train.offsets)
@@ -55,7 +56,7 @@ class HandwritingTrainer:
     def advance(self) -> dict[str, Any]:
         """One epoch of the networks that have not stopped, and the validation set."""
         active = self._stop.active
-        loss = self._train(active)
+        loss, largest = self._train(active)
         self.epoch += 1
         error = np.array(
             [
@@ -68,13 +69,17 @@ class HandwritingTrainer:
             "epoch": self.epoch,
             "active": len(self._stop.active),
             "ctc": [float(value) for value in loss],
+            "largest_gradient": [float(value) for value in largest],
             "valid_cer": [float(value) for value in error],
             "best_valid_cer": float(self._stop.lowest.min()),
             "diverged": int((self._stop.diverged_at >= 0).sum()),
         }
 
-    def _train(self, active: np.ndarray) -> np.ndarray:
-        """(A,) mean -log p of a line, each before its update."""
+    def _train(self, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(A,) mean -log p of a line, each before its update; (A,) length of the longest gradient.
+
+        The length is over all weights, before it is clipped.
+        """
         config, members = self.config, torch.from_numpy(active)
         seeds = np.random.SeedSequence(config.seed, spawn_key=(_ORDER_KEY, self.epoch))
         order = np.random.default_rng(seeds).permutation(self._updates)
@@ -83,26 +88,35 @@ class HandwritingTrainer:
             for r in active
         ]
         part, velocity = self._now.taken_out(members)
+        model = distributed.parallel(part)
         rates = part.weight_hh.new_full((len(active),), config.lr)
         momenta = config.momenta(self.epoch * self._updates, self._updates).tolist()
         total = torch.zeros(len(active), dtype=torch.float64, device=rates.device)
+        largest = torch.zeros_like(rates)
         for update, momentum in enumerate(momenta):
             part.zero_grad()
             chosen = [distributed.own_part(batches[update]) for batches in mine]
-            if len(chosen[0]):
-                batch = handwriting.batch_of(self.data.train, self._targets, chosen)
-                lengths = batch.lengths.to(rates.device)
-                logits = part(batch.x.to(rates.device), lengths=lengths)
-                loss = handwriting.ctc(logits, batch).sum(dim=1)
-                # the mean over all processes' lines of this batch
-                (loss.sum() / len(mine[0][update])).backward()  # type: ignore[no-untyped-call]
-                total += loss.detach()
-            distributed.sum_gradients(part)
-            nesterov(part, velocity, rates, momentum)
+            idle = not len(chosen[0])  # more processes than lines: one line all the same, for 0
+            if idle:
+                chosen = [batches[update][:1] for batches in mine]
+            batch = handwriting.batch_of(self.data.train, self._targets, chosen)
+            lengths = batch.lengths.to(rates.device)
+            logits = model(batch.x.to(rates.device), lengths=lengths)
+            loss = handwriting.ctc(logits, batch).sum(dim=1) * (not idle)
+            # the mean over all processes' lines of this batch
+            share = distributed.processes() / len(mine[0][update])
+            (loss.sum() * share).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+            largest = torch.maximum(largest, gradient_norms(part, config.clip))
+            if config.optimizer == "adam":
+                before = self.epoch * self._updates + update
+                adam(part, velocity, config.lr, momentum, before)
+            else:
+                nesterov(part, velocity, rates, momentum)
         self._now.put_back(members, part, velocity)
         distributed.sum_all(total)
         mean: np.ndarray = (total / len(self.data.train)).cpu().numpy()
-        return mean
+        return mean, largest.cpu().numpy()
 
     def checkpoint(self) -> Checkpoint:
         """The state now."""

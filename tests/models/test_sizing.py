@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cwrnn_cli.clock import Clock
+from cwrnn_cli.clock import Clock, shared_out
 from cwrnn_cli.models.ensemble import Ensemble, Shape
 from cwrnn_cli.models.sizing import count_parameters, hidden_size_for
 from cwrnn_cli.paper import AUDIO, HANDWRITING, WORDS
@@ -95,6 +95,17 @@ def test_no_other_size_is_nearer(budget, model):
     for other in (found - 1, found + 1):
         if model != "cw" or other >= 4:
             assert abs(count_parameters(model, other, **options) - budget) >= distance
+
+
+def test_sizes_of_unequal_modules():
+    shares, options = (4, 2, 1, 1), {"input_size": 4, "output_size": 82, "bidirectional": True}
+    found = hidden_size_for(100000, "cw", periods=4, module_shares=shares, **options)
+    count = count_parameters(
+        "cw", found, periods=4, module_sizes=shared_out(found, shares), **options
+    )
+    assert count == pytest.approx(100000, rel=0.01)
+    with pytest.raises(ValueError, match="the smallest such network has"):
+        hidden_size_for(20, "cw", 0, 1, 4, module_shares=(9, 1, 1, 1))
 
 
 def test_errors():

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from cwrnn_cli.clock import Clock
+from cwrnn_cli.clock import Clock, shared_out
 from cwrnn_cli.models.ensemble import Ensemble, Shape
-from cwrnn_cli.tasks import handwriting
+from cwrnn_cli.tasks import audio, handwriting
+from cwrnn_cli.training.autograd import AutogradState, adam, gradient_norms, nesterov
 from cwrnn_cli.training.configure import configure
 from cwrnn_cli.training.folder import RunFolder
 from cwrnn_cli.training.handwriting import HandwritingTrainer, transcripts
@@ -143,6 +144,56 @@ def test_a_run_learns_and_stops_by_itself(lines, tmp_path, model, lr):
     assert min(line["best_valid_cer"] for line in noted) == pytest.approx(found.valid_cer.min())
 
 
+def test_beyond_the_paper_it_learns_too(lines, tmp_path):
+    """Adam, clipped gradients, modules of unequal size."""
+    options = {"optimizer": "adam", "lr": 1e-2, "clip": 5.0, "module_shares": (4, 2, 1)}
+    options |= {"epochs": 40, "batch": 2, "runs": 1, "periods": (1, 2, 4)}
+    folder = trained(lines, tmp_path / "run", **options)
+    assert evaluate(folder, split="valid").cer.max() < 0.35
+    config = folder.config()
+    assert config.module_sizes == shared_out(config.hidden_size, (4, 2, 1))
+    assert config.parameter_count() == pytest.approx(1000, rel=0.05)
+    named = {d["name"]: d["ours"] for d in config.deviations()}
+    assert named["optimizer"] == "adam" and named["clip"] == 5.0
+    assert named["module_sizes"] == config.module_sizes and not config.momentum_ramp
+
+
+def test_the_optimizers_are_torchs():
+    """Two networks as one ensemble beside each by itself with torch's own step and clipping."""
+    shape = Shape("srn", 2, 5, 3)
+    for name, clip in (("nesterov", None), ("nesterov", 0.5), ("adam", None), ("adam", 2.0)):
+        ensemble = Ensemble(shape, 2, dtype=torch.float64)
+        ensemble.draw([np.random.default_rng(i) for i in range(2)], 0.5)
+        state = AutogradState(ensemble, name)
+        alone = [[w.detach()[r].clone().requires_grad_() for w in ensemble.parameters()]
+                 for r in range(2)]  # fmt: skip
+        if name == "adam":
+            theirs = [torch.optim.Adam(own, lr=0.1, betas=(0.9, 0.999)) for own in alone]
+        else:
+            theirs = [torch.optim.SGD(own, lr=0.1, momentum=0.9, nesterov=True) for own in alone]
+        rng = np.random.default_rng(5)
+        for update in range(4):
+            lengths = []
+            for w, *own in zip(ensemble.parameters(), *alone, strict=True):
+                w.grad = torch.from_numpy(rng.standard_normal(w.shape) * 0.3)
+                for r in range(2):
+                    own[r].grad = w.grad[r].clone()
+            for own, optimizer in zip(alone, theirs, strict=True):
+                longest = np.inf if clip is None else clip
+                lengths.append(torch.nn.utils.clip_grad_norm_(own, longest))
+                optimizer.step()
+            found = gradient_norms(ensemble, clip)
+            torch.testing.assert_close(found, torch.stack(lengths))
+            assert clip is None or (found > clip).any()
+            if name == "adam":
+                adam(ensemble, state.buffers, 0.1, 0.9, update)
+            else:
+                nesterov(ensemble, state.buffers, torch.full((2,), 0.1, dtype=torch.float64), 0.9)
+        for w, *own in zip(ensemble.parameters(), *alone, strict=True):
+            for r in range(2):
+                torch.testing.assert_close(w[r], own[r], rtol=1e-5, atol=1e-8)
+
+
 def test_a_network_trains_alike_alone_and_among_others(lines, tmp_path):
     many = trained(lines, tmp_path / "many", runs=3, epochs=3).checkpoint()
     alone = trained(lines, tmp_path / "alone", runs=1, epochs=3).checkpoint()
@@ -151,8 +202,10 @@ def test_a_network_trains_alike_alone_and_among_others(lines, tmp_path):
         assert not torch.equal(many.weights[name][1], many.weights[name][0])
 
 
-def test_killed_and_resumed_it_ends_the_same(lines, tmp_path, monkeypatch):
-    whole = trained(lines, tmp_path / "whole", epochs=6)
+@pytest.mark.parametrize("optimizer", ["nesterov", "adam"])
+def test_killed_and_resumed_it_ends_the_same(lines, tmp_path, monkeypatch, optimizer):
+    options = {"epochs": 6, "optimizer": optimizer}
+    whole = trained(lines, tmp_path / "whole", **options)
     advance = HandwritingTrainer.advance
 
     def stop(self):
@@ -162,9 +215,9 @@ def test_killed_and_resumed_it_ends_the_same(lines, tmp_path, monkeypatch):
 
     monkeypatch.setattr(HandwritingTrainer, "advance", stop)
     with pytest.raises(Interrupted):
-        trained(lines, tmp_path / "broken", epochs=6)
+        trained(lines, tmp_path / "broken", **options)
     monkeypatch.undo()
-    resumed = trained(lines, tmp_path / "broken", epochs=6)
+    resumed = trained(lines, tmp_path / "broken", **options)
     a, b = whole.checkpoint(), resumed.checkpoint()
     assert a.epoch == b.epoch == 6 and a.generators == b.generators
     for mine, theirs in ((a.weights, b.weights), (a.velocity, b.velocity), (a.extra, b.extra)):
@@ -172,7 +225,8 @@ def test_killed_and_resumed_it_ends_the_same(lines, tmp_path, monkeypatch):
 
 
 def torchrun(folder: Path, *words: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2"]
     return subprocess.run(
         [*command, "-m", "cwrnn_cli", *map(str, words)],
         cwd=folder,
@@ -184,10 +238,11 @@ def torchrun(folder: Path, *words: object) -> subprocess.CompletedProcess:
     )
 
 
-def test_two_processes_train_as_one(lines, tmp_path):
-    one = trained(lines, tmp_path / "one", epochs=3, batch=5).checkpoint()
+@pytest.mark.parametrize("batch", [5, 19])  # of 20 lines: with 19, one is left for two processes
+def test_two_processes_train_as_one(lines, tmp_path, batch):
+    one = trained(lines, tmp_path / "one", epochs=3, batch=batch).checkpoint()
     common = ("train", "--task", "iamondb", "--model", "cw", "--params", 1000, "--runs", 2)
-    options = (*common, "--epochs", 3, "--batch", 5, "--data", lines, "--out", "two", "--json")
+    options = (*common, "--epochs", 3, "--batch", batch, "--data", lines, "--out", "two", "--json")
     result = torchrun(tmp_path, *options)
     assert result.returncode == 0, result.stderr
     two = RunFolder(tmp_path / "two").checkpoint()
@@ -275,6 +330,36 @@ def test_other_tasks_refuse_torchrun(cwrnn, piece, monkeypatch):
 def test_options_of_other_tasks(lines, option):
     with pytest.raises(UserError, match="not an option of --task iamondb"):
         configure(handwriting.load(lines), "cw", **option)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ("lstm", {"module_shares": (2, 1)}, "only a CW-RNN has modules"),
+        ("cw", {"module_shares": (2, 1)}, "2 module shares for 9 clock periods"),
+        ("cw", {"module_shares": (2, 1), "periods": (4, 1)}, "fastest first"),
+        ("cw", {"clip": 0.0}, "--clip 0: expected a length above 0"),
+        ("srn", {"optimizer": "adam", "momentum_ramp": True}, "not with --optimizer adam"),
+    ],
+)
+def test_options_that_do_not_fit(lines, model, options, message):
+    with pytest.raises(UserError, match=message):
+        configure(handwriting.load(lines), model, 1000, **options)
+
+
+def test_an_older_configuration_is_still_read(lines, tmp_path):
+    config = trained(lines, tmp_path / "run", epochs=1).config()
+    path = tmp_path / "run" / "config.json"
+    old = json.loads(path.read_text())
+    assert old.pop("optimizer") == "nesterov" and old.pop("clip") is None
+    path.write_text(json.dumps(old))
+    assert RunFolder(tmp_path / "run").config() == config
+
+
+@pytest.mark.parametrize("option", [{"clip": 1.0}, {"optimizer": "adam"}, {"batch": 2}])
+def test_options_of_this_task_only(piece, option):
+    with pytest.raises(UserError, match="not an option of --task audio"):
+        configure(audio.load(piece), "cw", **option)
 
 
 def test_files_that_are_not_of_this_task(lines, piece, tmp_path):
