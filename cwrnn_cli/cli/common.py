@@ -63,6 +63,12 @@ _PROTOCOL = (
         help="Shorten gradients to this length (iamondb).  [default: the paper names none]",
     ),
     click.option(
+        "--decay/--no-decay",
+        default=None,
+        help="Let the learning rate fall to 0 over --epochs (iamondb).  [default: the paper's, "
+        "constant]",
+    ),
+    click.option(
         "--noise", type=float, help="Of the inputs in training (timit), s.d.  [default: 0.6]"
     ),
     click.option(

@@ -55,6 +55,8 @@ class TrainConfig:
         optimizer: "nesterov", or "adam" with ``momentum`` as its first decay rate.
         clip: longest gradient of a network, over all of its weights; longer ones are shortened to
             it. None: no limit.
+        decay: whether the learning rate falls, in a straight line over all updates of ``epochs``,
+            to 0.
     """
 
     task: str
@@ -89,6 +91,7 @@ class TrainConfig:
     data_path: str = field(compare=False)
     optimizer: str = "nesterov"
     clip: float | None = None
+    decay: bool = False
 
     @property
     def shape(self) -> Shape:
@@ -135,6 +138,11 @@ class TrainConfig:
         ramp = 1.0 - 0.5 / (updates // RAMP_UPDATES + 1)
         return np.minimum(ramp, self.momentum).astype(np.float32)
 
+    def rates(self, first: int, count: int, of_all: int) -> np.ndarray:
+        """(count,) float64 learning rates of the updates from ``first`` on, of ``of_all``."""
+        left = 1.0 - np.arange(first, first + count) / of_all
+        return self.lr * (left if self.decay else np.ones(count))
+
     def generators(self) -> list[np.random.Generator]:
         """One generator per network, a child of the root seed: the same whatever is beside it."""
         keys: list[tuple[int, ...]] = [(r,) for r in range(self.runs)]
@@ -163,6 +171,7 @@ class TrainConfig:
             "batch": protocol.batch,
             "optimizer": "nesterov",
             "clip": None,
+            "decay": False,
             "patience": protocol.patience,
             "stop_on": protocol.stop_on,
             "runs": protocol.runs,

@@ -21,6 +21,7 @@ _ONLY = {
     "batch": {"iamondb"},
     "optimizer": {"iamondb"},
     "clip": {"iamondb"},
+    "decay": {"iamondb"},
 }
 Data = audio.AudioData | words.WordsData | handwriting.LinesData
 

@@ -89,19 +89,20 @@ class HandwritingTrainer:
         ]
         part, velocity = self._now.taken_out(members)
         model = distributed.parallel(part)
-        rates = part.weight_hh.new_full((len(active),), config.lr)
-        momenta = config.momenta(self.epoch * self._updates, self._updates).tolist()
-        total = torch.zeros(len(active), dtype=torch.float64, device=rates.device)
-        largest = torch.zeros_like(rates)
-        for update, momentum in enumerate(momenta):
+        ones = part.weight_hh.new_ones(len(active))
+        before = self.epoch * self._updates
+        momenta = config.momenta(before, self._updates).tolist()
+        rates = config.rates(before, self._updates, config.epochs * self._updates).tolist()
+        total, largest = ones.double() * 0, ones * 0
+        for update, (rate, momentum) in enumerate(zip(rates, momenta, strict=True)):
             part.zero_grad()
             chosen = [distributed.own_part(batches[update]) for batches in mine]
             idle = not len(chosen[0])  # more processes than lines: one line all the same, for 0
             if idle:
                 chosen = [batches[update][:1] for batches in mine]
             batch = handwriting.batch_of(self.data.train, self._targets, chosen)
-            lengths = batch.lengths.to(rates.device)
-            logits = model(batch.x.to(rates.device), lengths=lengths)
+            lengths = batch.lengths.to(ones.device)
+            logits = model(batch.x.to(ones.device), lengths=lengths)
             loss = handwriting.ctc(logits, batch).sum(dim=1) * (not idle)
             # the mean over all processes' lines of this batch
             share = distributed.processes() / len(mine[0][update])
@@ -109,10 +110,9 @@ class HandwritingTrainer:
             total += loss.detach()
             largest = torch.maximum(largest, gradient_norms(part, config.clip))
             if config.optimizer == "adam":
-                before = self.epoch * self._updates + update
-                adam(part, velocity, config.lr, momentum, before)
+                adam(part, velocity, rate, momentum, before + update)
             else:
-                nesterov(part, velocity, rates, momentum)
+                nesterov(part, velocity, rate * ones, momentum)
         self._now.put_back(members, part, velocity)
         distributed.sum_all(total)
         mean: np.ndarray = (total / len(self.data.train)).cpu().numpy()
