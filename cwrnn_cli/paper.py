@@ -6,7 +6,7 @@ is in the fields marked "our reading" and explained in docs/protocol.md.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Model = Literal["cw", "srn", "lstm"]
 MODELS: tuple[Model, ...] = ("srn", "lstm", "cw")
@@ -44,6 +44,8 @@ class Protocol:
         batch: our reading: sequences per update.
         patience: epochs without improvement after which training stops, or None.
         stop_on: what has to improve.
+        data_options: how the corpus becomes frames (`cwrnn prepare`), where a network's file may
+            have been made otherwise.
         runs: trainings of each network with different initial weights.
         epochs: of training; with ``patience``, our limit, which it should not reach.
         results: Table 2: model -> result of the largest networks, in ``metric``.
@@ -75,6 +77,7 @@ class Protocol:
     batch: int = 1
     patience: int | None = None
     stop_on: str | None = None
+    data_options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -151,6 +154,13 @@ WORDS = Protocol(
     noise=0.6,
     patience=5,
     stop_on="cross_entropy",
+    data_options={
+        "coefficients": 12,
+        "window_ms": 25.0,
+        "hop_ms": 10.0,
+        "preemphasis": 0.97,
+        "deltas": 0,
+    },
     runs=100,
     epochs=2000,
     results={  # Table 2, row 2; 10000 parameters
@@ -187,6 +197,7 @@ HANDWRITING = Protocol(
     batch=8,
     patience=50,
     stop_on="valid_cer",
+    data_options={"every": 3, "offsets": False, "slant": False},
     runs=3,
     epochs=2000,
     results={},

@@ -1,7 +1,7 @@
 """Everything that decides what a training run computes: the run folder's config.json."""
 
 import platform
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,7 @@ class TrainConfig:
         optimizer: "nesterov", or "adam" with ``momentum`` as its first decay rate.
         clip: longest gradient of a network, over all of its weights; longer ones are shortened to
             it. None: no limit.
+        data_options: how the corpus became frames; follows from data_sha256.
         decay: whether the learning rate falls, in a straight line over all updates of ``epochs``,
             to 0.
     """
@@ -92,6 +93,7 @@ class TrainConfig:
     optimizer: str = "nesterov"
     clip: float | None = None
     decay: bool = False
+    data_options: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def shape(self) -> Shape:
@@ -182,10 +184,12 @@ class TrainConfig:
             published["periods"] = protocol.periods
             if self.module_sizes != Clock.of(self.hidden_size, self.periods).sizes:
                 published["module_sizes"] = "equal"
+        ours = {name: getattr(self, name) for name in published} | self.data_options
+        published |= {n: v for n, v in protocol.data_options.items() if n in self.data_options}
         return [
-            {"name": name, "paper": value, "ours": getattr(self, name)}
+            {"name": name, "paper": value, "ours": ours[name]}
             for name, value in published.items()
-            if getattr(self, name) != value
+            if ours[name] != value
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -202,10 +206,10 @@ class TrainConfig:
         """Back from config.json.
 
         Raises:
-            KeyError: a field is missing.
+            KeyError: the periods or module sizes are missing.
+            TypeError: another field is.
         """
-        known = {f.name: values[f.name] for f in fields(cls) if f.default is MISSING}
-        known |= {f.name: values.get(f.name, f.default) for f in fields(cls) if f.name not in known}
+        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
         known["periods"] = tuple(known["periods"])
         known["module_sizes"] = tuple(known["module_sizes"])
         return cls(**known)

@@ -57,6 +57,7 @@ def configure(data: Data, model: str, params: int | None = None, **options: Any)
             "sequences": len(data.train),
             "length": int(np.diff(data.train.offsets).max()),
             "loss": "ctc",
+            "data_options": data.options,
         }
     else:
         own = {
@@ -66,6 +67,7 @@ def configure(data: Data, model: str, params: int | None = None, **options: Any)
             "sequences": len(data.train),
             "length": int(np.diff(data.train.offsets).max()),
             "loss": "cross_entropy",
+            "data_options": data.features,
         }
     protocol = PROTOCOLS[own["task"]]
     own |= {

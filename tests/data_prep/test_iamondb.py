@@ -3,6 +3,7 @@
 import io
 import shutil
 import tarfile
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cwrnn_cli.paper import HANDWRITING, WORDS
 from data_prep import iamondb, iamondb_standin, store
 from data_prep.errors import UserError
+from data_prep.features import FeatureOptions
 from data_prep.iamondb import PathOptions, frames_of
 from data_prep.iamondb_files import LISTS, read_strokes
 
@@ -260,3 +263,8 @@ def test_the_standin_is_an_iamondb(tmp_path, monkeypatch):
         kept = tmp_path / "a"
         assert again == [(kept / p.relative_to(root)).read_bytes() for p in files]
     assert not root.exists()
+
+
+def test_the_defaults_are_the_papers():
+    assert asdict(PathOptions()) == HANDWRITING.data_options
+    assert FeatureOptions().to_json() == WORDS.data_options

@@ -154,6 +154,7 @@ def test_beyond_the_paper_it_learns_too(lines, tmp_path):
     assert config.module_sizes == shared_out(config.hidden_size, (4, 2, 1))
     assert config.parameter_count() == pytest.approx(1000, rel=0.05)
     named = {d["name"]: d["ours"] for d in config.deviations()}
+    assert named["every"] == 1 and "offsets" not in named  # the file's own
     assert named["optimizer"] == "adam" and named["clip"] == 5.0 and named["decay"] is True
     np.testing.assert_allclose(config.rates(0, 3, 4), [1e-2, 7.5e-3, 5e-3])
     np.testing.assert_allclose(config.rates(3, 1, 4), [2.5e-3])
