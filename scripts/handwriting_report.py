@@ -11,6 +11,7 @@ it once nothing will be decided by its outcome any more.
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -49,7 +50,7 @@ def main(runs: tuple[Path, ...], out: Path) -> None:
                 percent(result["metrics"]["valid_cer"]["mean"]),
                 f"{result['metrics']['best_epoch']['median']:.0f}",
                 str(result["epochs"]),
-                "cut short" if result["cut_short"] else "the rule",
+                _end(result, found.config.epochs),
             ]
         )
     header = (
@@ -61,6 +62,12 @@ def main(runs: tuple[Path, ...], out: Path) -> None:
     write_text(out / "table.txt", text)
     curves(out / "curves.png", lines, f"data: {label}; one network each")
     click.echo(text)
+
+
+def _end(result: dict[str, Any], epochs: int) -> str:
+    if not result["cut_short"]:
+        return "the rule"
+    return "--epochs" if result["epochs"] == epochs else "us: cut short"
 
 
 if __name__ == "__main__":
