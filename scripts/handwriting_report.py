@@ -28,7 +28,9 @@ from data_prep.files import write_text
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--out", type=click.Path(path_type=Path), required=True)
-def main(runs: tuple[Path, ...], out: Path) -> None:
+@click.option("--at", default="25,50", help="Epochs at which to compare all runs.")
+def main(runs: tuple[Path, ...], out: Path, at: str) -> None:
+    equal = [int(word) for word in at.split(",")]
     rows, lines = [], {}
     for run in runs:
         found = evaluate(RunFolder(run))
@@ -51,17 +53,25 @@ def main(runs: tuple[Path, ...], out: Path) -> None:
                 f"{result['metrics']['best_epoch']['median']:.0f}",
                 str(result["epochs"]),
                 _end(result, found.config.epochs),
+                *(percent(_lowest(lines[run.name], epoch)) for epoch in equal),
             ]
         )
     header = (
         "parameters", "run", "units", "test CER %", "paper (Table 3)", "validation CER %",
-        "best epoch", "epochs", "stopped by",
+        "best epoch", "epochs", "stopped by", *(f"validation by epoch {epoch}" for epoch in equal),
     )  # fmt: skip
     label = data_label(found.config.data_name, found.config.standin)
     text = f"data: {label}; one network each, best path\n\n{table(header, rows)}\n"
     write_text(out / "table.txt", text)
     curves(out / "curves.png", lines, f"data: {label}; one network each")
     click.echo(text)
+
+
+def _lowest(lines: list[dict[str, Any]], epoch: int) -> float | None:
+    """The lowest error on the validation set up to an epoch, if the run came so far."""
+    if len(lines) < epoch:
+        return None
+    return min(float(line["valid_cer"][0]) for line in lines[:epoch])
 
 
 def _end(result: dict[str, Any], epochs: int) -> str:

@@ -99,8 +99,8 @@ def _complete(
     forget_bias = given.pop("forget_bias", protocol.forget_bias) if model == "lstm" else None
     wanted = periods if periods is not None else protocol.periods
     sizes = (own["input_size"], own["output_size"])
+    _check_shares(shares, wanted)
     try:
-        _check_shares(shares, wanted)
         papers = protocol.hidden_sizes.get(params) if periods is None and not shares else None
         if papers and sizes == protocol.sizes:
             hidden_size = papers[model]  # Table 1
@@ -172,8 +172,9 @@ def _check(config: TrainConfig) -> None:
 def _check_shares(shares: Sequence[int] | None, periods: int | Sequence[int]) -> None:
     if not shares:
         return
+    option = f"--module-shares {','.join(map(str, shares))}"
     modules = periods if isinstance(periods, int) else len(periods)
     if len(shares) != modules:
-        raise ValueError(f"{len(shares)} module shares for {modules} clock periods")
+        raise UserError(f"{option}: {len(shares)} shares for {modules} clock periods")
     if not isinstance(periods, int) and list(periods) != sorted(periods):
-        raise ValueError("with module shares, periods must be given fastest first")
+        raise UserError(f"{option}: with it, --periods must be given fastest first")

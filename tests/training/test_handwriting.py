@@ -339,7 +339,7 @@ def test_options_of_other_tasks(lines, option):
     ("model", "options", "message"),
     [
         ("lstm", {"module_shares": (2, 1)}, "only a CW-RNN has modules"),
-        ("cw", {"module_shares": (2, 1)}, "2 module shares for 9 clock periods"),
+        ("cw", {"module_shares": (2, 1)}, "--module-shares 2,1: 2 shares for 9 clock periods"),
         ("cw", {"module_shares": (2, 1), "periods": (4, 1)}, "fastest first"),
         ("cw", {"clip": 0.0}, "--clip 0: expected a length above 0"),
         ("srn", {"optimizer": "adam", "momentum_ramp": True}, "not with --optimizer adam"),
