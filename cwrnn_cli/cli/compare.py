@@ -53,7 +53,8 @@ def command(
     """Train the paper's grid of models and sizes; its table and figures, ours beside theirs.
 
     A table (table.txt), JSON, and every network's errors (results.h5). Task audio: Table 2, row 1,
-    Figures 3 and 5. Task timit: Table 2, row 2, Figure 4, confusion matrices.
+    Figures 3 and 5. Task timit: Table 2, row 2, Figure 4, confusion matrices. Task iamondb:
+    Table 3, learning curves.
     """
     from ..training import distributed  # noqa: PLC0415
     from ..training.configure import configure  # noqa: PLC0415

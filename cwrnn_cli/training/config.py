@@ -55,9 +55,9 @@ class TrainConfig:
         optimizer: "nesterov", or "adam" with ``momentum`` as its first decay rate.
         clip: longest gradient of a network, over all of its weights; longer ones are shortened to
             it. None: no limit.
-        data_options: how the corpus became frames; follows from data_sha256.
         decay: whether the learning rate falls, in a straight line over all updates of ``epochs``,
             to 0.
+        data_options: how the corpus became frames; follows from data_sha256.
     """
 
     task: str

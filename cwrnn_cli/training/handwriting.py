@@ -93,7 +93,7 @@ class HandwritingTrainer:
         before = self.epoch * self._updates
         momenta = config.momenta(before, self._updates).tolist()
         rates = config.rates(before, self._updates, config.epochs * self._updates).tolist()
-        total, largest = ones.double() * 0, ones * 0
+        total, largest = torch.zeros_like(ones, dtype=torch.float64), torch.zeros_like(ones)
         for update, (rate, momentum) in enumerate(zip(rates, momenta, strict=True)):
             part.zero_grad()
             chosen = [distributed.own_part(batches[update]) for batches in mine]
