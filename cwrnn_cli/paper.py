@@ -6,11 +6,7 @@ is in the fields marked "our reading" and explained in docs/protocol.md.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-Model = Literal["cw", "srn", "lstm"]
-MODELS: tuple[Model, ...] = ("srn", "lstm", "cw")
-MODEL_NAMES: dict[str, str] = {"srn": "SRN", "lstm": "LSTM", "cw": "CW-RNN"}
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -46,6 +42,7 @@ class Protocol:
         stop_on: what has to improve.
         data_options: how the corpus becomes frames (`cwrnn prepare`), where a network's file may
             have been made otherwise.
+        network_per_sequence: whether one network learns one sequence.
         runs: trainings of each network with different initial weights.
         epochs: of training; with ``patience``, our limit, which it should not reach.
         results: Table 2: model -> result of the largest networks, in ``metric``.
@@ -78,6 +75,7 @@ class Protocol:
     patience: int | None = None
     stop_on: str | None = None
     data_options: dict[str, Any] = field(default_factory=dict)
+    network_per_sequence: bool = False
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -108,6 +106,7 @@ AUDIO = Protocol(
     weight_std=0.1,
     forget_bias=5.0,
     peepholes=True,
+    network_per_sequence=True,
     runs=100,
     epochs=2000,
     results={  # Table 2, row 1; 1000 parameters
@@ -131,7 +130,7 @@ WORD_GROUPS: tuple[tuple[str, ...], ...] = (  # Section 4.2; a group ends alike
     ("subway", "leeway", "freeway", "highway", "hallway"),
 )
 
-WORDS = Protocol(
+TIMIT = Protocol(
     task="timit",
     section="4.2",
     input_size=13,
@@ -176,7 +175,7 @@ WORDS = Protocol(
     },
 )
 
-HANDWRITING = Protocol(
+IAMONDB = Protocol(
     task="iamondb",
     section="4.3",
     input_size=4,
@@ -208,5 +207,3 @@ HANDWRITING = Protocol(
         100000: {"srn": 0.475, "lstm": 0.192, "cw": 0.395},
     },
 )
-
-PROTOCOLS: dict[str, Protocol] = {"audio": AUDIO, "timit": WORDS, "iamondb": HANDWRITING}

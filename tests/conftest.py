@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 from hypothesis import settings
 
 from cwrnn_cli.cli import main
-from cwrnn_cli.clock import Clock
+from cwrnn_cli.models import CELLS
 from cwrnn_cli.models.ensemble import Ensemble, Shape
 from data_prep import audio
 
@@ -47,6 +47,22 @@ def one_line_error(result: Result) -> str:
     return lines[0].removeprefix("Error: ")
 
 
+def shape_of(
+    model: str,
+    input_size: int,
+    hidden_size: int,
+    output_size: int,
+    periods=(),
+    sizes=(),
+    peepholes: bool = False,
+    bidirectional: bool = False,
+) -> Shape:
+    """A network's shape from a cell's name and options."""
+    options = {"periods": periods, "module_sizes": sizes or None, "peepholes": peepholes}
+    cell = CELLS[model].of_size(hidden_size, options)
+    return Shape(cell, input_size, output_size, bidirectional)
+
+
 def random_ensemble(
     model: str,
     hidden_size: int,
@@ -59,16 +75,7 @@ def random_ensemble(
     dtype=torch.float64,
     output_size: int = 1,
 ) -> Ensemble:
-    clock = Clock.of(hidden_size, periods, sizes) if model == "cw" else None
-    shape = Shape(
-        model,
-        input_size,
-        hidden_size,
-        output_size,
-        clock.periods if clock else (),
-        clock.sizes if clock else (),
-        peepholes and model == "lstm",
-    )
+    shape = shape_of(model, input_size, hidden_size, output_size, periods, sizes, peepholes)
     ensemble = Ensemble(shape, networks, dtype=dtype)
     ensemble.draw([np.random.default_rng(i) for i in range(networks)], scale)
     return ensemble

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from cwrnn_cli.models import LSTM, SRN, ClockworkRNN
-from cwrnn_cli.training.audio_engines import AutogradEngine, CompiledEngine
+from cwrnn_cli.tasks.audio.engines import CompiledEngine, SilenceEngine
+from cwrnn_cli.tasks.timit.engines import StepwiseEngine
 from tests.conftest import random_ensemble
 
 pytestmark = [
@@ -42,18 +43,17 @@ def test_layers(layer):
 @pytest.mark.parametrize("model", ["cw", "srn", "lstm"])
 def test_training(model):
     targets = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (6, 50)))
-    rates, momenta = torch.full((6,), 1e-4), np.full(5, 0.9)
-    there = AutogradEngine(random_ensemble(model, 9, 6).cuda(), targets, rates)
-    here = CompiledEngine(random_ensemble(model, 9, 6), targets, rates)
-    np.testing.assert_allclose(there.run(momenta), here.run(momenta), rtol=1e-5)
+    epochs = np.arange(6), np.full(5, 1e-4), np.full(5, 0.9)
+    there = SilenceEngine(random_ensemble(model, 9, 6).cuda(), targets, [])
+    here = CompiledEngine(random_ensemble(model, 9, 6), targets, [])
+    np.testing.assert_allclose(there.train(*epochs), here.train(*epochs), rtol=1e-5)
     for name, weight in here.weights().items():
         torch.testing.assert_close(there.weights()[name], weight)
 
 
 @pytest.mark.parametrize("model", ["cw", "srn", "lstm"])
 def test_words_train_alike_on_both(model):
-    from cwrnn_cli.training import words_engines
-    from tests.training.test_words import split_of
+    from tests.tasks.timit.test_timit import split_of
 
     data = split_of(np.random.default_rng(1), 6, 13, 3)
     states = []
@@ -62,8 +62,8 @@ def test_words_train_alike_on_both(model):
             model, 12, 2, 13, peepholes=False, dtype=torch.float32, output_size=3
         )
         generators = [np.random.default_rng(r) for r in range(2)]
-        engine = words_engines.AutogradEngine(ensemble.to(device), data, 0.01, 0.5, generators)
-        engine.epoch(np.arange(2), np.full(6, 0.9))
+        engine = StepwiseEngine(ensemble.to(device), data, 0.5, generators)
+        engine.train(np.arange(2), np.full(6, 0.01), np.full(6, 0.9))
         states.append(engine.weights())
     for name, weight in states[0].items():
         torch.testing.assert_close(states[1][name], weight, rtol=1e-3, atol=1e-5)

@@ -1,18 +1,21 @@
 """`cwrnn bench layer`: forward and backward pass of our layers and torch's, of the same width."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from ..clock import Clock
-from ..models import LSTM, SRN, ClockworkRNN
+from ..models import CELLS
+from ..models.clockwork import ClockworkSpec
 from . import machine
 
 WIDTHS = (40, 64, 128, 256, 512, 1024)
 BATCHES = (1, 32, 128)
 LENGTHS = (320, 2048)
 MODULES = 8
+BASE = "torch.nn.RNN"  # the measure of all
 _TOO_LONG = 60.0  # seconds: a backend that will take longer than that is left out
 
 Note = Callable[[str], None]
@@ -55,19 +58,30 @@ def _step(layer: torch.nn.Module, x: torch.Tensor, gradient: torch.Tensor) -> Ca
     return call
 
 
-def _layers(width: int) -> dict[tuple[str, str], torch.nn.Module]:
-    """(cell, backend) -> layer; torch.nn.RNN first, the measure of all."""
-    found: dict[tuple[str, str], torch.nn.Module] = {
-        ("torch.nn.RNN", "torch"): torch.nn.RNN(width, width),
-        ("torch.nn.LSTM", "torch"): torch.nn.LSTM(width, width),
-    }
-    for backend in ("compiled", "cascade", "reference"):
-        clockwork = ClockworkRNN(width, width, periods=MODULES)
-        clockwork.backend = backend
-        found["ClockworkRNN", backend] = clockwork
-    srn, lstm = SRN(width, width), LSTM(width, width)
-    srn.backend = lstm.backend = "compiled"
-    return found | {("SRN", "compiled"): srn, ("LSTM", "compiled"): lstm}
+@dataclass(frozen=True)
+class _Entry:
+    """A layer to measure."""
+
+    name: str
+    backend: str
+    layer: torch.nn.Module
+    clockwork: bool  # whether the paper's count of operations is its
+
+
+def _layers(width: int) -> list[_Entry]:
+    """Torch's layers, :data:`BASE` first, then ours."""
+    torchs = [cell.peer for cell in CELLS.values() if cell.peer]
+    found = [
+        _Entry(f"torch.nn.{peer.__name__}", "torch", peer(width, width), False) for peer in torchs
+    ]
+    for cell in CELLS.values():
+        spec = cell.of_size(width, {"periods": MODULES})
+        for backend in cell.backends:
+            layer = spec.layer(width)
+            layer.backend = backend
+            clockwork = isinstance(spec, ClockworkSpec)
+            found.append(_Entry(type(layer).__name__, backend, layer, clockwork))
+    return found
 
 
 def run(
@@ -120,24 +134,25 @@ def _point(
         note(f"{where}: left out, it may need {need / 2**30:.0f} GiB")
         return []
     x, gradient = (torch.randn(length, batch, width) for _ in range(2))
-    calls = {}
-    for key, layer in _layers(width).items():
-        expected = per_step.get(key, 0.0) * length
+    entries = []
+    for entry in _layers(width):
+        expected = per_step.get((entry.name, entry.backend), 0.0) * length
         if expected > _TOO_LONG:
-            note(f"{where}: {key[0]} ({key[1]}) left out, it would take {expected:.0f} s a step")
+            left_out = f"{entry.name} ({entry.backend}) left out"
+            note(f"{where}: {left_out}, it would take {expected:.0f} s a step")
             continue
-        calls[key] = _step(layer, x, gradient)
-    named = {" ".join(key): call for key, call in calls.items()}
+        entries.append(entry)
+    named = {f"{e.name} {e.backend}": _step(e.layer, x, gradient) for e in entries}
     peaks = {name: machine.peak_bytes(call) for name, call in named.items()}
     times = machine.alternate(named, repeats, seconds)
-    base = machine.spread(times["torch.nn.RNN torch"])["ms"]
+    base = machine.spread(times[f"{BASE} torch"])["ms"]
     rows = []
-    for (cell, backend), name in zip(calls, named, strict=True):
+    for entry, name in zip(entries, named, strict=True):
         measured = machine.spread(times[name])
-        per_step[cell, backend] = measured["ms"] / 1e3 / length
+        per_step[entry.name, entry.backend] = measured["ms"] / 1e3 / length
         row = {
-            "cell": cell,
-            "backend": backend,
+            "cell": entry.name,
+            "backend": entry.backend,
             "width": width,
             "batch": batch,
             "length": length,
@@ -146,7 +161,7 @@ def _point(
             "ratio": base / measured["ms"],
             "bytes": peaks[name],
         }
-        if cell == "ClockworkRNN":
+        if entry.clockwork:
             work = 2 * 3 * counts["cascade"] * batch * length  # forward, and twice backward
             row |= {
                 "gflops": work / measured["ms"] / 1e6,

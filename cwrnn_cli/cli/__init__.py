@@ -1,10 +1,10 @@
 """The command line: thin; each command is a module of its own, imported when it is called."""
 
-from importlib import import_module
-
 import click
 
 from data_prep import __version__
+
+from .groups import LazyGroup
 
 _COMMANDS = {
     "prepare": "Turn a corpus into one HDF5 file.",
@@ -12,29 +12,15 @@ _COMMANDS = {
     "eval": "Errors of a trained run, beside the paper's.",
     "generate": "Let a trained network play what it has learnt.",
     "compare": "Train the paper's grid; its tables and figures.",
+    "scan": "Try learning rates, each model's own, on held-out seeds.",
     "bench": "Measure speed on this machine.",
 }
+_PLACES = {name: (f"{__name__}.{name}:command", text) for name, text in _COMMANDS.items()}
 
 
-class _Lazy(click.Group):
-    """Shows its commands without importing them: `cwrnn --help` stays fast."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        module = import_module(f"{__name__}.{cmd_name}")
-        command: click.Command = module.command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
-
-
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, places=_PLACES, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, prog_name="cwrnn")
 def main() -> None:
     """A Clockwork RNN (Koutník et al., ICML 2014): the paper's experiments, whole.

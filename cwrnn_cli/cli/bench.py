@@ -1,30 +1,20 @@
-"""`cwrnn bench`: how fast, on this machine."""
+"""`cwrnn bench`: how fast, on this machine; subcommands of tasks are brought by them."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from data_prep.errors import UserError
 
-from .common import json_option, print_json, progress_bar, say
+from ..benchmarks.options import numbers, show
+from ..console import json_option, progress_bar, say
+from .groups import LazyGroup
+from .of_tasks import places
 
 
-@click.group()
+@click.group(cls=LazyGroup, places=places("bench"))
 def command() -> None:
     """Measure speed on this machine, side by side with torch's own layers."""
-
-
-def _numbers(text: str | None, option: str, default: tuple[int, ...]) -> tuple[int, ...]:
-    if text is None:
-        return default
-    try:
-        numbers = tuple(int(word) for word in text.split(","))
-    except ValueError:
-        numbers = ()
-    if not numbers or min(numbers) < 1:
-        raise UserError(f"{option} {text}: expected numbers with commas between, such as 40,256")
-    return numbers
 
 
 @command.command()
@@ -44,45 +34,37 @@ def layer(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Forward + backward of ClockworkRNN (8 modules), SRN and LSTM against torch.nn, same width."""
-    from ..benchmarks import layer as benchmark  # noqa: PLC0415
+    """Forward + backward of our layers (8 modules) against torch.nn's, same width."""
+    from ..benchmarks import layer as benchmark  # noqa: PLC0415  (slow to import)
     from ..reporting import benchmarks as report  # noqa: PLC0415
 
     grid = (
-        _numbers(widths, "--widths", benchmark.WIDTHS),
-        _numbers(batches, "--batches", benchmark.BATCHES),
-        _numbers(lengths, "--lengths", benchmark.LENGTHS),
+        numbers(widths, "--widths", benchmark.WIDTHS),
+        numbers(batches, "--batches", benchmark.BATCHES),
+        numbers(lengths, "--lengths", benchmark.LENGTHS),
     )
     if min(grid[0]) < benchmark.MODULES:
         raise UserError(f"--widths {widths}: at least {benchmark.MODULES}, a unit per module")
     bar = progress_bar(len(grid[0]) * len(grid[1]) * len(grid[2]), "layers", unit="point")
     result = benchmark.run(*grid, repeats, seconds, note=say, tick=lambda: bar.update(1))
     bar.close()
-    _show(result, report.layer_text(result), as_json)
+    show(result, report.layer_text(result), as_json)
     if plot is not None:
         report.plot_layers(plot, result)
         say(f"written: {plot}")
 
 
 @command.command()
-@click.option("--runs", help="Networks trained at once.  [default: 1,10,100,500]")
-@click.option("--repeats", default=5, show_default=True, help="Rounds per point at the most.")
-@click.option("--seconds", default=6.0, show_default=True, help="Per point, about.")
+@click.option("--units", default=256, show_default=True, help="Hidden and input size.")
+@click.option("--steps", default=320, show_default=True, help="Steps.")
 @json_option
-def ensemble(runs: str | None, repeats: int, seconds: float, as_json: bool) -> None:
-    """Task 1's training at Table 1's sizes against torch.nn, one network at a time."""
-    from ..benchmarks import ensemble as benchmark  # noqa: PLC0415
+def precision(units: int, steps: int, as_json: bool) -> None:
+    """What TF32 and bfloat16 products cost in accuracy, emulated without a GPU."""
+    from ..benchmarks import precision as benchmark  # noqa: PLC0415  (slow to import)
     from ..reporting import benchmarks as report  # noqa: PLC0415
 
-    counts = _numbers(runs, "--runs", benchmark.RUNS)
-    bar = progress_bar(12 * len(counts), "ensembles", unit="point")
-    result = benchmark.run(counts, repeats, seconds, tick=lambda: bar.update(1))
-    bar.close()
-    _show(result, report.ensemble_text(result), as_json)
-
-
-def _show(result: dict[str, Any], text: str, as_json: bool) -> None:
-    if as_json:
-        print_json(result)
-    else:
-        click.echo(text)
+    for option, value, least in (("--units", units, benchmark.MODULES), ("--steps", steps, 1)):
+        if value < least:
+            raise UserError(f"{option} {value}: expected at least {least}")
+    result = benchmark.run(units, steps)
+    show(result, report.precision_text(result), as_json)

@@ -1,5 +1,7 @@
 """`cwrnn compare`: the paper's tables and figures."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,25 +9,34 @@ import click
 
 from data_prep.errors import UserError
 
-from ..paper import MODELS, PROTOCOLS
-from .common import (
-    RUNS_FOLDER,
+from ..console import RUNS_FOLDER, first_process, print_json, progress_bar, say
+from ..models import CELLS
+from ..reporting.page import write_report
+from ..tasks import TASKS
+from ..training import distributed
+from ..training.configure import configure
+from ..training.folder import RunFolder
+from ..training.grid import RESULTS, Grid, open_grid, run_grid
+from ..training.loop import Interrupted
+from ..training.results import read_results
+from ..training.task import AnyTask
+from .options import (
     chosen_device,
-    first_process,
+    chosen_models,
+    chosen_sizes,
     load_prepared,
-    print_json,
-    progress_bar,
+    models_option,
+    numbers,
     protocol_options,
-    report_of,
-    say,
+    sizes_option,
     task_option,
 )
 
 
 @click.command()
 @task_option
-@click.option("--sizes", help="Parameters, with commas between.  [default: Table 1's]")
-@click.option("--models", help="Of cw, srn and lstm, with commas between.  [default: all]")
+@sizes_option
+@models_option
 @click.option(
     "--lr",
     "rates",
@@ -33,7 +44,19 @@ from .common import (
     metavar="MODEL=X",
     help="Learning rate of one model; may be given for each.  [default: the paper's]",
 )
-@protocol_options
+@protocol_options()
+@click.option(
+    "--run",
+    "given_runs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Compare this run of `cwrnn train`, finished or not, instead of training; may be given "
+    "for several.",
+)
+@click.option(
+    "--at", default="25,50", show_default=True, help="... at these epochs, with commas between."
+)
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder.  [default: runs/compare-TASK]"
 )
@@ -43,6 +66,8 @@ def command(
     sizes: str | None,
     models: str | None,
     rates: tuple[str, ...],
+    given_runs: tuple[Path, ...],
+    at: str,
     data: Path | None,
     device: str,
     out: Path | None,
@@ -52,20 +77,17 @@ def command(
 ) -> None:
     """Train the paper's grid of models and sizes; its table and figures, ours beside theirs.
 
-    A table (table.txt), JSON, and every network's errors (results.h5). Task audio: Table 2, row 1,
-    Figures 3 and 5. Task timit: Table 2, row 2, Figure 4, confusion matrices. Task iamondb:
-    Table 3, learning curves.
+    A table (table.txt), JSON, every network's errors (results.h5), and figures: Table 2 with
+    Figures 3 and 5, Table 2 with Figure 4 and confusion matrices, or Table 3 with learning curves.
     """
-    from ..training import distributed  # noqa: PLC0415
-    from ..training.configure import configure  # noqa: PLC0415
-    from ..training.grid import RESULTS, Grid, open_grid, run_grid  # noqa: PLC0415
-    from ..training.loop import Interrupted  # noqa: PLC0415
-
-    chosen = _chosen(models, "--models", MODELS)
-    budgets = _sizes(sizes, task)
+    experiment = TASKS[task]
+    if given_runs:
+        _compare_runs(experiment, given_runs, numbers(at, "--at"), out)
+        return
+    chosen = chosen_models(models)
+    budgets = chosen_sizes(sizes, experiment)
     own_rates = _rates(rates)
-    corpus = load_prepared(task, data)
-    report = report_of(task)
+    corpus = load_prepared(experiment, data)
     used = chosen_device(device)
     grid = Grid(
         [
@@ -95,44 +117,29 @@ def command(
     bar.close()
     if not first_process():
         return
-    results = report.read_results(out / RESULTS)
-    files = report.write_report(out, results, _command_line())
+    results = read_results(out / RESULTS)
+    files = write_report(experiment, results, command_line())
     if as_json:
-        print_json(report.comparison(results))
+        print_json(experiment.comparison(results))
     else:
-        click.echo(report.comparison_text(results))
+        click.echo(experiment.comparison_text(results))
     say("written: " + ", ".join(map(str, [out / RESULTS, *files])))
 
 
-def _command_line() -> str:
-    """What the user typed, without what does not change the result."""
-    import shlex  # noqa: PLC0415
-    import sys  # noqa: PLC0415
+def _compare_runs(task: AnyTask, runs: tuple[Path, ...], at: list[int], out: Path | None) -> None:
+    folders = [RunFolder(run) for run in runs]
+    for folder in folders:
+        if folder.config().task != task.name:
+            raise UserError(f"{folder.path}: a run of task {folder.config().task}, not {task.name}")
+    files = task.compare_runs(out or RUNS_FOLDER / f"compare-{task.name}-runs", folders, at)
+    click.echo(files[0].read_text(encoding="utf-8").rstrip())
+    say("written: " + ", ".join(map(str, files)))
 
+
+def command_line() -> str:
+    """What the user typed, without what does not change the result."""
     words = [word for word in sys.argv[1:] if word not in {"--resume", "--json"}]
     return shlex.join(["cwrnn", *words])
-
-
-def _chosen(text: str | None, option: str, known: tuple[Any, ...]) -> list[str]:
-    if text is None:
-        return list(known)
-    words = [word.strip() for word in text.split(",")]
-    for word in words:
-        if word not in known:
-            raise UserError(f"{option} {text}: {word!r} is none of {', '.join(known)}")
-    return list(dict.fromkeys(words))
-
-
-def _sizes(text: str | None, task: str) -> list[int]:
-    if text is None:
-        return sorted(PROTOCOLS[task].hidden_sizes)
-    try:
-        sizes = [int(word) for word in text.split(",")]
-    except ValueError as error:
-        raise UserError(
-            f"--sizes {text}: expected numbers of parameters such as 100,1000"
-        ) from error
-    return sorted(set(sizes))
 
 
 def _rates(words: tuple[str, ...]) -> dict[str, float]:
@@ -143,6 +150,6 @@ def _rates(words: tuple[str, ...]) -> dict[str, float]:
             rates[model] = float(rate)
         except ValueError:
             model = ""
-        if model not in MODELS:
+        if model not in CELLS:
             raise UserError(f"--lr {word}: expected MODEL=X, such as lstm=1e-5")
     return rates

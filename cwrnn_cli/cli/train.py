@@ -1,6 +1,5 @@
 """`cwrnn train`: one model, one size, any number of runs."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,21 +7,23 @@ import click
 
 from data_prep.errors import UserError
 
-from .common import (
+from ..console import RUNS_FOLDER, first_process, print_json, progress_bar, say
+from ..tasks import TASKS
+from ..training import distributed
+from ..training.config import TrainConfig
+from ..training.configure import configure
+from ..training.folder import RunFolder, free_folder
+from ..training.loop import Interrupted, train
+from .options import (
     MODEL,
-    RUNS_FOLDER,
+    cell_options,
     chosen_device,
-    first_process,
     load_prepared,
-    print_json,
-    progress_bar,
     protocol_options,
-    say,
+    rate_option,
     task_option,
+    together,
 )
-
-# of a line of metrics.jsonl, on the progress bar
-_SHOWN = ("mse_median", "cross_entropy", "train_error", "best_valid_cer", "active", "diverged")
 
 
 @click.command()
@@ -34,25 +35,9 @@ _SHOWN = ("mse_median", "cross_entropy", "train_error", "best_valid_cer", "activ
     help="Parameters of a network; Table 1's hidden size where it has one, else the nearest.  "
     "[default: Table 1's largest]",
 )
-@click.option(
-    "--lr", type=float, help="Learning rate.  [default: 3e-4; lstm: audio 3e-5, iamondb 3e-3]"
-)
-@click.option(
-    "--periods",
-    help="Clock periods: 1,2,4,8 or a number of exponential modules.  "
-    "[default: 1,2,4 ... 256, timit 64]",
-)
-@click.option(
-    "--module-shares",
-    help="Ratio of the module sizes, in the order of the periods: 4,2,1,1.  [default: equal]",
-)
-@click.option(
-    "--peepholes/--no-peepholes", default=None, help="Of the LSTM.  [default: audio yes, others no]"
-)
-@click.option(
-    "--forget-bias", type=float, help="Of the LSTM, at the start.  [default: 5, iamondb drawn]"
-)
-@protocol_options
+@rate_option
+@together(cell_options())
+@protocol_options()
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Run folder.  [default: a new one below runs/]"
 )
@@ -61,8 +46,6 @@ def command(
     task: str,
     seed: int,
     data: Path | None,
-    periods: str | None,
-    module_shares: str | None,
     device: str,
     out: Path | None,
     resume: bool,
@@ -73,23 +56,15 @@ def command(
 
     Killed at any moment, the same command with --resume goes on and ends with the same weights.
     """
-    from ..clock import parse_periods, parse_shares  # noqa: PLC0415
-    from ..training import distributed  # noqa: PLC0415
-    from ..training.configure import configure  # noqa: PLC0415
-    from ..training.loop import Interrupted, train  # noqa: PLC0415
-    from ..training.results import results_of  # noqa: PLC0415
-
-    options |= {
-        "periods": _parsed("--periods", periods, parse_periods),
-        "module_shares": _parsed("--module-shares", module_shares, parse_shares),
-    }
-    corpus = load_prepared(task, data)
+    experiment = TASKS[task]
+    corpus = load_prepared(experiment, data)
     config = configure(corpus, seed=seed, device=chosen_device(device), **options)
-    if distributed.world_size() > 1 and task != "iamondb":
+    if distributed.world_size() > 1 and not experiment.data_parallel:
         raise UserError(f"torchrun: a run of task {task} trains in one process; use `compare`")
     distributed.start(config.device, data_parallel=True)
     folder = _folder_of_all(config, out, resume)
-    count = f"{config.runs} x {config.sequences}" if task == "audio" else str(config.runs)
+    per_sequence = config.networks != config.runs
+    count = f"{config.runs} x {config.sequences}" if per_sequence else str(config.runs)
     say(
         f"training {count} {config.model} networks with "
         f"{config.hidden_size} hidden units ({config.parameter_count()} parameters) "
@@ -104,7 +79,7 @@ def command(
 
     def show(epoch: int, values: dict[str, Any]) -> None:
         bar.update(epoch - bar.n)
-        bar.set_postfix({k: _short(v) for k, v in values.items() if k in _SHOWN})
+        bar.set_postfix({k: _short(values[k]) for k in experiment.progress if k in values})
 
     try:
         train(config, corpus, folder, show)
@@ -119,41 +94,27 @@ def command(
     if not first_process():
         return
     if as_json:
-        judge = results_of(task)
-        print_json({"run": str(folder.path), **judge.summary(judge.evaluate(folder, corpus.path))})
+        summary = experiment.summary(experiment.evaluate_run(folder, corpus))
+        print_json({"run": str(folder.path), **summary})
     else:
         click.echo(f"{folder.path}: trained; see `cwrnn eval {folder.path}`")
-
-
-def _parsed(option: str, text: str | None, parse: Callable[[str], Any]) -> Any:
-    """An option's text as its parser reads it; None where it is not given."""
-    try:
-        return None if text is None else parse(text)
-    except ValueError as error:
-        raise UserError(f"{option} {error}") from error
 
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _folder_of_all(config: Any, out: Path | None, resume: bool) -> Any:
+def _folder_of_all(config: TrainConfig, out: Path | None, resume: bool) -> RunFolder:
     """:func:`_folder`; under torchrun the first process makes it, before the others look."""
-    from ..training import distributed  # noqa: PLC0415
-
     if distributed.rank() == 0:
         folder = _folder(config, out, resume)
-        distributed.told(str(folder.path))
+        distributed.broadcast(str(folder.path))
         return folder
-    from ..training.folder import RunFolder  # noqa: PLC0415
-
-    return RunFolder(Path(distributed.told("")))
+    return RunFolder(Path(distributed.broadcast("")))
 
 
-def _folder(config: Any, out: Path | None, resume: bool) -> Any:
+def _folder(config: TrainConfig, out: Path | None, resume: bool) -> RunFolder:
     """The run folder to train in: a new one, or with --resume the one that holds this run."""
-    from ..training.folder import RunFolder, free_folder  # noqa: PLC0415
-
     name = f"{config.task}-{config.model}-{config.params}-seed{config.seed}"
     if resume and out is None:
         for candidate in _numbered(name):
@@ -173,10 +134,8 @@ def _folder(config: Any, out: Path | None, resume: bool) -> Any:
     return folder
 
 
-def _numbered(name: str) -> list[Any]:
+def _numbered(name: str) -> list[RunFolder]:
     """Run folders of that name, newest number first."""
-    from ..training.folder import RunFolder  # noqa: PLC0415
-
     found = []
     number = 1
     while (path := RUNS_FOLDER / (name if number == 1 else f"{name}-{number}")).exists():

@@ -1,7 +1,12 @@
-"""Clockwork RNN, SRN and LSTM as torch modules, ensembles of them, and their sizes."""
+"""Recurrent cells as torch modules, ensembles of them, and their sizes."""
 
 from ..clock import Clock
-from .clockwork import SRN, ClockworkRNN
-from .lstm import LSTM
+from .cell import CELLS, CellSpec
+from .clockwork import ClockworkRNN, ClockworkSpec
+from .lstm import LSTM, LSTMSpec
+from .srn import SRN, SRNSpec
 
-__all__ = ["LSTM", "SRN", "Clock", "ClockworkRNN"]
+__all__ = ["CELLS", "LSTM", "SRN", "CellSpec", "Clock", "ClockworkRNN"]
+
+REGISTERED: tuple[type[CellSpec], ...] = (SRNSpec, LSTMSpec, ClockworkSpec)  # in tables' order
+CELLS.update({cell.name: cell for cell in REGISTERED})

@@ -1,14 +1,183 @@
-"""The Clockwork RNN and its one-module case, the simple recurrent network, as torch layers."""
+"""The Clockwork RNN: its cell, and its torch layer."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from .. import kernels
-from ..clock import Clock
+from ..clock import Clock, parse_periods, parse_shares, shared_out
+from ..kernels.sequences import last_valid
+from ..option import Option
+from ..paper import Protocol
+from .cell import CellSpec, State
 from .recurrent import RecurrentLayer
+
+
+@dataclass(frozen=True)
+class ClockworkSpec(CellSpec):
+    """The cell of the paper (Section 3, eq. 1).
+
+    Attributes:
+        periods: clock period of each module, ascending.
+        module_sizes: units of each module.
+    """
+
+    periods: tuple[int, ...] = field(metadata={"absent": ()})
+    module_sizes: tuple[int, ...] = field(metadata={"absent": ()})
+
+    name: ClassVar[str] = "cw"
+    label: ClassVar[str] = "CW-RNN"
+    colour: ClassVar[str] = "#2a9d5c"
+    backends: ClassVar[tuple[str, ...]] = ("compiled", "cascade", "reference")
+    options: ClassVar[tuple[Option, ...]] = (
+        Option(
+            "periods",
+            "Clock periods: 1,2,4,8 or a number of exponential modules.",
+            parse=parse_periods,
+            only="only a CW-RNN has clock periods",
+            of_protocol=lambda protocol: _in_short(protocol.periods),
+        ),
+        Option(
+            "module_shares",
+            "Ratio of the module sizes, in the order of the periods: 4,2,1,1.",
+            parse=parse_shares,
+            only="only a CW-RNN has modules",
+            default="equal",
+        ),
+    )
+
+    @classmethod
+    def of_size(cls, hidden_size: int, options: Mapping[str, Any]) -> Self:
+        """See :meth:`CellSpec.of_size`.
+
+        Options: ``periods`` and ``module_sizes`` as :meth:`cwrnn_cli.clock.Clock.of` takes them;
+        ``module_shares``, the ratio of the sizes, instead of the latter.
+        """
+        sizes, shares = options.get("module_sizes"), options.get("module_shares")
+        if shares:
+            sizes = shared_out(hidden_size, shares)
+        return cls.of_clock(Clock.of(hidden_size, options.get("periods"), sizes))
+
+    @classmethod
+    def of_clock(cls, clock: Clock) -> Self:
+        """The cell with this clock."""
+        return cls(clock.hidden_size, clock.periods, clock.sizes)
+
+    @classmethod
+    def smallest(cls, options: Mapping[str, Any]) -> int:
+        """A unit per module, or as many as the ratio of the sizes needs."""
+        periods, shares = options.get("periods"), options.get("module_shares")
+        if shares:
+            return int(-(-sum(shares) // min(shares)))
+        return periods or 1 if periods is None or isinstance(periods, int) else len(periods)
+
+    @classmethod
+    def published(cls, protocol: Protocol) -> dict[str, Any]:
+        """The periods; modules are as equal as possible."""
+        return {"periods": protocol.periods}
+
+    @classmethod
+    def resizes(cls, given: Mapping[str, Any]) -> bool:
+        """Other modules count other parameters."""
+        return "periods" in given or bool(given.get("module_shares"))
+
+    @classmethod
+    def refusal(cls, protocol: Protocol, given: Mapping[str, Any]) -> str | None:
+        """Shares that do not fit the periods."""
+        shares, periods = given.get("module_shares"), given.get("periods", protocol.periods)
+        if not shares:
+            return None
+        option = f"--module-shares {','.join(map(str, shares))}"
+        modules = periods if isinstance(periods, int) else len(periods)
+        if len(shares) != modules:
+            return f"{option}: {len(shares)} shares for {modules} clock periods"
+        if not isinstance(periods, int) and list(periods) != sorted(periods):
+            return f"{option}: with it, --periods must be given fastest first"
+        return None
+
+    def deviations(self, protocol: Protocol) -> dict[str, tuple[Any, Any]]:
+        """Other periods, or modules that are not as equal as possible."""
+        found: dict[str, tuple[Any, Any]] = {}
+        if self.periods != protocol.periods:
+            found["periods"] = (protocol.periods, self.periods)
+        if self.module_sizes != Clock.of(self.hidden_size, self.periods).sizes:
+            found["module_sizes"] = ("equal", self.module_sizes)
+        return found
+
+    @property
+    def clock(self) -> Clock:
+        """Periods and sizes, and what follows from them."""
+        return Clock(self.periods, self.module_sizes)
+
+    def weights(self, input_size: int) -> dict[str, tuple[int, ...]]:
+        """See :meth:`CellSpec.weights`."""
+        return simple_weights(self.hidden_size, input_size)
+
+    def parameter_count(self, input_size: int, directions: int = 1) -> int:
+        """Of W_H only what the mask allows; each period once, whatever the directions."""
+        n = self.hidden_size
+        forbidden = n * n - self.clock.recurrent_parameters()
+        every = super().parameter_count(input_size, directions)
+        return every - directions * forbidden + len(self.periods)
+
+    def initialise_(self, name: str, drawn: Tensor) -> None:
+        """What the mask forbids is 0."""
+        if name == "weight_hh":
+            drawn.masked_fill_(torch.from_numpy(~self.clock.mask()), 0)
+
+    def forward(
+        self,
+        x: Tensor,
+        weights: Mapping[str, Tensor],
+        state: State | None = None,
+        lengths: Tensor | None = None,
+        backend: str = "auto",
+    ) -> tuple[Tensor, State]:
+        """See :meth:`CellSpec.forward`."""
+        return run_clock(self.clock, x, weights, state, lengths, backend)
+
+    def layer(self, input_size: int, **options: Any) -> "ClockworkRNN":
+        """See :meth:`CellSpec.layer`."""
+        return ClockworkRNN(
+            input_size, self.hidden_size, self.periods, self.module_sizes, **options
+        )
+
+
+def simple_weights(n: int, m: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of a layer with one matrix of each kind."""
+    inward = {"weight_ih": (n, m)} if m else {}
+    return inward | {"weight_hh": (n, n), "bias": (n,)}
+
+
+def run_clock(
+    clock: Clock,
+    x: Tensor,
+    weights: Mapping[str, Tensor],
+    state: State | None,
+    lengths: Tensor | None,
+    backend: str,
+) -> tuple[Tensor, State]:
+    """:meth:`CellSpec.forward` under a clock."""
+    y = kernels.clockwork(
+        x,
+        weights.get("weight_ih"),
+        weights["weight_hh"],
+        weights.get("bias"),
+        None if state is None else state[0],
+        clock,
+        backend,
+    )
+    return y, (last_valid(y, lengths),)
+
+
+def _in_short(periods: tuple[int, ...]) -> str:
+    """Periods as a help text has room for: 1,2,4 ... 256."""
+    if len(periods) <= 4:
+        return ",".join(map(str, periods))
+    return f"{','.join(map(str, periods[:3]))} ... {periods[-1]}"
 
 
 class ClockworkRNN(RecurrentLayer):
@@ -75,7 +244,7 @@ class ClockworkRNN(RecurrentLayer):
         (torch.Size([100, 5, 40]), torch.Size([1, 5, 40]))
     """
 
-    weight_hh: torch.nn.Parameter
+    cell: ClockworkSpec
 
     def __init__(
         self,
@@ -89,9 +258,8 @@ class ClockworkRNN(RecurrentLayer):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, batch_first, bidirectional)
-        self.clock = Clock.of(hidden_size, periods, module_sizes)
-        self._add_weights(1, device, dtype)
+        cell = ClockworkSpec.of_clock(Clock.of(hidden_size, periods, module_sizes))
+        super().__init__(cell, input_size, bias, batch_first, bidirectional, device, dtype)
         self.register_buffer(
             "_forbidden", torch.from_numpy(~self.clock.mask()).to(device), persistent=False
         )
@@ -99,6 +267,11 @@ class ClockworkRNN(RecurrentLayer):
         self.register_state_dict_pre_hook(_clear_before_saving)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(_clear_after_loading)  # type: ignore[no-untyped-call]
         self.reset_parameters()
+
+    @property
+    def clock(self) -> Clock:
+        """The periods and sizes."""
+        return self.cell.clock
 
     @property
     def periods(self) -> tuple[int, ...]:
@@ -123,21 +296,10 @@ class ClockworkRNN(RecurrentLayer):
             getattr(self, "weight_hh" + suffix).data.masked_fill_(self._forbidden, 0)
 
     def _direction(
-        self, suffix: str, x: Tensor, state: tuple[Tensor, ...] | None, lengths: Tensor | None
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        self, suffix: str, x: Tensor, state: State | None, lengths: Tensor | None
+    ) -> tuple[Tensor, State]:
         self._clear_forbidden()
-        weight_hh = self._stacked("weight_hh" + suffix)
-        assert weight_hh is not None
-        y = kernels.clockwork(
-            x[None],
-            self._stacked("weight_ih" + suffix),
-            weight_hh,
-            self._stacked("bias" + suffix),
-            None if state is None else state[0][None],
-            self.clock,
-            self.backend,
-        )
-        return y.squeeze(0), (self._last(y, lengths),)
+        return super()._direction(suffix, x, state, lengths)
 
     def extra_repr(self) -> str:
         """Sizes and periods, and whatever is not the default."""
@@ -151,40 +313,3 @@ def _clear_before_saving(layer: ClockworkRNN, prefix: str, keep_vars: bool) -> N
 
 def _clear_after_loading(layer: ClockworkRNN, incompatible_keys: Any) -> None:
     layer._clear_forbidden()
-
-
-class SRN(ClockworkRNN):
-    """A simple recurrent network (Elman, 1990): a Clockwork RNN of one module with period 1.
-
-    As `torch.nn.RNN` with one layer and tanh, but with one bias instead of two and with the
-    parameter names of :class:`ClockworkRNN`, whose documentation holds here for all but `periods`
-    and `module_sizes`.
-
-    Example:
-        >>> output, h_n = SRN(13, 40)(torch.randn(100, 5, 13))
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        batch_first: bool = False,
-        bidirectional: bool = False,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            input_size,
-            hidden_size,
-            periods=(1,),
-            bias=bias,
-            batch_first=batch_first,
-            bidirectional=bidirectional,
-            device=device,
-            dtype=dtype,
-        )
-
-    def extra_repr(self) -> str:
-        """Sizes, and whatever is not the default; the one period goes without saying."""
-        return super().extra_repr().replace(", periods=[1]", "")

@@ -12,11 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import kernels
-from ..clock import Clock
-from .clockwork import SRN, ClockworkRNN
-from .lstm import LSTM
+from .cell import CellSpec
 from .recurrent import RecurrentLayer, reversed_sequences
+from .sizing import network_parameters
 
 
 @dataclass(frozen=True)
@@ -24,24 +22,16 @@ class Shape:
     """What one network looks like: one hidden layer, one linear output layer.
 
     Attributes:
-        model: "cw", "srn" or "lstm".
+        cell: the hidden layer.
         input_size: m; 0 for none.
-        hidden_size: n.
         output_size: units of the output layer.
-        periods: of a CW-RNN; () for the others.
-        module_sizes: of a CW-RNN; () for the others.
-        peepholes: of an LSTM.
         bidirectional: whether a second set of weights, names ending in ``_reverse``, reads each
             sequence from its end.
     """
 
-    model: str
+    cell: CellSpec
     input_size: int
-    hidden_size: int
     output_size: int
-    periods: tuple[int, ...] = ()
-    module_sizes: tuple[int, ...] = ()
-    peepholes: bool = False
     bidirectional: bool = False
 
     @property
@@ -49,26 +39,16 @@ class Shape:
         """What the names of each direction's weights end in."""
         return ("", "_reverse") if self.bidirectional else ("",)
 
-    @property
-    def clock(self) -> Clock:
-        """The clock of the hidden layer; an SRN's has one module of period 1."""
-        if self.model == "cw":
-            return Clock(self.periods, self.module_sizes)
-        return Clock((1,), (self.hidden_size,))
-
     def weights(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every tensor of parameters, without the axis R, as they are drawn."""
-        n, m = self.hidden_size, self.input_size
-        rows = 4 * n if self.model == "lstm" else n
-        shapes: dict[str, tuple[int, ...]] = {}
-        for suffix in self.suffixes:
-            if m:
-                shapes["weight_ih" + suffix] = (rows, m)
-            shapes |= {"weight_hh" + suffix: (rows, n), "bias" + suffix: (rows,)}
-            if self.peepholes:
-                shapes["weight_peephole" + suffix] = (3, n)
-        seen = n * len(self.suffixes)
-        return shapes | {"weight_out": (self.output_size, seen), "bias_out": (self.output_size,)}
+        one = self.cell.weights(self.input_size)
+        shapes = {name + suffix: size for suffix in self.suffixes for name, size in one.items()}
+        read = self.cell.hidden_size * len(self.suffixes)
+        return shapes | {"weight_out": (self.output_size, read), "bias_out": (self.output_size,)}
+
+    def parameter_count(self) -> int:
+        """Parameters of one network, as the paper counts them."""
+        return network_parameters(self.cell, self.input_size, self.output_size, self.bidirectional)
 
 
 class Ensemble(nn.Module):
@@ -81,10 +61,8 @@ class Ensemble(nn.Module):
         dtype: of the weights.
 
     Attributes:
-        weight_ih: (R, n, m), LSTM (R, 4n, m); absent if there is no input.
-        weight_hh: (R, n, n), LSTM (R, 4n, n).
-        bias: (R, n), LSTM (R, 4n).
-        weight_peephole: (R, 3, n), if the LSTM has them.
+        weight_ih, weight_hh, bias ...: (R, ...), named as by the cell's :meth:`.CellSpec.weights`;
+            those of a second direction end in ``_reverse``.
         weight_out: (R, o, n), or (R, o, 2n) where there are two directions.
         bias_out: (R, o).
     """
@@ -103,12 +81,7 @@ class Ensemble(nn.Module):
             self.register_parameter(name, nn.Parameter(weight))
 
     @torch.no_grad()
-    def draw(
-        self,
-        generators: Sequence[np.random.Generator],
-        std: float,
-        forget_bias: float | None = None,
-    ) -> None:
+    def draw(self, generators: Sequence[np.random.Generator], std: float) -> None:
         """Initial weights from N(0, std^2), each network from its own generator (Section 4).
 
         Network i gets the same weights whatever else is in the ensemble.
@@ -116,18 +89,11 @@ class Ensemble(nn.Module):
         Args:
             generators: R of them.
             std: of the Gaussian.
-            forget_bias: if given, what an LSTM's forget gates' biases are set to.
         """
-        forbidden = torch.from_numpy(~self.shape.clock.mask())
-        n = self.shape.hidden_size
         for i, generator in enumerate(generators):
             for name, size in self.shape.weights().items():
                 drawn = torch.from_numpy(std * generator.standard_normal(size))
-                kind = name.removesuffix("_reverse")
-                if kind == "weight_hh" and self.shape.model == "cw":
-                    drawn.masked_fill_(forbidden, 0)
-                if kind == "bias" and self.shape.model == "lstm" and forget_bias is not None:
-                    drawn[n : 2 * n] = forget_bias
+                self.shape.cell.initialise_(name.removesuffix("_reverse"), drawn)
                 self.get_parameter(name)[i] = drawn
 
     def forward(self, x: Tensor, backend: str = "auto", lengths: Tensor | None = None) -> Tensor:
@@ -147,15 +113,11 @@ class Ensemble(nn.Module):
     def hidden(self, x: Tensor, backend: str = "auto", lengths: Tensor | None = None) -> Tensor:
         """(R, B, T, n), or 2n, outputs of the hidden layer; arguments as in :meth:`forward`."""
         outputs = []
+        names = self.shape.cell.weights(self.shape.input_size)
         for suffix in self.shape.suffixes:
-            seen = x if not suffix else _from_the_end(x, lengths)
-            w_ih = getattr(self, "weight_ih" + suffix, None)
-            w_hh, bias = (self.get_parameter(name + suffix) for name in ("weight_hh", "bias"))
-            if self.shape.model == "lstm":
-                peephole = getattr(self, "weight_peephole" + suffix, None)
-                y, _, _ = kernels.lstm(seen, w_ih, w_hh, bias, peephole, backend=backend)
-            else:
-                y = kernels.clockwork(seen, w_ih, w_hh, bias, None, self.shape.clock, backend)
+            inputs = x if not suffix else _from_the_end(x, lengths)
+            weights = {name: self.get_parameter(name + suffix) for name in names}
+            y, _ = self.shape.cell.forward(inputs, weights, backend=backend)
             outputs.append(y if not suffix else _from_the_end(y, lengths))
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=3)
 
@@ -178,31 +140,15 @@ class Ensemble(nn.Module):
         """Network ``index`` as an ordinary layer and output layer, with copies of its weights.
 
         Returns:
-            A :class:`ClockworkRNN`, :class:`SRN` or :class:`LSTM` with ``batch_first=True``, and a
-            linear layer.
+            The cell's layer with ``batch_first=True``, and a linear layer for its outputs.
         """
         shape, like = self.shape, self.weight_hh
-        options: dict[str, Any] = {
-            "batch_first": True,
-            "bidirectional": shape.bidirectional,
-            "device": like.device,
-            "dtype": like.dtype,
-        }
-        layer: RecurrentLayer
-        if shape.model == "cw":
-            layer = ClockworkRNN(
-                shape.input_size, shape.hidden_size, shape.periods, shape.module_sizes, **options
-            )
-        elif shape.model == "srn":
-            layer = SRN(shape.input_size, shape.hidden_size, **options)
-        else:
-            layer = LSTM(shape.input_size, shape.hidden_size, peepholes=shape.peepholes, **options)
-        readout = nn.Linear(
-            shape.hidden_size * len(shape.suffixes),
-            shape.output_size,
-            device=like.device,
-            dtype=like.dtype,
+        where: dict[str, Any] = {"device": like.device, "dtype": like.dtype}
+        layer = shape.cell.layer(
+            shape.input_size, batch_first=True, bidirectional=shape.bidirectional, **where
         )
+        outputs, inputs = shape.weights()["weight_out"]
+        readout = nn.Linear(inputs, outputs, **where)
         for name in shape.weights():
             weight = self.get_parameter(name)[index]
             if name == "weight_out":

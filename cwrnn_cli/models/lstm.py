@@ -1,12 +1,103 @@
-"""The LSTM that the paper compares with, as a torch layer."""
+"""The LSTM that the paper compares with: its cell, and its torch layer."""
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import kernels
+from ..option import Option, short
+from ..paper import Protocol
+from .cell import CellSpec, State
 from .recurrent import RecurrentLayer
+
+
+@dataclass(frozen=True)
+class LSTMSpec(CellSpec):
+    """An LSTM with forget gates, whose equations :class:`LSTM` gives.
+
+    Attributes:
+        peepholes: whether the gates see their cell.
+        forget_bias: what the forget gates' biases start at; None: drawn like all weights.
+    """
+
+    peepholes: bool = field(default=False, metadata={"absent": False})
+    forget_bias: float | None = field(default=None, metadata={"absent": None})
+
+    name: ClassVar[str] = "lstm"
+    label: ClassVar[str] = "LSTM"
+    unit: ClassVar[str] = "cells"
+    colour: ClassVar[str] = "#3a7ca5"
+    backends: ClassVar[tuple[str, ...]] = ("compiled",)
+    peer: ClassVar[type[nn.Module] | None] = nn.LSTM
+    options: ClassVar[tuple[Option, ...]] = (
+        Option(
+            "peepholes",
+            "Of the LSTM.",
+            bool,
+            only="only an LSTM has peepholes",
+            of_protocol=lambda protocol: "yes" if protocol.peepholes else "no",
+        ),
+        Option(
+            "forget_bias",
+            "Of the LSTM, at the start.",
+            float,
+            only="only an LSTM has forget gates",
+            of_protocol=lambda protocol: (
+                "drawn" if protocol.forget_bias is None else short(protocol.forget_bias)
+            ),
+        ),
+    )
+
+    @classmethod
+    def of_size(cls, hidden_size: int, options: Mapping[str, Any]) -> Self:
+        """See :meth:`CellSpec.of_size`. Options: ``peepholes``, ``forget_bias``."""
+        return cls(hidden_size, bool(options.get("peepholes")), options.get("forget_bias"))
+
+    @classmethod
+    def published(cls, protocol: Protocol) -> dict[str, Any]:
+        """Peepholes where Table 1's counts fit them; the "crucial" forget bias of tasks 1 and 2."""
+        return {"peepholes": protocol.peepholes, "forget_bias": protocol.forget_bias}
+
+    def weights(self, input_size: int) -> dict[str, tuple[int, ...]]:
+        """See :meth:`CellSpec.weights`; rows in the order i, f, g, o."""
+        n, m = self.hidden_size, input_size
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (4 * n, m)} if m else {}
+        shapes |= {"weight_hh": (4 * n, n), "bias": (4 * n,)}
+        return shapes | ({"weight_peephole": (3, n)} if self.peepholes else {})
+
+    def initialise_(self, name: str, drawn: Tensor) -> None:
+        """The forget gates' biases, where they are given."""
+        if name == "bias" and self.forget_bias is not None:
+            drawn[self.hidden_size : 2 * self.hidden_size] = self.forget_bias
+
+    def forward(
+        self,
+        x: Tensor,
+        weights: Mapping[str, Tensor],
+        state: State | None = None,
+        lengths: Tensor | None = None,
+        backend: str = "auto",
+    ) -> tuple[Tensor, State]:
+        """See :meth:`CellSpec.forward`."""
+        h0, c0 = (None, None) if state is None else state
+        y, h, c = kernels.lstm(
+            x,
+            weights.get("weight_ih"),
+            weights["weight_hh"],
+            weights.get("bias"),
+            weights.get("weight_peephole"),
+            h0,
+            c0,
+            lengths,
+            backend,
+        )
+        return y, (h, c)
+
+    def layer(self, input_size: int, **options: Any) -> "LSTM":
+        """See :meth:`CellSpec.layer`."""
+        return LSTM(input_size, self.hidden_size, peepholes=self.peepholes, **options)
 
 
 class LSTM(RecurrentLayer):
@@ -61,7 +152,8 @@ class LSTM(RecurrentLayer):
     """
 
     states = 2
-    weight_hh: torch.nn.Parameter
+    optional_weights = ("weight_ih", "bias", "weight_peephole")
+    cell: LSTMSpec
 
     def __init__(
         self,
@@ -75,18 +167,21 @@ class LSTM(RecurrentLayer):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, batch_first, bidirectional)
         if forget_bias is not None and not bias:
             raise ValueError("LSTM: forget_bias needs bias=True")
-        self.peepholes = peepholes
-        self.forget_bias = forget_bias
-        self._add_weights(4, device, dtype)
-        for suffix in self._suffixes():
-            weight = None
-            if peepholes:
-                weight = torch.nn.Parameter(torch.empty(3, hidden_size, device=device, dtype=dtype))
-            self.register_parameter("weight_peephole" + suffix, weight)
+        cell = LSTMSpec(hidden_size, peepholes, forget_bias)
+        super().__init__(cell, input_size, bias, batch_first, bidirectional, device, dtype)
         self.reset_parameters()
+
+    @property
+    def peepholes(self) -> bool:
+        """Whether the gates see their cell."""
+        return self.cell.peepholes
+
+    @property
+    def forget_bias(self) -> float | None:
+        """What the forget gates' biases start at."""
+        return self.cell.forget_bias
 
     def reset_parameters(self) -> None:
         """All weights anew from U(-1/sqrt(n), 1/sqrt(n)), but the forget biases if given."""
@@ -95,24 +190,6 @@ class LSTM(RecurrentLayer):
             n = self.hidden_size
             for suffix in self._suffixes():
                 getattr(self, "bias" + suffix).data[n : 2 * n] = self.forget_bias
-
-    def _direction(
-        self, suffix: str, x: Tensor, state: tuple[Tensor, ...] | None, lengths: Tensor | None
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        weight_hh = self._stacked("weight_hh" + suffix)
-        assert weight_hh is not None
-        y, h, c = kernels.lstm(
-            x[None],
-            self._stacked("weight_ih" + suffix),
-            weight_hh,
-            self._stacked("bias" + suffix),
-            self._stacked("weight_peephole" + suffix),
-            None if state is None else state[0][None],
-            None if state is None else state[1][None],
-            lengths,
-            self.backend,
-        )
-        return y.squeeze(0), (h.squeeze(0), c.squeeze(0))
 
     def extra_repr(self) -> str:
         """Sizes, and whatever is not the default."""

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from ..kernels import last_valid
+from .cell import CellSpec
 
 
 class RecurrentLayer(nn.Module):
-    """One hidden layer, one or two directions; subclasses say what a direction computes.
+    """One hidden layer of a cell, in one or two directions.
 
     Args:
+        cell: what a direction computes.
         input_size: m, features of an input step; 0 for none.
-        hidden_size: n, units of one direction.
         bias: whether there is a bias.
         batch_first: (B, T, m) instead of (T, B, m).
         bidirectional: a second set of weights, names ending in ``_reverse``, reads each sequence
@@ -23,47 +23,43 @@ class RecurrentLayer(nn.Module):
     """
 
     states = 1  # tensors of a state: 1 (hidden) or 2 (hidden, cell)
+    optional_weights: tuple[str, ...] = ("weight_ih", "bias")  # None where there are none
+    weight_hh: nn.Parameter
 
     def __init__(
         self,
+        cell: CellSpec,
         input_size: int,
-        hidden_size: int,
         bias: bool = True,
         batch_first: bool = False,
         bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
-        if not isinstance(hidden_size, int) or hidden_size < 1:
-            raise ValueError(
-                f"hidden_size must be a whole number of at least 1, not {hidden_size!r}"
-            )
         if not isinstance(input_size, int) or input_size < 0:
             raise ValueError(f"input_size must be a whole number of at least 0, not {input_size!r}")
+        self.cell = cell
         self.input_size = input_size
-        self.hidden_size = hidden_size
+        self.hidden_size = cell.hidden_size
         self.has_bias = bias
         self.batch_first = batch_first
         self.bidirectional = bidirectional
         self.backend = "auto"  # see cwrnn_cli.kernels
+        shapes = cell.weights(input_size)
+        if not bias:
+            shapes.pop("bias")
+        for suffix in self._suffixes():
+            for name in dict.fromkeys((*cell.weights(input_size), *self.optional_weights)):
+                weight = None
+                if name in shapes:
+                    weight = nn.Parameter(torch.empty(shapes[name], device=device, dtype=dtype))
+                self.register_parameter(name + suffix, weight)
 
     @property
     def num_directions(self) -> int:
         """1, or 2 if bidirectional."""
         return 2 if self.bidirectional else 1
-
-    def _add_weights(self, gates: int, device: Any, dtype: Any) -> None:
-        """weight_ih, weight_hh and bias of each direction, with ``gates`` rows per unit."""
-        rows, n = gates * self.hidden_size, self.hidden_size
-        for suffix in self._suffixes():
-            for name, shape in (
-                ("weight_ih", (rows, self.input_size) if self.input_size else None),
-                ("weight_hh", (rows, n)),
-                ("bias", (rows,) if self.has_bias else None),
-            ):
-                weight = None
-                if shape is not None:
-                    weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-                self.register_parameter(name + suffix, weight)
 
     def _suffixes(self) -> tuple[str, ...]:
         return ("", "_reverse") if self.bidirectional else ("",)
@@ -81,7 +77,11 @@ class RecurrentLayer(nn.Module):
         self, suffix: str, x: Tensor, state: tuple[Tensor, ...] | None, lengths: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """(B, T, m) and a state of (B, n) tensors to outputs (B, T, n) and the last valid state."""
-        raise NotImplementedError
+        named = {name: getattr(self, name + suffix) for name in self.cell.weights(self.input_size)}
+        weights = {name: weight[None] for name, weight in named.items() if weight is not None}
+        own = None if state is None else tuple(s[None] for s in state)
+        y, last = self.cell.forward(x[None], weights, own, lengths, self.backend)
+        return y.squeeze(0), tuple(s.squeeze(0) for s in last)
 
     def forward(self, input: Tensor | PackedSequence, hx: Any = None) -> tuple[Any, Any]:
         """Run the layer; arguments, results and errors as in the class's documentation."""
@@ -159,18 +159,9 @@ class RecurrentLayer(nn.Module):
     def _give(self, state: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
         return state[0] if self.states == 1 else state
 
-    def _stacked(self, name: str) -> Tensor | None:
-        """A weight with the leading axis R = 1 that the kernels want."""
-        weight = getattr(self, name)
-        return None if weight is None else weight[None]
-
     @property
     def _name(self) -> str:
         return type(self).__name__
-
-    def _last(self, y: Tensor, lengths: Tensor | None) -> Tensor:
-        """(B, n) of (1, B, T, n)."""
-        return last_valid(y, lengths)[0]
 
     def extra_repr(self) -> str:
         """Sizes, and whatever is not the default."""

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from ..paper import MODEL_NAMES
-from .figures import COLOURS, pyplot, save
+from ..models import CELLS
+from .figures import pyplot, save
 from .tables import table
 
 
@@ -58,29 +58,16 @@ def layer_text(result: dict[str, Any]) -> str:
     return f"{machine_text(result)}\n{explanation}\n\n{table(header, rows)}"
 
 
-def ensemble_text(result: dict[str, Any]) -> str:
-    """A row per model, size and number of networks."""
+def precision_text(result: dict[str, Any]) -> str:
+    """A row per cell and precision."""
     rows = [
-        [
-            f"{row['params']} {MODEL_NAMES[row['model']]}",
-            str(row["runs"]),
-            f"{row['networks_epochs_per_s']:.0f}",
-            f"{row['ratio']:.1f}",
-            f"{row['ratio_lstm']:.1f}",
-        ]
+        [row["cell"], row["precision"], f"{row['outputs']:.1e}", f"{row['gradients']:.1e}"]
         for row in result["rows"]
     ]
-    header = (
-        "parameters",
-        "networks at once",
-        "networks x epochs / s",
-        "times torch.nn",
-        "times torch.nn.LSTM",
-    )
     return (
-        f"{machine_text(result)}\ntask 1 (320 steps, no input): forward, loss, backward, update\n\n"
-        f"{table(header, rows)}\n\nall of Figure 3 (6000 networks x 2000 epochs) at these rates: "
-        f"{result['figure3_s']:.0f} s"
+        f"width {result['units']}, batch {result['batch']}, {result['steps']} steps; "
+        "largest error over largest value, emulated\n"
+        + table(("layer", "products in", "outputs", "gradients"), rows)
     )
 
 
@@ -92,8 +79,9 @@ def plot_layers(path: Path, result: dict[str, Any]) -> None:
     figure, axes = pyplot().subplots(
         1, len(lengths), figsize=(max(5 * len(lengths), 7.5), 4.2), squeeze=False, sharey=True
     )
+    colours = [cell.colour for cell in CELLS.values()]
     for axis, length in zip(axes[0], lengths, strict=True):
-        for batch, colour in zip(batches, [*COLOURS.values()] * len(batches), strict=False):
+        for batch, colour in zip(batches, colours * len(batches), strict=False):
             points = sorted(
                 (r["width"], r["ratio"])
                 for r in rows

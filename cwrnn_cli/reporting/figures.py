@@ -1,4 +1,4 @@
-"""Figures 3, 4 and 5 of the paper, as PNG files."""
+"""Figures as PNG files: waves (Figure 5), box plots (Figures 3 and 4), curves."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,9 +8,10 @@ import numpy as np
 
 from data_prep.files import written_whole
 
-from ..paper import MODEL_NAMES
+from ..models import CELLS
 
-_INK, COLOURS = "#444444", {"srn": "#d1495b", "lstm": "#3a7ca5", "cw": "#2a9d5c"}
+_INK = "#444444"
+_STYLES = ("-", "--", ":", "-.")
 
 
 def pyplot() -> Any:
@@ -56,13 +57,14 @@ def waves(
         rows, count, figsize=(width, 1.7 * rows + 0.9), squeeze=False, sharey=True
     )
     for row, (model, lines) in enumerate(outputs.items()):
+        cell = CELLS[model]
         for column in range(count):
             axis, target, line = axes[row, column], targets[column], lines[column]
             axis.plot(target, color=_INK, linewidth=1, linestyle=(0, (1, 1.2)))
-            axis.plot(line[: len(target)], color=COLOURS[model], linewidth=1.2)
+            axis.plot(line[: len(target)], color=cell.colour, linewidth=1.2)
             if len(line) > len(target):
                 beyond = np.arange(len(target) - 1, len(line))
-                axis.plot(beyond, line[len(target) - 1 :], color=COLOURS[model], linewidth=0.6)
+                axis.plot(beyond, line[len(target) - 1 :], color=cell.colour, linewidth=0.6)
                 axis.axvline(len(target) - 1, color=_INK, linewidth=0.6)
             axis.set_ylim(-1.25, 1.25)
             axis.margins(x=0)
@@ -73,7 +75,7 @@ def waves(
                 axis.set_title(columns[column] if columns else f"sequence {column + 1}", fontsize=9)
             if row == rows - 1:
                 axis.set_xlabel("step (1/44100 s)", fontsize=7)
-        axes[row, 0].set_ylabel(MODEL_NAMES[model], fontsize=9)
+        axes[row, 0].set_ylabel(cell.label, fontsize=9)
     figure.text(0.5, 0.005, caption, ha="center", va="bottom", fontsize=7, color=_INK)
     figure.tight_layout(rect=(0, 0.03, 1, 1))
     save(figure, path)
@@ -98,10 +100,11 @@ def boxes(
         logarithmic: the scale of the errors.
     """
     plt = pyplot()
-    models = [m for m in medians if any(m == model for model, _ in errors)]
+    models = [m for m in CELLS if any(m == model for model, _ in errors)]
     sizes = sorted({params for _, params in errors})
     figure, axis = plt.subplots(figsize=(1.5 + 1.9 * len(sizes), 4.2))
     for k, model in enumerate(models):
+        cell = CELLS[model]
         there = [i for i, params in enumerate(sizes) if len(errors.get((model, params), ()))]
         places = [i + 0.25 * (k - (len(models) - 1) / 2) for i in there]
         drawn = axis.boxplot(
@@ -110,14 +113,15 @@ def boxes(
             widths=0.2,
             whis=(2, 98),
             patch_artist=True,
-            flierprops={"markersize": 1.5, "markeredgecolor": COLOURS[model]},
+            flierprops={"markersize": 1.5, "markeredgecolor": cell.colour},
             medianprops={"color": "black"},
             manage_ticks=False,
         )
         for box in drawn["boxes"]:
-            box.set_facecolor(COLOURS[model])
+            box.set_facecolor(cell.colour)
             box.set_alpha(0.6)
-        papers = [(p, medians[model].get(sizes[i])) for p, i in zip(places, there, strict=True)]
+        own = medians.get(model, {})
+        papers = [(p, own.get(sizes[i])) for p, i in zip(places, there, strict=True)]
         axis.plot(
             [p for p, m in papers if m is not None],
             [m for _, m in papers if m is not None],
@@ -125,8 +129,8 @@ def boxes(
             marker="D",
             markersize=5,
             markerfacecolor="white",
-            markeredgecolor=COLOURS[model],
-            label=f"{MODEL_NAMES[model]} (◇ paper's median)",
+            markeredgecolor=cell.colour,
+            label=cell.label + (" (◇ paper's median)" if own else ""),
         )
     if logarithmic:
         axis.set_yscale("log")
@@ -138,5 +142,34 @@ def boxes(
     axis.grid(axis="y", linewidth=0.3)
     axis.legend(fontsize=7, loc="upper center", ncols=3, bbox_to_anchor=(0.5, 1.1), frameon=False)
     figure.text(0.5, 0.005, caption, ha="center", va="bottom", fontsize=7, color=_INK)
+    figure.tight_layout(rect=(0, 0.03, 1, 1))
+    save(figure, path)
+
+
+def curves(
+    path: Path, runs: Mapping[str, Sequence[tuple[int, float]]], label: str, caption: str
+) -> None:
+    """A line per run over epochs, in the colour of its cell where its name has one in it.
+
+    Args:
+        path: PNG file to write.
+        runs: name, such as MODEL-PARAMS -> (epoch, value).
+        label: of the values, percent.
+        caption: data and how it was made.
+    """
+    figure, axis = pyplot().subplots(figsize=(7, 4.2))
+    drawn: list[str | None] = []
+    for name, points in runs.items():
+        colour = next((c.colour for m, c in CELLS.items() if f"-{m}-" in f"-{name}-"), None)
+        style = _STYLES[drawn.count(colour) % len(_STYLES)]
+        drawn.append(colour)
+        epochs, values = zip(*points, strict=True) if points else ((), ())
+        axis.plot(epochs, values, label=name, color=colour, linestyle=style, linewidth=1)
+    axis.set_xlabel("epochs")
+    axis.set_ylabel(label)
+    axis.set_ylim(0, 100)
+    axis.grid(linewidth=0.3)
+    axis.legend(fontsize=7)
+    figure.text(0.5, 0.005, caption, ha="center", va="bottom", fontsize=7)
     figure.tight_layout(rect=(0, 0.03, 1, 1))
     save(figure, path)

@@ -37,15 +37,3 @@ def percent_plus_minus(values: Mapping[str, float | None]) -> str:
     """mean±std, in percent."""
     mean, std = values["mean"], values["std"]
     return percent(mean) if std is None else f"{percent(mean)}±{percent(std)}"
-
-
-def data_label(name: str, standin: bool) -> str:
-    """The data's name, with what it stands in for where it does."""
-    if not standin:
-        return name
-    own = {
-        "stand-in speech": "synthetic voices, not TIMIT",
-        "stand-in handwriting": "synthetic writers, not IAM-OnDB",
-    }
-    what = own.get(name, "stand-in for the paper's music")
-    return f"{name} ({what})"

@@ -1,17 +1,17 @@
 """Everything that decides what a training run computes: the run folder's config.json."""
 
 import platform
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 from data_prep import __version__
 
-from ..clock import Clock
+from ..models.cell import CellSpec
 from ..models.ensemble import Shape
-from ..models.sizing import count_parameters
-from ..paper import PROTOCOLS
+from ..paper import Protocol
+from .task import TASKS
 
 RAMP_UPDATES = 250  # Sutskever et al. (2013), eq. 5
 
@@ -21,17 +21,13 @@ class TrainConfig:
     """One training run: networks of one shape, trained on one corpus.
 
     Attributes:
-        task: "audio", "timit" or "iamondb".
-        model: "cw", "srn" or "lstm".
+        task: name of the task.
+        cell: the hidden layer; its size is from Table 1 where that lists the budget, else the
+            nearest.
         params: the parameter budget asked for.
         input_size: m.
-        hidden_size: n, from Table 1 where it lists the budget, else the nearest; per direction.
         output_size: units of the output layer.
         bidirectional: whether a second set of weights reads each sequence from its end.
-        periods: clock periods of a CW-RNN, else ().
-        module_sizes: its module sizes, else ().
-        peepholes: of an LSTM.
-        forget_bias: of an LSTM, or None.
         runs: trainings with different initial weights; in task 1, of each sequence.
         sequences: S, of the training set.
         length: T, steps of the longest of them.
@@ -61,16 +57,11 @@ class TrainConfig:
     """
 
     task: str
-    model: str
+    cell: CellSpec
     params: int
     input_size: int
-    hidden_size: int
     output_size: int
     bidirectional: bool
-    periods: tuple[int, ...]
-    module_sizes: tuple[int, ...]
-    peepholes: bool
-    forget_bias: float | None
     runs: int
     sequences: int
     length: int
@@ -96,37 +87,33 @@ class TrainConfig:
     data_options: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @property
+    def protocol(self) -> Protocol:
+        """The paper's, of the task."""
+        return TASKS[self.task].protocol
+
+    @property
+    def model(self) -> str:
+        """Name of the cell."""
+        return self.cell.name
+
+    @property
+    def hidden_size(self) -> int:
+        """n, units of one direction."""
+        return self.cell.hidden_size
+
+    @property
     def shape(self) -> Shape:
         """Shape of every network."""
-        return Shape(
-            self.model,
-            self.input_size,
-            self.hidden_size,
-            self.output_size,
-            self.periods,
-            self.module_sizes,
-            self.peepholes,
-            self.bidirectional,
-        )
+        return Shape(self.cell, self.input_size, self.output_size, self.bidirectional)
 
     @property
     def networks(self) -> int:
         """R; in task 1 network ``run * sequences + sequence``."""
-        return self.runs * self.sequences if self.task == "audio" else self.runs
+        return self.runs * self.sequences if self.protocol.network_per_sequence else self.runs
 
     def parameter_count(self) -> int:
         """Parameters of one network, as the paper counts them."""
-        shape = self.shape
-        return count_parameters(
-            self.model,
-            self.hidden_size,
-            shape.input_size,
-            shape.output_size,
-            shape.periods or None,
-            shape.module_sizes or None,
-            bidirectional=self.bidirectional,
-            peepholes=self.peepholes,
-        )
+        return self.shape.parameter_count()
 
     def momenta(self, first: int, count: int) -> np.ndarray:
         """(count,) float32 momentum of the updates from ``first`` on.
@@ -148,26 +135,29 @@ class TrainConfig:
     def generators(self) -> list[np.random.Generator]:
         """One generator per network, a child of the root seed: the same whatever is beside it."""
         keys: list[tuple[int, ...]] = [(r,) for r in range(self.runs)]
-        if self.task == "audio":
+        if self.protocol.network_per_sequence:
             keys = [(r, s) for r in range(self.runs) for s in range(self.sequences)]
         return [
             np.random.Generator(np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=key)))
             for key in keys
         ]
 
+    def values(self) -> dict[str, Any]:
+        """Every field by name, those of the cell among them."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cell"}
+        return {"task": own.pop("task")} | self.cell.to_json() | own
+
     def differences(self, other: "TrainConfig") -> list[str]:
         """Names of the fields in which two runs compute something else."""
-        return [
-            f.name
-            for f in fields(self)
-            if f.compare and getattr(self, f.name) != getattr(other, f.name)
-        ]
+        alike = {f.name for f in fields(self) if not f.compare}
+        mine, theirs = self.values(), other.values()
+        return [n for n, value in mine.items() if n not in alike and value != theirs[n]]
 
     def deviations(self) -> list[dict[str, Any]]:
         """Where this run departs from the paper's protocol: name, the paper's value, ours."""
-        protocol = PROTOCOLS[self.task]
+        protocol = self.protocol
         published: dict[str, Any] = {
-            "lr": protocol.learning_rates[self.model],
+            "lr": learning_rate(protocol, self.cell),
             "momentum": protocol.momentum,
             "noise": protocol.noise,
             "batch": protocol.batch,
@@ -180,22 +170,25 @@ class TrainConfig:
         }
         if protocol.patience is None or self.epochs < protocol.epochs:
             published["epochs"] = protocol.epochs
-        if self.model == "cw":
-            published["periods"] = protocol.periods
-            if self.module_sizes != Clock.of(self.hidden_size, self.periods).sizes:
-                published["module_sizes"] = "equal"
-        ours = {name: getattr(self, name) for name in published} | self.data_options
-        published |= {n: v for n, v in protocol.data_options.items() if n in self.data_options}
+        found = {name: (value, getattr(self, name)) for name, value in published.items()}
+        if self.cell.like:
+            found = {"model": (list(protocol.learning_rates), self.model)} | found
+        found |= self.cell.deviations(protocol)
+        found |= {
+            name: (value, self.data_options[name])
+            for name, value in protocol.data_options.items()
+            if name in self.data_options
+        }
         return [
-            {"name": name, "paper": value, "ours": ours[name]}
-            for name, value in published.items()
-            if ours[name] != value
+            {"name": name, "paper": paper, "ours": ours}
+            for name, (paper, ours) in found.items()
+            if ours != paper
         ]
 
     def to_json(self) -> dict[str, Any]:
         """For config.json: every field, what follows from them, and the versions."""
         return {
-            **asdict(self),
+            **self.values(),
             "parameter_count": self.parameter_count(),
             "deviations": self.deviations(),
             "versions": versions(),
@@ -206,13 +199,18 @@ class TrainConfig:
         """Back from config.json.
 
         Raises:
-            KeyError: the periods or module sizes are missing.
+            KeyError: the task or the cell is none that we have, or a field of the cell is missing.
             TypeError: another field is.
         """
+        if values["task"] not in TASKS:
+            raise KeyError(values["task"])
         known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
-        known["periods"] = tuple(known["periods"])
-        known["module_sizes"] = tuple(known["module_sizes"])
-        return cls(**known)
+        return cls(cell=CellSpec.from_json(values), **known)
+
+
+def learning_rate(protocol: Protocol, cell: CellSpec | type[CellSpec]) -> float:
+    """The paper's for a cell; for one that the paper has not, that of the cell it is like."""
+    return protocol.learning_rates[cell.like or cell.name]
 
 
 def versions() -> dict[str, str]:

@@ -101,13 +101,13 @@ def any_of(flag: bool, device: str) -> bool:
     return bool(value.item())
 
 
-def told(text: str) -> str:
+def broadcast(text: str) -> str:
     """The first process's text, in all processes."""
     if not dist.is_initialized():
         return text
-    told: list[Any] = [text]
-    dist.broadcast_object_list(told, src=0)
-    return str(told[0])
+    texts: list[Any] = [text]
+    dist.broadcast_object_list(texts, src=0)
+    return str(texts[0])
 
 
 def merged(texts: list[str]) -> list[str]:

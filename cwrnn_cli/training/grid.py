@@ -6,20 +6,21 @@ goes into ``results.h5``, one row per network, and only that stays in memory.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
+import numpy as np
 
 from data_prep.errors import UserError
-from data_prep.files import write_text, written_whole
+from data_prep.files import write_text
 
 from . import distributed
 from .config import TrainConfig, versions
 from .folder import RunFolder
 from .loop import Progress, train
-from .results import results_of
+from .results import Cell, write_results
+from .task import TASKS, Data
 
 RESULTS = "results.h5"
 CELLS = "cells"
@@ -54,32 +55,32 @@ def open_grid(out: Path, grid: Grid, resume: bool) -> None:
         UserError: it holds something and ``resume`` is not set, or it holds another grid.
     """
     path = out / "config.json"
-    cells = [{k: v for k, v in asdict(cell).items() if k != "data_path"} for cell in grid.cells]
-    wanted = json.loads(json.dumps(cells))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not resume:
             raise UserError(f"{out}: exists already; go on with --resume, or choose another --out")
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))["cells"]
+            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+            found = [TrainConfig.from_json(cell | {"data_path": ""}) for cell in cells]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{out}: holds no comparison; choose another --out") from error
-        if found != wanted:
+        if found != list(grid.cells):
             raise UserError(
                 f"{out}: holds a comparison with other options or data; "
                 "resume with the same ones, or choose another --out"
             )
         return
-    write_text(path, json.dumps({"cells": wanted, "versions": versions()}, indent=1) + "\n")
+    cells = [{k: v for k, v in c.values().items() if k != "data_path"} for c in grid.cells]
+    write_text(path, json.dumps({"cells": cells, "versions": versions()}, indent=1) + "\n")
 
 
-def run_grid(grid: Grid, data: Any, out: Path, progress: Progress | None = None) -> None:
+def run_grid(grid: Grid, data: Data, out: Path, progress: Progress | None = None) -> None:
     """Train what is not trained yet, and collect.
 
     Under torchrun the cells are dealt out to the processes, and the first one collects.
 
     Args:
         grid: what to train; :func:`open_grid` has been called with it.
-        data: the prepared sequences.
+        data: the prepared corpus.
         out: the grid's folder.
         progress: called with the epochs done over all cells and a summary.
 
@@ -100,19 +101,17 @@ def run_grid(grid: Grid, data: Any, out: Path, progress: Progress | None = None)
         done += config.epochs
     distributed.wait()
     if distributed.rank() == 0:
-        _collect(grid, out)
+        _collect(grid, data, out)
 
 
-def _collect(grid: Grid, out: Path) -> None:
+def _collect(grid: Grid, data: Data, out: Path) -> None:
     """Write results.h5: a group per cell."""
-    with (
-        written_whole(out / RESULTS) as temporary,
-        h5py.File(temporary, "w") as file,
-    ):
-        for config in grid.cells:
-            judge = results_of(config.task)
-            evaluation = judge.evaluate(cell_folder(out, config))
-            group = file.create_group(f"{config.model}/{config.params}")
-            group.attrs["config"] = json.dumps(asdict(config) | {"data_path": ""}, sort_keys=True)
-            group.attrs["summary"] = json.dumps(judge.summary(evaluation), sort_keys=True)
-            judge.collect(group, evaluation)
+    cells: list[Cell] = []
+    shared: dict[str, np.ndarray] = {}
+    for config in grid.cells:
+        task = TASKS[config.task]
+        evaluation = task.evaluate_run(cell_folder(out, config), data)
+        values = config.values() | {"data_path": ""}
+        cells.append(Cell(values, task.summary(evaluation), task.arrays(evaluation)))
+        shared = task.shared_arrays(evaluation)
+    write_results(out / RESULTS, cells, shared)

@@ -5,14 +5,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
-from ..tasks.audio import AudioData
-from ..tasks.words import WordsData
 from . import distributed
 from .config import TrainConfig
-from .configure import Data
-from .folder import Checkpoint, RunFolder
+from .folder import RunFolder
+from .task import TASKS, Data
 
 CHECKPOINT_SECONDS = 10.0
 
@@ -29,44 +27,6 @@ class Interrupted(Exception):
     def __init__(self, epoch: int) -> None:
         super().__init__(f"interrupted after epoch {epoch}")
         self.epoch = epoch
-
-
-class Trainer(Protocol):
-    """What the loop needs of a task: networks at some epoch of their training.
-
-    Attributes:
-        epoch: epochs done.
-    """
-
-    epoch: int
-
-    @property
-    def finished(self) -> bool:
-        """Whether there is nothing left to train."""
-
-    def advance(self) -> dict[str, Any]:
-        """Train an epoch or a few; the line for metrics.jsonl, with at least ``epoch``."""
-
-    def checkpoint(self) -> Checkpoint:
-        """The state now: all that training goes on from, and the networks to judge."""
-
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from an earlier state."""
-
-
-def make_trainer(config: TrainConfig, data: Data) -> Trainer:
-    """The trainer of the task, at the start."""
-    if isinstance(data, AudioData):
-        from .audio import AudioTrainer  # noqa: PLC0415  (its kernels, and no others)
-
-        return AudioTrainer(config, data)
-    if isinstance(data, WordsData):
-        from .words import WordsTrainer  # noqa: PLC0415
-
-        return WordsTrainer(config, data)
-    from .handwriting import HandwritingTrainer  # noqa: PLC0415
-
-    return HandwritingTrainer(config, data)
 
 
 def train(
@@ -92,7 +52,7 @@ def train(
         Interrupted: Ctrl-C or SIGTERM; the checkpoint is of the last epoch done.
         UserError: a damaged checkpoint, or a place that cannot be written.
     """
-    trainer = make_trainer(config, data)
+    trainer = TASKS[config.task].trainer(config, data)
     if folder.has_checkpoint:
         trainer.restore(folder.checkpoint())
     writes = not distributed.together() or distributed.rank() == 0

@@ -1,89 +1,102 @@
-"""What the results of all tasks share: statistics over networks, and the paper's numbers."""
+"""results.h5: what a grid of cells came to, one row per network. Written and read here only.
 
-from importlib import import_module
+A group MODEL/PARAMS per cell, with the arrays that the task gives and the attributes ``config`` and
+``summary`` (JSON); arrays that all cells share lie beside the groups.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
-from data_prep.errors import UserError
+from data_prep.files import written_whole
 
-from ..paper import PROTOCOLS
-from .config import TrainConfig
-from .configure import Data
+from ..models import CELLS
 
-_MODULES = {"audio": "audio_results", "timit": "words_results", "iamondb": "handwriting_results"}
+Key = tuple[str, int]  # model and parameters
 
 
-def results_of(task: str) -> Any:
-    """The module that judges runs of a task: its evaluate, summary and collect."""
-    return import_module(f".{_MODULES[task]}", __package__)
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a grid.
 
-
-def check_data(config: TrainConfig, data: Data) -> None:
-    """Raises UserError if these are not the data that a run was trained on."""
-    if data.sha256 != config.data_sha256:
-        raise UserError(
-            f"{data.path}: not the data of this run (sha256 {data.sha256[:12]}, "
-            f"expected {config.data_sha256[:12]}); name the right file with --data"
-        )
-
-
-def heading(config: TrainConfig, epoch: int, diverged: np.ndarray) -> dict[str, Any]:
-    """What the JSON of `cwrnn eval` begins with.
-
-    Args:
-        config: of the run.
-        epoch: epochs trained.
-        diverged: (R,) bool.
+    Attributes:
+        config: JSON of the run's configuration.
+        summary: JSON of `cwrnn eval`.
+        arrays: name -> (R, ...) rows of its networks.
     """
-    return {
-        "task": config.task,
-        "model": config.model,
-        "params": config.params,
-        "parameter_count": config.parameter_count(),
-        "hidden_size": config.hidden_size,
-        "runs": config.runs,
-        "networks": config.networks,
-        "epochs": epoch,
-        "lr": config.lr,
-        "diverged": int(diverged.sum()),
-        "standin": config.standin,
-        "data": {"name": config.data_name, "sha256": config.data_sha256},
-        "paper": published(config),
-        "deviations": config.deviations(),
-    }
+
+    config: dict[str, Any]
+    summary: dict[str, Any]
+    arrays: dict[str, np.ndarray]
 
 
-def statistics(values: np.ndarray) -> dict[str, float | None]:
-    """mean, std (of a sample), median, q25, q75, min and max; None where undefined."""
-    names = ("mean", "std", "median", "q25", "q75", "min", "max")
-    if not len(values):
-        return dict.fromkeys(names)
-    q25, median, q75 = np.quantile(values, (0.25, 0.5, 0.75))
-    numbers = (
-        values.mean(),
-        values.std(ddof=1) if len(values) > 1 else None,
-        median,
-        q25,
-        q75,
-        values.min(),
-        values.max(),
-    )
-    return {n: None if v is None else float(v) for n, v in zip(names, numbers, strict=True)}
+@dataclass(frozen=True)
+class Results:
+    """The contents of results.h5.
+
+    Attributes:
+        folder: where the grid is.
+        cells: (model, parameters) -> cell; by model as in tables, then by parameters.
+        shared: name -> what all cells share.
+    """
+
+    folder: Path
+    cells: dict[Key, Cell]
+    shared: dict[str, np.ndarray]
+
+    @property
+    def summaries(self) -> dict[Key, dict[str, Any]]:
+        """(model, parameters) -> JSON of `cwrnn eval`."""
+        return {key: cell.summary for key, cell in self.cells.items()}
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """Any cell's summary, for what is the same in all of them."""
+        return next(iter(self.cells.values())).summary
+
+    @property
+    def sizes(self) -> list[int]:
+        """Parameters, ascending."""
+        return sorted({params for _, params in self.cells})
+
+    def by_size(self) -> list[tuple[Key, dict[str, Any]]]:
+        """Summaries as tables have them: by parameters, then by model."""
+        return sorted(self.summaries.items(), key=lambda item: item[0][1])
+
+    def finite(self, name: str) -> dict[Key, np.ndarray]:
+        """(model, parameters) -> an array's rows of the networks that did not diverge."""
+        return {k: c.arrays[name][~c.arrays["diverged"]] for k, c in self.cells.items()}
 
 
-def published(config: TrainConfig) -> dict[str, Any] | None:
-    """What the paper reports for this model and size, or None if it has no such network."""
-    protocol = PROTOCOLS[config.task]
-    if protocol.hidden_sizes.get(config.params, {}).get(config.model) != config.hidden_size:
-        return None
-    found: dict[str, Any] = {"metric": protocol.metric}
-    median = protocol.medians.get(config.model, {}).get(config.params)
-    if median is not None:
-        found["median"] = median
-    if config.params in protocol.table:
-        found["mean"] = protocol.table[config.params][config.model]
-    if config.params == max(protocol.hidden_sizes) and protocol.results:
-        result = protocol.results[config.model]
-        found |= {"mean": result.mean, "std": result.std}
-    return found
+def write_results(path: Path, cells: Iterable[Cell], shared: dict[str, np.ndarray]) -> None:
+    """Write results.h5, whole or not at all."""
+    with written_whole(path) as temporary, h5py.File(temporary, "w") as file:
+        for cell in cells:
+            group = file.create_group(f"{cell.config['model']}/{cell.config['params']}")
+            group.attrs["config"] = json.dumps(cell.config, sort_keys=True)
+            group.attrs["summary"] = json.dumps(cell.summary, sort_keys=True)
+            for name, values in cell.arrays.items():
+                group[name] = values
+        for name, values in shared.items():
+            file[name] = values
+
+
+def read_results(path: Path) -> Results:
+    """Read results.h5."""
+    cells: dict[Key, Cell] = {}
+    with h5py.File(path, "r") as file:
+        for model in CELLS:
+            for params in sorted(map(int, file.get(model, {}))):
+                group = file[f"{model}/{params}"]
+                cells[model, params] = Cell(
+                    json.loads(group.attrs["config"]),
+                    json.loads(group.attrs["summary"]),
+                    {name: values[()] for name, values in group.items()},
+                )
+        shared = {n: v[()] for n, v in file.items() if isinstance(v, h5py.Dataset)}
+    return Results(Path(path).parent, cells, shared)

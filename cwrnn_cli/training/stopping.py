@@ -1,14 +1,89 @@
-"""Early stopping, network by network, and the weights of each network's best epoch."""
+"""When networks stop: one by one, or all at the end; and the weights of each one's best epoch."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
 
+from data_prep.errors import UserError
+
 from ..models.ensemble import Ensemble
-from .autograd import State
 from .config import TrainConfig
+from .engine import Weights
 from .folder import RunFolder
 
+Now = Callable[[], Weights]
 _BEST = "best."  # prefix of the names of the weights at each network's best epoch
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What an epoch, or a few, came to.
+
+    Attributes:
+        error: (A,) what a network stops by.
+        diverged: (A,) bool.
+        line: for metrics.jsonl.
+        at_best: name -> (A,) numbers to keep of each network's best epoch.
+        since: (A,) epoch of the first excursion, where several were measured at once; default: now.
+    """
+
+    error: np.ndarray
+    diverged: np.ndarray
+    line: Mapping[str, object]
+    at_best: Mapping[str, np.ndarray] = field(default_factory=dict)
+    since: np.ndarray | None = None
+
+
+class StopRule(Protocol):
+    """Which networks train on.
+
+    Attributes:
+        active: (A,) indices of the networks that have not stopped.
+        diverged_at: (R,) int64 epoch, or -1.
+    """
+
+    diverged_at: np.ndarray
+
+    @property
+    def active(self) -> np.ndarray:
+        """See the class."""
+
+    def update(self, epoch: int, active: np.ndarray, found: Measured, now: Now) -> None:
+        """Note what was found when ``epoch`` epochs were done; ``now``: gives all weights."""
+
+    def state(self) -> Weights:
+        """For :attr:`cwrnn_cli.training.folder.Checkpoint.extra`."""
+
+    def restore(self, extra: Weights) -> None:
+        """Go on from an earlier state."""
+
+
+class AtTheEnd:
+    """All networks take all epochs; when each one first diverged is noted.
+
+    Args:
+        networks: R.
+    """
+
+    def __init__(self, networks: int) -> None:
+        self.active = np.arange(networks)
+        self.diverged_at = np.full(networks, -1, np.int64)
+
+    def update(self, epoch: int, active: np.ndarray, found: Measured, now: Now) -> None:
+        """See :class:`StopRule`."""
+        assert found.since is not None
+        self.diverged_at = np.where(self.diverged_at < 0, found.since, self.diverged_at)
+
+    def state(self) -> Weights:
+        """See :class:`StopRule`."""
+        return {"diverged_at": torch.from_numpy(self.diverged_at)}
+
+    def restore(self, extra: Weights) -> None:
+        """See :class:`StopRule`."""
+        self.diverged_at = extra["diverged_at"].numpy()
 
 
 class EarlyStop:
@@ -21,6 +96,7 @@ class EarlyStop:
         networks: R.
         patience: epochs.
         weights: all networks' at the start, (R, ...) each; kept.
+        at_best: name -> (R,) numbers to keep of each network's best epoch, as before the first.
 
     Attributes:
         lowest: (R,) float64 error at the best epoch; infinite before the first.
@@ -30,7 +106,13 @@ class EarlyStop:
         weights: of each network at its best epoch.
     """
 
-    def __init__(self, networks: int, patience: int | None, weights: State) -> None:
+    def __init__(
+        self,
+        networks: int,
+        patience: int | None,
+        weights: Weights,
+        at_best: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         assert patience is not None
         self.patience = patience
         self.lowest = np.full(networks, np.inf)
@@ -38,62 +120,84 @@ class EarlyStop:
         self.stopped_at = np.full(networks, -1, np.int64)
         self.diverged_at = np.full(networks, -1, np.int64)
         self.weights = weights
+        self.at_best = dict(at_best or {})
 
     @property
     def active(self) -> np.ndarray:
         """Indices of the networks that have not stopped."""
         return np.flatnonzero(self.stopped_at < 0)
 
-    def update(
-        self, epoch: int, active: np.ndarray, error: np.ndarray, diverged: np.ndarray, now: State
-    ) -> np.ndarray:
-        """Note an epoch.
-
-        Args:
-            epoch: epochs done.
-            active: (A,) networks that were trained.
-            error: (A,) theirs.
-            diverged: (A,) bool.
-            now: all networks' weights.
-
-        Returns:
-            (A,) bool: those that have never been better.
-        """
+    def update(self, epoch: int, active: np.ndarray, found: Measured, now: Now) -> None:
+        """See :class:`StopRule`."""
+        error, diverged = found.error, found.diverged
         better: np.ndarray = (error < self.lowest[active]) & ~diverged
         index = torch.from_numpy(active[better])
-        for name, weight in now.items():
+        for name, weight in now().items():
             self.weights[name][index] = weight[index]
+        for name, values in found.at_best.items():
+            self.at_best[name][active[better]] = values[better]
         self.lowest[active[better]] = error[better]
         self.best_epoch[active[better]] = epoch
         self.diverged_at[active[diverged]] = epoch
-        tired = epoch - self.best_epoch[active] >= self.patience
-        self.stopped_at[active[tired | diverged]] = epoch
-        return better
+        out_of_patience = epoch - self.best_epoch[active] >= self.patience
+        self.stopped_at[active[out_of_patience | diverged]] = epoch
 
-    def state(self) -> State:
-        """For :attr:`cwrnn_cli.training.folder.Checkpoint.extra`."""
-        found = {name: torch.from_numpy(getattr(self, name).copy()) for name in self._arrays}
+    def state(self) -> Weights:
+        """See :class:`StopRule`."""
+        own = {name: getattr(self, name) for name in self._arrays} | self.at_best
+        found = {name: torch.from_numpy(values.copy()) for name, values in own.items()}
         return found | {_BEST + name: weight.clone() for name, weight in self.weights.items()}
 
-    def restore(self, extra: State) -> None:
-        """Go on from an earlier state."""
+    def restore(self, extra: Weights) -> None:
+        """See :class:`StopRule`."""
         for name in self._arrays:
             setattr(self, name, extra[name].numpy())
+        self.at_best = {name: extra[name].numpy() for name in self.at_best}
         self.weights = {name: extra[_BEST + name] for name in self.weights}
 
     _arrays = ("lowest", "best_epoch", "stopped_at", "diverged_at")
 
 
-def best_networks(folder: RunFolder) -> tuple[TrainConfig, Ensemble, State, int]:
+@dataclass(frozen=True)
+class BestNetworks:
     """A run's networks at their best epochs.
 
-    Returns:
-        The configuration, the ensemble, the checkpoint's ``extra``, and the epochs trained.
-
-    Raises:
-        UserError: no such run, or no checkpoint.
+    Attributes:
+        config: of the run.
+        ensemble: the networks.
+        epoch: epochs trained.
+        extra: of the checkpoint.
     """
-    config, last = folder.config(), folder.checkpoint()
-    ensemble = Ensemble(config.shape, config.networks)
-    ensemble.load_state_dict({name: last.extra[_BEST + name] for name in config.shape.weights()})
-    return config, ensemble, last.extra, last.epoch
+
+    config: TrainConfig
+    ensemble: Ensemble
+    epoch: int
+    extra: Weights
+
+    @property
+    def diverged(self) -> np.ndarray:
+        """(R,) bool."""
+        found: np.ndarray = self.extra["diverged_at"].numpy() >= 0
+        return found
+
+    def best(self) -> int:
+        """Index of the network that stopped at the lowest error.
+
+        Raises:
+            UserError: all diverged.
+        """
+        if self.diverged.all():
+            raise UserError("every network diverged; train with a lower --lr")
+        return int(np.where(self.diverged, np.inf, self.extra["lowest"].numpy()).argmin())
+
+    @classmethod
+    def of(cls, folder: RunFolder) -> "BestNetworks":
+        """Read them.
+
+        Raises:
+            UserError: no such run, or no checkpoint.
+        """
+        config, last = folder.config(), folder.checkpoint()
+        ensemble = Ensemble(config.shape, config.networks)
+        ensemble.load_state_dict({n: last.extra[_BEST + n] for n in config.shape.weights()})
+        return cls(config, ensemble, last.epoch, last.extra)

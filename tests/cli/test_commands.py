@@ -89,16 +89,16 @@ def test_resume_goes_on_with_the_same_commands_run(cwrnn, piece, tmp_path):
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(cwrnn, piece, tmp_path, monkeypatch):
-    from cwrnn_cli.training import audio as training
+    from cwrnn_cli.tasks.audio.trainer import AudioTrainer
 
-    summary = training._summary
+    measure = AudioTrainer.measure
 
-    def press(epoch, mse):
-        if epoch == 20:
+    def press(self, active, losses):
+        if self.epoch == 20:
             os.kill(os.getpid(), signal.SIGINT)
-        return summary(epoch, mse)
+        return measure(self, active, losses)
 
-    monkeypatch.setattr(training, "_summary", press)
+    monkeypatch.setattr(AudioTrainer, "measure", press)
     command = ("train", "--model", "cw", *SMALL, "--data", piece)
     stopped = cwrnn(*command, expect=130)
     assert "interrupted after epoch 2" in stopped.stderr and "--resume goes on" in stopped.stderr
@@ -195,7 +195,7 @@ def test_compare_takes_rates_and_models(cwrnn, piece, tmp_path):
         ("prepare audio --start 9", "past the end"),
         ("prepare audio --out text/a.h5", "text/a.h5: cannot be written"),
         ("compare --sizes 100,x", "--sizes 100,x: expected numbers"),
-        ("compare --models cw,gru", "'gru' is none of"),
+        ("compare --models cw,mlp", "'mlp' is none of"),
         ("compare --lr 3", "expected MODEL=X"),
         ("compare --sizes 2", "--params 2"),
     ],

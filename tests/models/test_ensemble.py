@@ -3,6 +3,8 @@ import pytest
 import torch
 
 from cwrnn_cli.clock import Clock
+from cwrnn_cli.models.ensemble import Ensemble, Shape
+from cwrnn_cli.models.lstm import LSTMSpec
 from tests.conftest import random_ensemble
 
 
@@ -35,7 +37,7 @@ def test_initial_weights_are_gaussian_and_masked():
 
 
 def test_forget_bias():
-    ensemble = random_ensemble("lstm", 5, 2)
-    ensemble.draw([np.random.default_rng(i) for i in range(2)], 0.1, forget_bias=5.0)
+    ensemble = Ensemble(Shape(LSTMSpec(5, forget_bias=5.0), 0, 1), 2)
+    ensemble.draw([np.random.default_rng(i) for i in range(2)], 0.1)
     assert (ensemble.bias[:, 5:10] == 5).all()
     assert (ensemble.bias[:, :5].abs() < 1).all()

@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cwrnn_cli.clock import Clock, shared_out
-from cwrnn_cli.models.ensemble import Ensemble, Shape
+from cwrnn_cli.models.ensemble import Ensemble
 from cwrnn_cli.models.sizing import count_parameters, hidden_size_for
-from cwrnn_cli.paper import AUDIO, HANDWRITING, WORDS
+from cwrnn_cli.paper import AUDIO, IAMONDB, TIMIT
+from tests.conftest import shape_of as Shape
 
 TASKS = {
     "audio": (
@@ -15,15 +16,15 @@ TASKS = {
         {"input_size": 0, "output_size": 1, "periods": AUDIO.periods, "peepholes": True},
     ),
     "timit": (
-        WORDS.hidden_sizes,
-        {"input_size": 13, "output_size": 25, "periods": WORDS.periods},
+        TIMIT.hidden_sizes,
+        {"input_size": 13, "output_size": 25, "periods": TIMIT.periods},
     ),
     "iamondb": (
-        HANDWRITING.hidden_sizes,
+        IAMONDB.hidden_sizes,
         {
             "input_size": 4,
             "output_size": 82,
-            "periods": HANDWRITING.periods,
+            "periods": IAMONDB.periods,
             "bidirectional": True,
         },
     ),
@@ -68,7 +69,7 @@ def test_all_three_models_are_there():
 
 def test_counts_by_hand():
     # 11 units in 9 modules (2, 2, 1 ...): 68 of W_H, 11 biases, 11 + 1 to the output, 9 periods
-    assert count_parameters("cw", 11, 0, 1, AUDIO.periods) == 68 + 11 + 12 + 9
+    assert count_parameters("cw", 11, 0, 1, periods=AUDIO.periods) == 68 + 11 + 12 + 9
     assert count_parameters("srn", 9, 0, 1) == 81 + 9 + 10
     assert count_parameters("lstm", 4, 0, 1, peepholes=True) == 64 + 16 + 12 + 5
     assert count_parameters("srn", 5, 3, 2, bidirectional=True) == 2 * (25 + 15 + 5) + 2 * 11
@@ -84,7 +85,9 @@ def test_counts_are_those_of_the_real_tensors(model, hidden_size, inputs, peepho
     if model == "cw":
         real += len(clock.periods) - (hidden_size**2 - clock.recurrent_parameters())
     periods = clock.periods or None
-    assert real == count_parameters(model, hidden_size, inputs, 3, periods, peepholes=peepholes)
+    assert real == count_parameters(
+        model, hidden_size, inputs, 3, periods=periods, peepholes=peepholes
+    )
 
 
 @given(st.integers(60, 30000), st.sampled_from(["cw", "srn", "lstm"]))
@@ -105,11 +108,11 @@ def test_sizes_of_unequal_modules():
     )
     assert count == pytest.approx(100000, rel=0.01)
     with pytest.raises(ValueError, match="the smallest such network has"):
-        hidden_size_for(20, "cw", 0, 1, 4, module_shares=(9, 1, 1, 1))
+        hidden_size_for(20, "cw", 0, 1, periods=4, module_shares=(9, 1, 1, 1))
 
 
 def test_errors():
     with pytest.raises(ValueError, match="the smallest such network has"):
-        hidden_size_for(5, "cw", 0, 1, AUDIO.periods)
-    with pytest.raises(ValueError, match="expected cw, srn or lstm"):
-        count_parameters("gru", 5, 0, 1)
+        hidden_size_for(5, "cw", 0, 1, periods=AUDIO.periods)
+    with pytest.raises(ValueError, match="expected srn, lstm"):
+        count_parameters("mlp", 5, 0, 1)

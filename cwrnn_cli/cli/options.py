@@ -1,0 +1,242 @@
+"""Options that several commands share, made from the registries of tasks and cells."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from data_prep.errors import UserError
+
+from ..console import DATA_FOLDER, json_option, say
+from ..models import CELLS
+from ..option import Option, short, shown_defaults
+from ..paper import Protocol
+from ..tasks import TASKS
+from ..training.config import learning_rate
+from ..training.task import AnyTask, Data
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def by_task(value: Callable[[Protocol], str]) -> str:
+    """What holds for each task, as a help text's default."""
+    return f"[default: {shown_defaults({t.name: value(t.protocol) for t in TASKS.values()})}]"
+
+
+def _default_rates() -> str:
+    """The commonest rate, then those that differ: 3e-4; lstm: audio 3e-5."""
+    rates = {
+        cell.name: {t.name: short(learning_rate(t.protocol, cell)) for t in TASKS.values()}
+        for cell in CELLS.values()
+        if not cell.like
+    }
+    common = Counter(rate for row in rates.values() for rate in row.values()).most_common(1)[0][0]
+    parts = [common]
+    for model, row in rates.items():
+        others = ", ".join(f"{task} {rate}" for task, rate in row.items() if rate != common)
+        parts += [f"{model}: {others}"] if others else []
+    return "; ".join(parts)
+
+
+def _click_option(option: Option, help_text: str) -> Decorator:
+    if option.kind is bool:
+        name = option.flag.removeprefix("--")
+        return click.option(f"--{name}/--no-{name}", option.name, default=None, help=help_text)
+    kind = click.Choice(option.kind) if isinstance(option.kind, tuple) else option.kind
+
+    def read(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        if value is None or option.parse is None:
+            return value
+        try:
+            return option.parse(value)
+        except ValueError as error:
+            raise UserError(f"{option.flag} {error}") from error
+
+    return click.option(option.flag, option.name, type=kind, callback=read, help=help_text)
+
+
+def task_options(which: Callable[[AnyTask], Sequence[Option]]) -> list[Decorator]:
+    """Options that not all tasks have, those of one name as one, with their owners in the help."""
+    owners: dict[str, dict[str, Option]] = {}
+    for task in TASKS.values():
+        for option in which(task):
+            owners.setdefault(option.name, {})[task.name] = option
+    made = []
+    for own in owners.values():
+        first = next(iter(own.values()))
+        defaults = {
+            name: o.of_protocol(TASKS[name].protocol) if o.of_protocol else o.default
+            for name, o in own.items()
+        }
+        text = f"{first.help.removesuffix('.')} ({', '.join(own)})."
+        if any(defaults.values()):
+            text += f"  [default: {shown_defaults(defaults)}]"
+        made.append(_click_option(first, text))
+    return made
+
+
+def cell_options() -> list[Decorator]:
+    """Options that only one cell has."""
+    made = []
+    for cell in CELLS.values():
+        for option in cell.options:
+            default = f"[default: {option.default}]"
+            if option.of_protocol:
+                default = by_task(option.of_protocol)
+            made.append(_click_option(option, f"{option.help}  {default}"))
+    return made
+
+
+def together(options: Sequence[Decorator]) -> Decorator:
+    """Several options as one decorator, in their order."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+MODEL = click.Choice(list(CELLS))
+task_option = click.option(
+    "--task",
+    type=click.Choice(list(TASKS)),
+    default=next(iter(TASKS)),
+    show_default=True,
+    help="Which of the paper's experiments.",
+)
+rate_option = click.option(
+    "--lr", type=float, help=f"Learning rate.  [default: {_default_rates()}]"
+)
+
+_PER_SEQUENCE = [t.name for t in TASKS.values() if t.protocol.network_per_sequence]
+_OWN_DATA = [f"{t.name}: else {t.without_data}" for t in TASKS.values() if t.without_data]
+
+
+def protocol_options(seed: int = 0) -> Decorator:
+    """The options that `train`, `compare` and `scan` share; ``seed`` is the root seed's default."""
+    return together(
+        [
+            click.option(
+                "--runs",
+                type=int,
+                help="Trainings with other initial weights "
+                f"({', '.join(_PER_SEQUENCE)}: of each sequence).  {by_task(lambda p: str(p.runs))}",
+            ),
+            click.option("--seed", type=int, default=seed, show_default=True, help="Root seed."),
+            click.option(
+                "--data",
+                type=click.Path(path_type=Path),
+                help=f"Prepared HDF5 file.  [default: data/TASK.h5; {'; '.join(_OWN_DATA)}]",
+            ),
+            click.option(
+                "--epochs",
+                type=int,
+                help=f"Passes over the data, at the most.  {by_task(lambda p: str(p.epochs))}",
+            ),
+            click.option(
+                "--momentum",
+                type=float,
+                help=f"Nesterov's.  {by_task(lambda p: f'{p.momentum:g}')}",
+            ),
+            click.option(
+                "--momentum-ramp/--no-momentum-ramp",
+                default=None,
+                help="Momentum that rises from 0.5 (Sutskever et al., 2013), or constant.  "
+                + by_task(lambda p: "ramp" if p.momentum_ramp else "constant"),
+            ),
+            *task_options(lambda task: task.train_options),
+            click.option(
+                "--device",
+                type=click.Choice(["auto", "cpu", "cuda"]),
+                default="auto",
+                show_default=True,
+                help="Where to train; auto: the fastest for the task.",
+            ),
+            json_option,
+        ]
+    )
+
+
+def chosen_device(name: str) -> str:
+    """The torch device for ``--device``.
+
+    Raises:
+        UserError: cuda was asked for and is not there.
+    """
+    if name == "cuda":
+        import torch  # noqa: PLC0415  (slow to import)
+
+        if not torch.cuda.is_available():
+            raise UserError("--device cuda: torch sees no GPU here; use --device cpu")
+        return "cuda"
+    # auto: the compiled loops on the CPU; on a GPU no task has a fused kernel yet
+    return "cpu"
+
+
+def load_prepared(task: AnyTask, path: Path | None) -> Data:
+    """The corpus to train on: the file given, else ./data/TASK.h5, made if the task can make one.
+
+    Raises:
+        UserError: no such file, or not one of this task.
+    """
+    if path is None:
+        path = DATA_FOLDER / f"{task.name}.h5"
+        if not path.exists():
+            say(task.prepare_default(path))
+    elif not path.exists():
+        raise UserError(
+            f"{path}: no such file; make it with `cwrnn prepare {task.name} --out {path}`"
+        )
+    return task.load(path)
+
+
+_PUBLISHED = [cell.name for cell in CELLS.values() if not cell.like]
+models_option = click.option(
+    "--models",
+    help=f"Of {', '.join(CELLS)}, with commas between.  [default: {','.join(_PUBLISHED)}]",
+)
+sizes_option = click.option(
+    "--sizes", help="Parameters, with commas between.  [default: Table 1's]"
+)
+
+
+def chosen_models(text: str | None) -> list[str]:
+    """Of ``--models``; by default the paper's.
+
+    Raises:
+        UserError: one that is no cell.
+    """
+    if text is None:
+        return _PUBLISHED
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        if word not in CELLS:
+            raise UserError(f"--models {text}: {word!r} is none of {', '.join(CELLS)}")
+    return list(dict.fromkeys(words))
+
+
+def chosen_sizes(text: str | None, task: AnyTask) -> list[int]:
+    """Of ``--sizes``, ascending; by default all of Table 1.
+
+    Raises:
+        UserError: no numbers.
+    """
+    if text is None:
+        return sorted(task.protocol.hidden_sizes)
+    return sorted(set(numbers(text, "--sizes", "of parameters such as 100,1000")))
+
+
+def numbers(text: str, option: str, example: str = "such as 25,50") -> list[int]:
+    """Whole numbers with commas between.
+
+    Raises:
+        UserError: anything else.
+    """
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError as error:
+        raise UserError(f"{option} {text}: expected numbers {example}") from error

@@ -1,0 +1,116 @@
+"""`cwrnn scan`: learning rates, each model's own, on held-out seeds."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from data_prep.errors import UserError
+
+from ..console import RUNS_FOLDER, print_json, progress_bar, say
+from ..models import CELLS
+from ..reporting.scan import scan_text, write_scan
+from ..tasks import TASKS
+from ..training.configure import configure
+from ..training.loop import Interrupted
+from ..training.scan import HELD_OUT_SEED, Point, collect, run_scan
+from .compare import command_line
+from .options import (
+    chosen_device,
+    chosen_models,
+    chosen_sizes,
+    load_prepared,
+    models_option,
+    protocol_options,
+    sizes_option,
+    task_option,
+)
+
+_RATES = (3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3)
+
+
+@click.command()
+@task_option
+@sizes_option
+@models_option
+@click.option(
+    "--rates",
+    multiple=True,
+    metavar="[MODEL=]X,Y,...",
+    help="Learning rates to try, for all models or for one; may be given several times.  "
+    f"[default: {','.join(f'{rate:g}' for rate in _RATES)}]",
+)
+@protocol_options(seed=HELD_OUT_SEED)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder.  [default: runs/scan-TASK]")
+@click.option("--resume", is_flag=True, help="Go on with this same command's scan.")
+def command(
+    task: str,
+    sizes: str | None,
+    models: str | None,
+    rates: tuple[str, ...],
+    data: Path | None,
+    device: str,
+    out: Path | None,
+    resume: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train models over a grid of learning rates; which is best for each, never by the test set.
+
+    Momentum rises and is constant, one after the other, unless one is asked for. A table (scan.txt)
+    and JSON (scan.json) of every rate's mean error, diverged networks counted.
+    """
+    experiment = TASKS[task]
+    chosen, budgets, grid = chosen_models(models), chosen_sizes(sizes, experiment), _rates(rates)
+    corpus = load_prepared(experiment, data)
+    asked = options.pop("momentum_ramp")
+    points = [
+        Point(
+            [
+                configure(
+                    corpus,
+                    model,
+                    params,
+                    lr=rate,
+                    momentum_ramp=ramp,
+                    device=chosen_device(device),
+                    **options,
+                )
+                for params in budgets
+            ]
+        )
+        for model in chosen
+        for ramp in ((True, False) if asked is None else (asked,))
+        for rate in grid.get(model, grid[""])
+    ]
+    out = out or RUNS_FOLDER / f"scan-{task}"
+    if out.exists() and any(out.iterdir()) and not resume:
+        raise UserError(f"{out}: exists already; go on with --resume, or choose another --out")
+    bar = progress_bar(sum(cell.epochs for p in points for cell in p.cells), "all networks")
+    try:
+        run_scan(points, corpus, out, lambda epoch, values: bar.update(epoch - bar.n))
+    except Interrupted as stop:
+        bar.close()
+        say(f"{stop} of a network, saved; the same command with --resume goes on")
+        raise click.exceptions.Exit(130) from stop
+    bar.close()
+    result = collect(points, corpus, out, command_line())
+    if as_json:
+        print_json(result)
+    else:
+        click.echo(scan_text(result))
+    say(f"written: {out / 'scan.json'}, {write_scan(out, result)}")
+
+
+def _rates(given: tuple[str, ...]) -> dict[str, list[float]]:
+    """Rates by model; "" for all that have none of their own."""
+    found = {"": list(_RATES)}
+    for text in given:
+        model, _, numbers = text.rpartition("=")
+        try:
+            found[model] = [float(word) for word in numbers.split(",")]
+        except ValueError:
+            model = "?"
+        if model and model not in CELLS:
+            raise UserError(f"--rates {text}: expected rates such as 1e-4,3e-4, or MODEL=1e-4,3e-4")
+    return found

@@ -1,0 +1,58 @@
+"""An option of the command line that not every task, or not every cell, has. A leaf.
+
+Tasks and cells declare theirs; :mod:`cwrnn_cli.cli.options` makes click options of them. So the
+command line knows none of their names.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option.
+
+    Attributes:
+        name: the keyword, ``stop_on`` for ``--stop-on``.
+        help: one sentence, without the default.
+        kind: ``int``, ``float``, ``str``, ``bool`` (``--x/--no-x``), or the words to choose from.
+        parse: from the text that was given (``kind`` is ``str``) to the value; raises ValueError.
+        only: for a cell's option: what is said to who gives it for another cell, such as "only a
+            CW-RNN has clock periods".
+        default: what holds if it is not given, as the help shows it; "" if that follows from each
+            task's protocol (``of_protocol``).
+        of_protocol: from a protocol to what holds there, as the help shows it.
+    """
+
+    name: str
+    help: str
+    kind: type | tuple[str, ...] = str
+    parse: Callable[[str], Any] | None = None
+    only: str = ""
+    default: str = ""
+    of_protocol: Callable[[Any], str] | None = None
+
+    @property
+    def flag(self) -> str:
+        """As it is typed."""
+        return "--" + self.name.replace("_", "-")
+
+
+def shown_defaults(values: Mapping[str, str]) -> str:
+    """What holds for each name, as a help text says it: the commonest first, then the others.
+
+    ``{"a": "100", "b": "100", "c": "3"}`` gives ``"100, c 3"``.
+    """
+    found = list(values.values())
+    common = max(found, key=found.count)
+    if len(values) > 1 and found.count(common) == 1:
+        return ", ".join(f"{name} {value}" for name, value in values.items())
+    others = [f"{name} {value}" for name, value in values.items() if value != common]
+    return ", ".join([common, *others])
+
+
+def short(value: float) -> str:
+    """A number as people type it: 3e-4, 0.95, 100."""
+    text = f"{value:g}"
+    return f"{value:.0e}".replace("e-0", "e-") if abs(value) < 1e-2 and value else text

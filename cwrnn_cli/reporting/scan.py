@@ -1,0 +1,41 @@
+"""What `cwrnn scan` shows."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from data_prep.files import write_text
+
+from ..training.scan import momentum_name
+from .page import data_of
+from .tables import number, table
+
+
+def scan_text(result: Mapping[str, Any]) -> str:
+    """A row per model, momentum and rate; then the best rates.
+
+    Args:
+        result: of :func:`cwrnn_cli.training.scan.collect`.
+    """
+    sizes = list(result["rows"][0]["sizes"])
+    rows = [
+        [
+            row["model"],
+            momentum_name(row["momentum_ramp"]),
+            f"{row['lr']:g}",
+            *(f"{number(s['mean'])} ({s['diverged']})" for s in row["sizes"].values()),
+            number(row["score"]),
+        ]
+        for row in result["rows"]
+    ]
+    header = ["model", "momentum", "rate", *(f"{size} (diverged)" for size in sizes), "all"]
+    best = [f"best for {group}: {lr:g}" for group, lr in result["best"].items()]
+    lines = [result["command"], f"data: {data_of(result)}", table(header, rows), *best]
+    return "\n".join(lines)
+
+
+def write_scan(out: Path, result: Mapping[str, Any]) -> Path:
+    """The table as a file beside scan.json."""
+    path = out / "scan.txt"
+    write_text(path, scan_text(result) + "\n")
+    return path

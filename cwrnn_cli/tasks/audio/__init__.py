@@ -1,0 +1,1 @@
+"""Task 1, sequence generation (Section 4.1): the whole experiment."""

@@ -1,0 +1,187 @@
+"""Two ways to do the epochs of task 1: the compiled loop, and autograd as its test.
+
+An engine holds the ensemble's weights and momentum and runs epochs: forward, half the sum of
+squares, backward, Nesterov step as in `torch.optim.SGD(nesterov=True)`, every network on its own.
+"""
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...kernels.cpu import generation
+from ...kernels.cpu.announce import announced
+from ...kernels.cpu.simd import LANES
+from ...kernels.cpu.threads import run_all
+from ...models.cell import CellSpec
+from ...models.clockwork import ClockworkSpec
+from ...models.ensemble import Ensemble
+from ...models.lstm import LSTMSpec
+from ...models.srn import SRNSpec
+from ...training.engine import AutogradEngine, TrainState, Weights, restore, states_of
+from .data import half_sum_of_squares, silence
+
+
+class SilenceEngine(AutogradEngine):
+    """Torch operations on any device: the readable truth, slow on many small networks.
+
+    Args:
+        ensemble: R networks, on the device and of the dtype to compute in; trained in place.
+        targets: (R, T).
+        generators: one per network; nothing is drawn from them in training.
+        backend: of the recurrent kernels (:mod:`cwrnn_cli.kernels`).
+    """
+
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        targets: Tensor,
+        generators: list[np.random.Generator],
+        backend: str = "auto",
+    ) -> None:
+        super().__init__(ensemble, generators)
+        self.targets = targets.to(ensemble.weight_hh)
+        self.backend = backend
+
+    def train(self, active: np.ndarray, rates: np.ndarray, momenta: np.ndarray) -> np.ndarray:
+        """See :class:`.Engine`; an epoch is one update."""
+        chosen = self.select(active)
+        targets = self.targets[torch.from_numpy(active).to(self.targets.device)]  # (A, T)
+        x = silence(len(targets), targets.shape[1], targets)
+        losses = []
+        for rate, momentum in zip(rates, momenta.tolist(), strict=True):
+            chosen.networks.zero_grad()
+            outputs = chosen.networks(x, self.backend)[:, 0, :, 0]
+            loss = half_sum_of_squares(outputs, targets)
+            loss.sum().backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+            chosen.step(rate, momentum)
+        chosen.put_back()
+        return torch.stack(losses).float().cpu().numpy()
+
+
+# (theta, velocity, targets, rates, momenta, losses) of one block of LANES networks; see there
+Loop = Callable[..., None]
+
+
+def _clockwork_loop(cell: CellSpec) -> Loop:
+    assert isinstance(cell, ClockworkSpec | SRNSpec)
+    clock = cell.clock.merged()  # the loop wants each period once
+    periods, starts = np.array(clock.periods, np.int64), np.array(clock.starts, np.int64)
+
+    def run(*state: np.ndarray, losses: np.ndarray) -> None:
+        theta, velocity, targets, rates, momenta = state
+        generation.clockwork_epochs(
+            theta, velocity, targets, rates, momenta, periods, starts, losses
+        )
+
+    return run
+
+
+def _lstm_loop(cell: CellSpec) -> Loop:
+    assert isinstance(cell, LSTMSpec)
+
+    def run(*state: np.ndarray, losses: np.ndarray) -> None:
+        theta, velocity, targets, rates, momenta = state
+        generation.lstm_epochs(
+            theta, velocity, targets, rates, momenta, cell.hidden_size, cell.peepholes, losses
+        )
+
+    return run
+
+
+# a cell that is not here is trained by autograd
+LOOPS: dict[type[CellSpec], Callable[[CellSpec], Loop]] = {
+    ClockworkSpec: _clockwork_loop,
+    SRNSpec: _clockwork_loop,
+    LSTMSpec: _lstm_loop,
+}
+
+
+class CompiledEngine:
+    """The compiled loop on all cores: 16 networks per vector, one thread per block of 16.
+
+    Args:
+        ensemble: R networks on the CPU, float32 (or float64, for tests), of a cell in
+            :data:`LOOPS`; its weights are the start.
+        targets: (R, T).
+        generators: one per network; nothing is drawn from them in training.
+        threads: how many; None: as many as cores.
+    """
+
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        targets: Tensor,
+        generators: list[np.random.Generator],
+        threads: int | None = None,
+    ) -> None:
+        self._networks = ensemble.networks
+        self._dtype = ensemble.weight_hh.dtype
+        self._names = {n: tuple(w.shape[1:]) for n, w in ensemble.named_parameters()}
+        self._theta = self._pack(dict(ensemble.named_parameters()))  # (blocks, P, LANES)
+        self._velocity = np.zeros_like(self._theta)
+        self._targets = self._blocks(targets.to(self._dtype).numpy())  # (blocks, T, LANES)
+        self._generators = generators
+        cell = ensemble.shape.cell
+        self._loop = LOOPS[type(cell)](cell)
+        self._threads = threads or os.cpu_count() or 1
+        with announced("the training loop"):
+            nothing = np.empty(0, self._theta.dtype)
+            self._run_block(0, np.zeros((1, LANES), self._theta.dtype), nothing)
+
+    def _blocks(self, values: np.ndarray) -> np.ndarray:
+        """(R, X) to (blocks, X, LANES), the last block filled up with zeros."""
+        lanes = LANES
+        padded = np.pad(values, ((0, -len(values) % lanes), (0, 0)))
+        return np.ascontiguousarray(padded.reshape(-1, lanes, values.shape[1]).transpose(0, 2, 1))
+
+    def _pack(self, state: Weights) -> np.ndarray:
+        flat = [state[n].detach().reshape(self._networks, -1) for n in self._names]
+        return self._blocks(torch.cat(flat, dim=1).numpy())
+
+    def _unpack(self, blocks: np.ndarray) -> Weights:
+        flat = torch.from_numpy(blocks.transpose(0, 2, 1).reshape(-1, blocks.shape[1]).copy())
+        sizes = [int(np.prod(shape)) for shape in self._names.values()]
+        parts = torch.split(flat[: self._networks], sizes, dim=1)
+        return {
+            name: part.reshape(self._networks, *shape)
+            for (name, shape), part in zip(self._names.items(), parts, strict=True)
+        }
+
+    def _run_block(self, block: int, rates: np.ndarray, momenta: np.ndarray) -> np.ndarray:
+        """(epochs, LANES) losses of one block; rates (1, LANES)."""
+        losses = np.empty((len(momenta), LANES), self._theta.dtype)
+        state = (self._theta[block], self._velocity[block], self._targets[block], rates, momenta)
+        self._loop(*state, losses=losses)
+        return losses
+
+    def train(self, active: np.ndarray, rates: np.ndarray, momenta: np.ndarray) -> np.ndarray:
+        """See :class:`.Engine`; an epoch is one update. All networks, at rates that stay.
+
+        Raises:
+            ValueError: some networks only, or rates that change.
+        """
+        if len(active) != self._networks or (rates != rates[:1]).any():
+            raise ValueError("the compiled loop trains all networks, at rates that stay")
+        momenta = momenta.astype(self._theta.dtype)
+        each = np.broadcast_to(rates[0], self._networks).astype(self._theta.dtype)
+        lanes = self._blocks(each[:, None])  # (blocks, 1, LANES)
+        blocks = [(block, lanes[block], momenta) for block in range(len(self._theta))]
+        losses = np.concatenate(run_all(self._run_block, blocks, self._threads), axis=1)
+        return losses[:, : self._networks].astype(np.float32)
+
+    def weights(self) -> Weights:
+        """See :class:`.Engine`."""
+        return self._unpack(self._theta)
+
+    def state(self) -> TrainState:
+        """See :class:`.Engine`."""
+        return TrainState(self.weights(), self._unpack(self._velocity), states_of(self._generators))
+
+    def load(self, state: TrainState) -> None:
+        """See :class:`.Engine`."""
+        self._theta, self._velocity = self._pack(state.weights), self._pack(state.velocity)
+        restore(self._generators, state.generators)

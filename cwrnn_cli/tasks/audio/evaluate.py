@@ -1,0 +1,125 @@
+"""What a run of task 1 is worth: errors of every network."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from data_prep.errors import UserError
+
+from ...models.ensemble import Ensemble
+from ...training.config import TrainConfig
+from ...training.engine import Weights
+from ...training.evaluation import Evaluation, statistics
+from . import data as audio
+
+
+@dataclass(frozen=True)
+class AudioEvaluation(Evaluation[audio.AudioData]):
+    """A run's networks after training.
+
+    Attributes:
+        outputs: (R, T) float32, network ``run * S + sequence``.
+        metrics: name -> (R,) float64, as :func:`.data.metrics`.
+        diverged_at: (R,) int64, the epoch of the first excursion, or -1.
+    """
+
+    outputs: np.ndarray
+    metrics: dict[str, np.ndarray]
+    diverged_at: np.ndarray
+
+    def sequence_of(self) -> np.ndarray:
+        """(R,) index of each network's sequence."""
+        return np.arange(self.config.networks) % self.config.sequences
+
+    def best(self, sequence: int) -> int:
+        """Index of the network with the least error on a sequence.
+
+        Raises:
+            UserError: all that learnt it diverged.
+        """
+        mine = np.flatnonzero((self.sequence_of() == sequence) & self.finite)
+        if not len(mine):
+            raise UserError(
+                f"sequence {sequence + 1}: every network diverged; train with a lower --lr"
+            )
+        return int(mine[self.metrics["mse"][mine].argmin()])
+
+
+@torch.no_grad()
+def evaluate_networks(
+    config: TrainConfig,
+    data: audio.AudioData,
+    weights: Weights,
+    epoch: int,
+    diverged_at: np.ndarray,
+) -> AudioEvaluation:
+    """Run every network once, given its weights; arguments as fields of the evaluation."""
+    ensemble = Ensemble(config.shape, config.networks)
+    ensemble.load_state_dict(weights)
+    x = audio.silence(config.networks, config.length, ensemble.weight_hh)
+    outputs = ensemble(x)[:, 0, :, 0].numpy()
+    metrics = audio.metrics(outputs, np.tile(data.targets, (config.runs, 1)))
+    return AudioEvaluation(
+        config=config,
+        data=data,
+        split="train",
+        epoch=epoch,
+        ensemble=ensemble,
+        diverged=audio.diverged(metrics["mse"]),
+        outputs=outputs,
+        metrics=metrics,
+        diverged_at=diverged_at,
+    )
+
+
+def summary(evaluation: AudioEvaluation) -> dict[str, Any]:
+    """The JSON of `cwrnn eval`: overall and per sequence."""
+    finite = evaluation.finite
+    sequences = []
+    for index, name in enumerate(evaluation.data.names):
+        mine = evaluation.sequence_of() == index
+        sequences.append(
+            {
+                "name": name,
+                "diverged": int((mine & ~finite).sum()),
+                "metrics": {
+                    metric: statistics(values[mine & finite])
+                    for metric, values in evaluation.metrics.items()
+                },
+            }
+        )
+    return evaluation.heading() | {
+        "metrics": {
+            metric: statistics(values[finite]) for metric, values in evaluation.metrics.items()
+        },
+        "sequences": sequences,
+    }
+
+
+def arrays(evaluation: AudioEvaluation) -> dict[str, np.ndarray]:
+    """A cell's part of results.h5: a row per network, and each sequence's best wave."""
+    config = evaluation.config
+    return {
+        "run": (np.arange(config.networks) // config.sequences).astype(np.int32),
+        "sequence": evaluation.sequence_of().astype(np.int32),
+        "diverged": evaluation.diverged,
+        "diverged_at": evaluation.diverged_at.astype(np.int32),
+        **{
+            name: np.where(evaluation.diverged, np.nan, values).astype(np.float32)
+            for name, values in evaluation.metrics.items()
+        },
+        "best": _best_waves(evaluation),
+    }
+
+
+def _best_waves(evaluation: AudioEvaluation) -> np.ndarray:
+    """(S, T) output of the best network of each sequence; NaN where all diverged."""
+    waves = np.full(evaluation.data.targets.shape, np.nan, np.float32)
+    for sequence in range(len(waves)):
+        try:
+            waves[sequence] = evaluation.outputs[evaluation.best(sequence)]
+        except UserError:
+            continue
+    return waves

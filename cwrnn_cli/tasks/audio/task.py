@@ -1,0 +1,117 @@
+"""Task 1, sequence generation (Section 4.1), as the rest of the program sees it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from data_prep.errors import UserError
+
+from ...models.ensemble import Ensemble
+from ...paper import AUDIO
+from ...training.config import TrainConfig
+from ...training.folder import RunFolder
+from ...training.results import Results
+from ...training.task import Problem, Task
+from . import evaluate, report
+from .data import AudioData, load
+from .evaluate import AudioEvaluation
+from .trainer import AudioTrainer
+
+
+class AudioTask(Task[AudioData, AudioEvaluation]):
+    """One network learns one stretch of sound, without any input."""
+
+    name = "audio"
+    protocol = AUDIO
+    splits = ("train",)  # a network is judged by the sequence that it learnt
+    default_split = "train"
+    selection_split = "train"
+    commands: ClassVar[Mapping[tuple[str, str], str]] = {
+        ("prepare", "audio"): "cwrnn_cli.tasks.audio.commands:prepare",
+        ("generate", "audio"): "cwrnn_cli.tasks.audio.commands:generate",
+        ("bench", "ensemble"): "cwrnn_cli.tasks.audio.benchmark:command",
+    }
+    standin_label = "stand-in for the paper's music"
+    without_data = "the built-in piece"
+    progress = ("mse_median", "diverged")
+
+    def load(self, path: Path) -> AudioData:
+        """See :class:`Task`."""
+        return load(path)
+
+    def problem(self, data: AudioData) -> Problem:
+        """See :class:`Task`."""
+        sequences, length = data.targets.shape
+        return Problem(0, 1, sequences, length, "half_sum_of_squares", {})
+
+    def prepare_default(self, path: Path) -> str:
+        """The built-in piece."""
+        from data_prep.audio import prepare  # noqa: PLC0415  (its music, only where it is needed)
+
+        prepare(path)
+        return (
+            f"no audio prepared yet: made {path} from the built-in piece, which our own code plays "
+            "(for your own: cwrnn prepare audio --src FILE)"
+        )
+
+    def trainer(self, config: TrainConfig, data: AudioData) -> AudioTrainer:
+        """See :class:`Task`."""
+        return AudioTrainer(config, data)
+
+    def evaluate(
+        self, run: RunFolder, data: AudioData, split: str, **options: Any
+    ) -> AudioEvaluation:
+        """See :class:`Task`."""
+        last = run.checkpoint()
+        at = last.extra["diverged_at"].numpy()
+        return evaluate.evaluate_networks(run.config(), data, last.weights, last.epoch, at)
+
+    def networks(self, run: RunFolder) -> Ensemble:
+        """See :class:`Task`; as they are after the last epoch."""
+        config = run.config()
+        ensemble = Ensemble(config.shape, config.networks)
+        ensemble.load_state_dict(run.checkpoint().weights)
+        return ensemble
+
+    def best_network(self, run: RunFolder, data: Path | None = None) -> int:
+        """See :class:`Task`; of all sequences."""
+        evaluation = self.evaluate_run(run, data)
+        if evaluation.diverged.all():
+            raise UserError(f"{run.path}: every network diverged; train with a lower --lr")
+        return int(np.where(evaluation.diverged, np.inf, self.selection(evaluation)).argmin())
+
+    def selection(self, evaluation: AudioEvaluation) -> np.ndarray:
+        """MSE/σ; a network that diverged counts as one that gives the constant mean: σ."""
+        sigma = np.tile(evaluation.data.targets.std(axis=1), evaluation.config.runs)
+        found: np.ndarray = np.where(evaluation.diverged, sigma, evaluation.metrics["nmse_paper"])
+        return found
+
+    def summary(self, evaluation: AudioEvaluation) -> dict[str, Any]:
+        """See :class:`Task`."""
+        return evaluate.summary(evaluation)
+
+    def arrays(self, evaluation: AudioEvaluation) -> dict[str, np.ndarray]:
+        """See :class:`Task`."""
+        return evaluate.arrays(evaluation)
+
+    def shared_arrays(self, evaluation: AudioEvaluation) -> dict[str, np.ndarray]:
+        """``targets``: (S, T)."""
+        return {"targets": evaluation.data.targets}
+
+    def text(self, summary: Mapping[str, Any]) -> str:
+        """See :class:`Task`."""
+        return report.evaluation_text(summary)
+
+    def comparison(self, results: Results) -> dict[str, Any]:
+        """See :class:`Task`."""
+        return report.comparison(results)
+
+    def comparison_text(self, results: Results) -> str:
+        """Figure 3's medians and Table 2, row 1."""
+        return report.comparison_text(results)
+
+    def figures(self, out: Path, results: Results, caption: str) -> list[Path]:
+        """Figures 3 and 5."""
+        return report.figures(out, results, caption)

@@ -1,0 +1,1 @@
+"""Task 3, online handwriting recognition (Section 4.3): the whole experiment."""

@@ -1,0 +1,84 @@
+"""`cwrnn prepare iamondb`."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from data_prep import iamondb as converter
+from data_prep import iamondb_standin
+from data_prep.errors import UserError
+
+from ...console import DATA_FOLDER, progress_bar, say_problems
+from ...reporting.tables import table
+from .task import IamondbTask
+
+
+@click.command()
+@click.option(
+    "--src",
+    type=click.Path(path_type=Path),
+    envvar="CWRNN_IAMONDB",
+    help="Folder with lineStrokes and ascii, or their .tar.gz.  [env: CWRNN_IAMONDB]",
+)
+@click.option(
+    "--splits",
+    type=click.Path(path_type=Path),
+    help="Folder of trainset.txt, testset_v.txt, testset_t.txt and testset_f.txt.  "
+    "[default: below --src]",
+)
+@click.option("--standin", is_flag=True, help="A free substitute: lines by synthetic writers.")
+@click.option(
+    "--keep", type=click.Path(path_type=Path), help="Folder to leave the substitute's files in."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=DATA_FOLDER / "iamondb.h5",
+    show_default=True,
+    help="HDF5 file to write.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the substitute.")
+@click.option("--every", default=3, show_default=True, help="Keep one point of so many.")
+@click.option("--offsets", is_flag=True, help="From point to point, instead of positions.")
+@click.option("--slant", is_flag=True, help="Shear each line upright.")
+def prepare(
+    src: Path | None,
+    splits: Path | None,
+    standin: bool,
+    keep: Path | None,
+    out: Path,
+    seed: int,
+    every: int,
+    offsets: bool,
+    slant: bool,
+) -> None:
+    """Lines of handwriting for task 3: pen paths of IAM-OnDB, every third point."""
+    if seed < 0:
+        raise UserError(f"--seed {seed}: expected at least 0")
+    options = converter.PathOptions(every, offsets, slant)
+    with ExitStack() as stack:
+        if standin:
+            bar = progress_bar(iamondb_standin.LINES_IN_ALL, "writing", unit="line")
+            src = stack.enter_context(iamondb_standin.tree(keep, seed, lambda: bar.update(1)))
+            bar.close()
+        elif src is None:
+            raise UserError(
+                "--src DIR (or CWRNN_IAMONDB): the folder with lineStrokes-all.tar.gz, "
+                "ascii-all.tar.gz and the split lists of task t2; the corpus is free for research, "
+                "register at fki.tic.heia-fr.ch/databases/iam-on-line-handwriting-database. "
+                "--standin builds a free substitute instead"
+            )
+        elif keep is not None:
+            raise UserError("--keep: only with --standin")
+        bar = progress_bar(sum(converter.PAPER_LINES.values()), "reading", unit="line")
+        report = converter.prepare(out, src, splits, options, lambda done: bar.update(done - bar.n))
+        bar.close()
+    rows = [
+        [name, str(report.lines[name]), str(report.left_out[name]), str(paper)]
+        for name, paper in converter.PAPER_LINES.items()
+    ]
+    click.echo(table(("split", "lines", "left out", "paper"), rows))
+    say_problems(out, report.problems)
+    source = IamondbTask().data_label("stand-in handwriting", True) if standin else str(src)
+    click.echo(f"{out}: {len(report.characters)} characters; lines of {source}")

@@ -1,0 +1,184 @@
+"""Task 3, online handwriting: a pen's path in, characters out, by CTC (Section 4.3)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data_prep import store
+from data_prep.errors import UserError
+
+from ...training.task import Data
+
+BLANK = 0  # the output unit that says "no character"; character c has unit c + 1
+
+
+@dataclass(frozen=True)
+class IamondbData(Data):
+    """The prepared lines.
+
+    Attributes:
+        train: pen paths with text.
+        valid: likewise.
+        test: likewise.
+        characters: what the networks can write.
+        options: how the paths were made (see :class:`data_prep.iamondb.PathOptions`).
+    """
+
+    task = "iamondb"
+
+    train: store.Split
+    valid: store.Split
+    test: store.Split
+    characters: str
+    options: dict[str, Any]
+
+    def split(self, name: str) -> store.Split:
+        """The split of that name: train, valid or test."""
+        split: store.Split = getattr(self, name)
+        return split
+
+    def encode(self, text: str) -> list[int]:
+        """Output units of a text; characters that no unit stands for are left out."""
+        return [self.characters.index(c) + 1 for c in text if c in self.characters]
+
+    def decode(self, units: np.ndarray) -> str:
+        """The text of output units; blanks must be gone already."""
+        return "".join(self.characters[unit - 1] for unit in units)
+
+
+def load(path: Path) -> IamondbData:
+    """Read a file of `cwrnn prepare iamondb`.
+
+    Raises:
+        UserError: it is not such a file (see :func:`data_prep.store.read`).
+    """
+    corpus = store.read(path, IamondbData.task)
+    try:
+        train, valid, test = (corpus.splits[name] for name in ("train", "valid", "test"))
+        characters = str(corpus.provenance["characters"])
+        options = dict(corpus.provenance["path"])
+    except KeyError as error:
+        raise UserError(f"{path}: lacks {error.args[0]}; prepare it again") from error
+    if any(split.text is None for split in (train, valid, test)) or not characters:
+        raise UserError(f"{path}: lines without text; prepare it again")
+    return IamondbData(
+        train=train,
+        valid=valid,
+        test=test,
+        characters=characters,
+        options=options,
+        source=corpus.provenance["source"]["name"],
+        standin=corpus.standin,
+        sha256=corpus.sha256,
+        path=Path(path),
+    )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Lines side by side, for R networks.
+
+    Attributes:
+        x: (R, B, T, D) float32, zeros behind the lines' ends.
+        lengths: (R, B) int64 steps.
+        targets: (all texts' units) int64, one line after the other, network after network.
+        target_lengths: (R * B,) int64.
+    """
+
+    x: Tensor
+    lengths: Tensor
+    targets: Tensor
+    target_lengths: Tensor
+
+
+def batch_of(split: store.Split, targets: list[list[int]], chosen: list[np.ndarray]) -> Batch:
+    """Lines of a split as a batch.
+
+    Args:
+        split: where they are.
+        targets: units of each line of the split.
+        chosen: for each network the indices of its lines, as many for each.
+    """
+    lengths = np.diff(split.offsets)
+    longest = max(int(lengths[own].max()) for own in chosen)
+    x = torch.zeros(len(chosen), len(chosen[0]), longest, split.frames.shape[1])
+    for r, own in enumerate(chosen):
+        for b, index in enumerate(own):
+            x[r, b, : lengths[index]] = torch.from_numpy(split[int(index)])
+    wanted = [targets[index] for own in chosen for index in own]
+    return Batch(
+        x,
+        torch.from_numpy(np.stack([lengths[own] for own in chosen])),
+        torch.tensor([unit for text in wanted for unit in text], dtype=torch.int64),
+        torch.tensor([len(text) for text in wanted]),
+    )
+
+
+def buckets(
+    generator: np.random.Generator, lengths: np.ndarray, size: int, order: np.ndarray
+) -> list[np.ndarray]:
+    """All lines in batches of lines of about the same length.
+
+    Args:
+        generator: a network's own: which lines are together.
+        lengths: (S,) steps.
+        size: lines of a batch; the last one, of the longest lines, may be smaller.
+        order: permutation of the batches.
+    """
+    ranked = np.argsort(lengths * generator.uniform(0.9, 1.1, len(lengths)), kind="stable")
+    every = [ranked[first : first + size] for first in range(0, len(ranked), size)]
+    return [every[i] for i in order]
+
+
+def ctc(logits: Tensor, batch: Batch) -> Tensor:
+    """(R, B): -log p of each line's text; logits (R, B, T, units)."""
+    networks, size = batch.lengths.shape
+    log_p = logits.log_softmax(dim=3).flatten(0, 1).transpose(0, 1)  # (T, R B, units)
+    loss = torch.nn.functional.ctc_loss(
+        log_p,
+        batch.targets.to(logits.device),
+        batch.lengths.flatten(),
+        batch.target_lengths,
+        BLANK,
+        reduction="none",
+        zero_infinity=True,  # a text too long for its path has no gradient
+    )
+    return loss.view(networks, size)
+
+
+def best_path(logits: Tensor, lengths: Tensor) -> list[np.ndarray]:
+    """The likeliest unit at each step, repetitions and blanks taken out (Section 4.3).
+
+    Args:
+        logits: (B, T, units).
+        lengths: (B,) steps.
+
+    Returns:
+        Units of each line.
+    """
+    found = []
+    for line, steps in zip(logits.argmax(dim=2).cpu().numpy(), lengths.tolist(), strict=True):
+        path = line[:steps]
+        first = np.concatenate([[True], path[1:] != path[:-1]])
+        found.append(path[first & (path != BLANK)])
+    return found
+
+
+Decode = Callable[[Tensor, Tensor], list[np.ndarray]]  # as best_path
+
+
+def edits(wanted: list[str], written: list[str]) -> np.ndarray:
+    """(S,) edit distances: characters to insert, delete or change."""
+    from rapidfuzz.distance import Levenshtein  # noqa: PLC0415
+
+    return np.array([Levenshtein.distance(a, b) for a, b in zip(wanted, written, strict=True)])
+
+
+def error_rate(wanted: list[str], written: list[str]) -> float:
+    """Character error rate: edits over characters, both summed over all lines."""
+    return float(edits(wanted, written).sum() / max(sum(map(len, wanted)), 1))

@@ -1,0 +1,148 @@
+"""What a run of task 3 is worth: character error rates, and what the networks write."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from data_prep.errors import UserError
+from data_prep.iamondb import PathOptions, frames_of
+from data_prep.iamondb_files import read_strokes
+from data_prep.store import Split
+
+from ...training.evaluation import Evaluation, statistics
+from ...training.folder import RunFolder
+from ...training.stopping import BestNetworks
+from .data import Decode, IamondbData, best_path, error_rate
+from .decode import BeamOptions, BeamSearch
+from .engines import transcripts
+
+
+@dataclass(frozen=True)
+class IamondbEvaluation(Evaluation[IamondbData]):
+    """A run's networks after training, each with the weights of its best epoch.
+
+    Attributes:
+        beam: how it was decoded; None: by best path.
+        written: for each network, what it writes for each line.
+        cer: (R,) float64 character error rates.
+        best_epoch: (R,) int64, whose weights are evaluated.
+        stopped_at: (R,) int64, or -1 for those that ``epochs`` cut short, or that train on.
+        valid_cer: (R,) float64 error rate on the validation set at that epoch.
+    """
+
+    beam: BeamOptions | None
+    written: list[list[str]]
+    cer: np.ndarray
+    best_epoch: np.ndarray
+    stopped_at: np.ndarray
+    valid_cer: np.ndarray
+
+    @property
+    def lines(self) -> Split:
+        """The lines that were read."""
+        return self.data.split(self.split)
+
+
+def evaluate(
+    run: RunFolder, data: IamondbData, split: str, beam: BeamOptions | None = None
+) -> IamondbEvaluation:
+    """Run every network of a run over a split, by best path or beam search."""
+    best = BestNetworks.of(run)
+    config, lines = best.config, data.split(split)
+    decode: Decode = best_path
+    if beam:
+        texts = [data.encode(text) for text in data.train.text or []]
+        decode = BeamSearch(beam, texts, config.output_size)
+    written = [transcripts(best.ensemble, r, data, lines, decode) for r in range(config.networks)]
+    return IamondbEvaluation(
+        config=config,
+        data=data,
+        split=split,
+        epoch=best.epoch,
+        ensemble=best.ensemble,
+        diverged=best.diverged,
+        beam=beam,
+        written=written,
+        cer=np.array([error_rate(lines.text or [], own) for own in written]),
+        best_epoch=best.extra["best_epoch"].numpy(),
+        stopped_at=best.extra["stopped_at"].numpy(),
+        valid_cer=best.extra["lowest"].numpy(),
+    )
+
+
+@torch.no_grad()
+def recognise(run: RunFolder, data: IamondbData, file: Path) -> str:
+    """What the run's best network (on the validation set) writes for one line file of IAM-OnDB.
+
+    Raises:
+        UserError: no checkpoint; or no such file, or not one line of strokes.
+    """
+    best = BestNetworks.of(run)
+    try:
+        strokes = read_strokes(Path(file).read_bytes())
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror})") from error
+    if isinstance(strokes, str):
+        raise UserError(f"{file}: {strokes}; expected a line file of IAM-OnDB")
+    frames = (frames_of(strokes, PathOptions(**data.options)) - data.train.shift) / data.train.scale
+    x = torch.from_numpy(frames.astype(np.float32))[None, None]
+    part = best.ensemble.part(best.extra["lowest"].argmin()[None])
+    (units,) = best_path(part(x)[0], torch.tensor([x.shape[2]]))
+    return data.decode(units)
+
+
+def summary(evaluation: IamondbEvaluation) -> dict[str, Any]:
+    """The JSON of `cwrnn eval`."""
+    finite = evaluation.finite
+    return evaluation.heading() | {
+        "split": evaluation.split,
+        "beam": asdict(evaluation.beam) if evaluation.beam else None,
+        "sequences": len(evaluation.lines),
+        "metrics": {
+            "cer": statistics(evaluation.cer[finite]),
+            "valid_cer": statistics(evaluation.valid_cer[finite]),
+            "best_epoch": statistics(evaluation.best_epoch[finite].astype(np.float64)),
+        },
+        "cut_short": int((evaluation.stopped_at < 0).sum()),
+    }
+
+
+def arrays(evaluation: IamondbEvaluation) -> dict[str, np.ndarray]:
+    """A cell's part of results.h5: a row per network. No line of the corpus goes in."""
+    return {
+        "cer": evaluation.cer.astype(np.float32),
+        "valid_cer": evaluation.valid_cer.astype(np.float32),
+        "diverged": evaluation.diverged,
+        "best_epoch": evaluation.best_epoch.astype(np.int32),
+        "stopped_at": evaluation.stopped_at.astype(np.int32),
+    }
+
+
+def examples(evaluation: IamondbEvaluation, count: int) -> list[tuple[str, str, str]]:
+    """Name, right text and the best network's text of some lines, spread over the split."""
+    texts, best = evaluation.lines.text or [], int(evaluation.valid_cer.argmin())
+    return [
+        (evaluation.lines.names[i], texts[i], evaluation.written[best][i])
+        for i in _spread(len(texts), count)
+    ]
+
+
+def drawn(evaluation: IamondbEvaluation, count: int) -> list[tuple[str, str, np.ndarray]]:
+    """Right text, text read and (T, 4) frames in the file's units, of the same lines."""
+    lines = evaluation.lines
+    found = []
+    for (_, right, read), i in zip(
+        examples(evaluation, count), _spread(len(lines), count), strict=True
+    ):
+        frames = lines[i] * lines.scale + lines.shift
+        if evaluation.data.options.get("offsets"):
+            frames[:, :3] = np.cumsum(frames[:, :3], axis=0)
+        found.append((right, read, frames))
+    return found
+
+
+def _spread(lines: int, count: int) -> list[int]:
+    return sorted(set(np.linspace(0, lines - 1, min(count, lines)).astype(int).tolist()))

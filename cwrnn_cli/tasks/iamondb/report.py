@@ -1,0 +1,225 @@
+"""Task 3's tables and figures: character error rates, examples in ink, Table 3."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_prep.files import write_text
+
+from ...paper import IAMONDB
+from ...reporting import page
+from ...reporting.figures import curves, pyplot, save
+from ...reporting.tables import percent, percent_plus_minus, table
+from ...training.folder import METRICS, RunFolder
+from ...training.results import Results
+from .evaluate import IamondbEvaluation
+from .evaluate import summary as summary_of
+
+
+def evaluation_text(summary: Mapping[str, Any]) -> str:
+    """What `cwrnn eval` shows of :func:`.evaluate.summary`."""
+    paper, metrics = summary["paper"] or {}, summary["metrics"]
+    lines = [
+        f"{page.network_line(summary, ' per direction')}; {summary['runs']} runs, "
+        f"learning rate {summary['lr']:g}, {summary['epochs']} epochs",
+        f"data: {page.data_of(summary)}, "
+        f"{summary['sequences']} lines of the {summary['split']} set",
+        *page.deviation_lines(summary),
+        "",
+        f"character error rate, {_decoding(summary)}: {percent_plus_minus(metrics['cer'])} %",
+        "validation set at the best epoch, best path: "
+        f"{percent_plus_minus(metrics['valid_cer'])} %",
+    ]
+    if summary["split"] == "test" and "mean" in paper:
+        lines.append(f"paper (Table 3): {percent(paper['mean'])} % on IAM-OnDB")
+    reasons = {
+        "diverged": "diverged",
+        "cut_short": "had not stopped by the rule of patience yet",
+    }
+    lines += page.count_lines(summary, reasons)
+    return "\n".join(lines)
+
+
+def _decoding(summary: Mapping[str, Any]) -> str:
+    beam = summary["beam"]
+    if not beam:
+        return "best path"
+    model = f", character {beam['ngram']}-gram" if beam["ngram"] else ""
+    return f"beam search of width {beam['width']}{model} (beyond the paper)"
+
+
+def examples_text(examples: list[tuple[str, str, str]]) -> str:
+    """Name, right text and text read of some lines."""
+    return "\n".join(
+        f"\n{name}\n  right: {right}\n  read:  {read}" for name, right, read in examples
+    )
+
+
+def ink(path: Path, lines: list[tuple[str, str, np.ndarray]], summary: Mapping[str, Any]) -> None:
+    """Lines as they were written, with the right text and the text read.
+
+    Args:
+        path: PNG file to write.
+        lines: right text, text read, and (T, 4) frames in the file's units: x, y, t, end of
+            stroke (positions, not offsets).
+        summary: of :func:`.evaluate.summary`, for the caption.
+    """
+    plt = pyplot()
+    caption = (
+        f"{page.label_of(summary['model'])}, {summary['parameter_count']} parameters; "
+        f"data: {page.data_of(summary)}, {summary['split']} set"
+    )
+    figure, axes = plt.subplots(len(lines), 1, figsize=(9, 0.3 + 1.35 * len(lines)), squeeze=False)
+    for axis, (right, read, frames) in zip(axes[:, 0], lines, strict=True):
+        begin = 0
+        for end in (np.flatnonzero(frames[:, 3] > 0.5) + 1).tolist():
+            stroke = frames[begin:end]
+            dot = "." if len(stroke) == 1 else None  # a line of one point would not be seen
+            axis.plot(
+                stroke[:, 0], -stroke[:, 1], color="#222222", linewidth=1, marker=dot, markersize=3
+            )
+            begin = end
+        axis.set_aspect("equal", adjustable="datalim")
+        axis.set_title(f"right: {right}\nread:  {read}", fontsize=8, loc="left", family="monospace")
+        axis.axis("off")
+    figure.text(0.5, 0.003, caption, ha="center", va="bottom", fontsize=7, color="#444444")
+    figure.tight_layout(rect=(0, 0.02, 1, 1))
+    save(figure, path)
+
+
+def comparison(results: Results) -> dict[str, Any]:
+    """The JSON of `cwrnn compare`: every cell."""
+    return page.comparison(results)
+
+
+def comparison_text(results: Results) -> str:
+    """Table 3, ours beside the paper's."""
+    first = results.first
+    rows = []
+    for key, summary in results.by_size():
+        model, params = key
+        metrics, epoch = summary["metrics"], summary["metrics"]["best_epoch"]["median"]
+        rows.append(
+            [
+                page.cell_name(key),
+                str(summary["hidden_size"]),
+                f"{summary['lr']:g}",
+                percent_plus_minus(metrics["cer"]),
+                percent(IAMONDB.table.get(params, {}).get(model)),
+                percent_plus_minus(metrics["valid_cer"]),
+                "–" if epoch is None else f"{epoch:.0f}",
+                f"{summary['diverged']}/{summary['cut_short']}",
+            ]
+        )
+    header = (
+        "parameters", "units", "rate", "test CER %", "paper (Table 3)", "validation CER %",
+        "best epoch", "diverged/cut",
+    )  # fmt: skip
+    return "\n".join(
+        [
+            f"data: {page.data_of(first)}; {first['runs']} runs, best path; "
+            "the paper's numbers are on IAM-OnDB",
+            "",
+            table(header, rows),
+        ]
+    )
+
+
+def figures(out: Path, results: Results, caption: str) -> list[Path]:
+    """Draw the learning curves of the grid's runs."""
+    noted = {path.parent.name: path for path in sorted(out.glob(f"cells/*/{METRICS}"))}
+    validation_curves(out / "curves.png", {n: read_lines(p) for n, p in noted.items()}, caption)
+    return [out / "curves.png"]
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def validation_curves(path: Path, runs: dict[str, list[dict[str, Any]]], caption: str) -> None:
+    """Validation error over epochs, a line per run (its best network).
+
+    Args:
+        path: PNG file to write.
+        runs: name -> lines of metrics.jsonl.
+        caption: data and how it was made.
+    """
+    points = {
+        name: [(line["epoch"], 100 * min(line["valid_cer"])) for line in lines]
+        for name, lines in runs.items()
+    }
+    curves(path, points, "validation CER, %", caption)
+
+
+def compare_runs(
+    out: Path,
+    evaluations: Sequence[IamondbEvaluation],
+    runs: Sequence[RunFolder],
+    at: Sequence[int],
+) -> list[Path]:
+    """Runs as they are, trained to their end or not, as one table with their learning curves.
+
+    Writes each run's errors (NAME.json) and epochs (NAME.jsonl), and all of them to table.txt and
+    curves.png.
+
+    Args:
+        out: folder to write into.
+        evaluations: on the test set.
+        runs: theirs.
+        at: epochs at which to compare all runs.
+
+    Returns:
+        The files, the table first.
+    """
+    rows, lines, files = [], {}, [out / "table.txt", out / "curves.png"]
+    for evaluation, run in zip(evaluations, runs, strict=True):
+        name, result = run.path.name, summary_of(evaluation)
+        noted = (run.path / METRICS).read_text(encoding="utf-8")
+        files += [out / f"{name}.json", out / f"{name}.jsonl"]
+        write_text(files[-2], json.dumps(result, indent=1) + "\n")
+        write_text(files[-1], noted)
+        lines[name] = [json.loads(line) for line in noted.splitlines()]
+        rows.append([*_run_cells(name, result, evaluation.config.epochs)])
+        rows[-1] += [percent(_lowest(lines[name], epoch)) for epoch in at]
+    header = (
+        "parameters", "run", "units", "test CER %", "paper (Table 3)", "validation CER %",
+        "best epoch", "epochs", "stopped by", *(f"validation by epoch {epoch}" for epoch in at),
+    )  # fmt: skip
+    networks = {evaluation.config.runs for evaluation in evaluations}
+    each = "one network each" if networks == {1} else "means over the networks of each run"
+    label = f"data: {page.data_of(summary_of(evaluations[-1]))}; {each}"
+    write_text(files[0], f"{label}, best path\n\n{table(header, rows)}\n")
+    validation_curves(files[1], lines, label)
+    return files
+
+
+def _run_cells(name: str, result: Mapping[str, Any], epochs: int) -> list[str]:
+    model, params, metrics = result["model"], result["params"], result["metrics"]
+    variant = [d for d in result["deviations"] if d["name"] not in ("runs", "epochs")]
+    papers = None if variant else IAMONDB.table.get(params, {}).get(model)
+    end = "the rule"
+    if result["cut_short"]:
+        end = "--epochs" if result["epochs"] == epochs else "us: cut short"
+    best = metrics["best_epoch"]["median"]
+    return [
+        page.cell_name((model, params)) + (", variant" if variant else ""),
+        name,
+        str(result["hidden_size"]),
+        percent(metrics["cer"]["mean"]),
+        percent(papers),
+        percent(metrics["valid_cer"]["mean"]),
+        "–" if best is None else f"{best:.0f}",
+        str(result["epochs"]),
+        end,
+    ]
+
+
+def _lowest(lines: Sequence[Mapping[str, Any]], epoch: int) -> float | None:
+    """The lowest error on the validation set up to an epoch, if the run came so far."""
+    if len(lines) < epoch:
+        return None
+    return min(float(min(line["valid_cer"])) for line in lines[:epoch])

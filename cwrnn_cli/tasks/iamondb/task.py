@@ -1,0 +1,146 @@
+"""Task 3, online handwriting recognition (Section 4.3), as the rest of the program sees it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ...models.ensemble import Ensemble
+from ...option import Option
+from ...paper import IAMONDB
+from ...training.config import TrainConfig
+from ...training.folder import RunFolder
+from ...training.results import Results
+from ...training.stopping import BestNetworks
+from ...training.task import Problem, Recognised, Task
+from . import evaluate, report
+from .data import IamondbData, load
+from .decode import BeamOptions
+from .evaluate import IamondbEvaluation
+from .trainer import IamondbTrainer
+
+EXAMPLES = 5  # lines shown with what was read
+BEAM_WIDTH = 20  # where only the order of the n-gram is given
+
+
+class IamondbTask(Task[IamondbData, IamondbEvaluation]):
+    """A pen's path in, characters out."""
+
+    name = "iamondb"
+    protocol = IAMONDB
+    splits = ("train", "valid", "test")
+    default_split = "test"
+    selection_split = "valid"
+    train_options: ClassVar[tuple[Option, ...]] = (
+        Option("batch", "Lines per update.", int, of_protocol=lambda protocol: str(protocol.batch)),
+        Option(
+            "optimizer",
+            "adam departs from the paper.",
+            ("nesterov", "adam"),
+            default="nesterov",
+        ),
+        Option("clip", "Shorten gradients to this length.", float, default="the paper names none"),
+        Option(
+            "decay",
+            "Let the learning rate fall to 0 over --epochs.",
+            bool,
+            default="the paper's, constant",
+        ),
+        Option(
+            "patience",
+            "Epochs without a lower error after which a network stops.",
+            int,
+            of_protocol=lambda protocol: str(protocol.patience),
+        ),
+    )
+    eval_options: ClassVar[tuple[Option, ...]] = (
+        Option("beam", "Beam search of this width instead of the best path.", int),
+        Option("ngram", "... with an n-gram of the training texts, n up to 3.", int),
+    )
+    commands: ClassVar[Mapping[tuple[str, str], str]] = {
+        ("prepare", "iamondb"): "cwrnn_cli.tasks.iamondb.commands:prepare",
+        ("bench", "handwriting"): "cwrnn_cli.tasks.iamondb.benchmark:command",
+    }
+    data_parallel = True
+    plots = True
+    standin_label = "synthetic writers, not IAM-OnDB"
+    progress = ("best_valid_cer", "active", "diverged")
+
+    def load(self, path: Path) -> IamondbData:
+        """See :class:`Task`."""
+        return load(path)
+
+    def problem(self, data: IamondbData) -> Problem:
+        """See :class:`Task`."""
+        longest = int(np.diff(data.train.offsets).max())
+        sizes = data.train.frames.shape[1], len(data.characters) + 1
+        return Problem(*sizes, len(data.train), longest, "ctc", data.options)
+
+    def trainer(self, config: TrainConfig, data: IamondbData) -> IamondbTrainer:
+        """See :class:`Task`."""
+        return IamondbTrainer(config, data)
+
+    def evaluate(
+        self, run: RunFolder, data: IamondbData, split: str, **options: Any
+    ) -> IamondbEvaluation:
+        """See :class:`Task`; options ``beam`` and ``ngram``."""
+        width, ngram = options.get("beam"), options.get("ngram")
+        beam = None
+        if width is not None or ngram is not None:
+            beam = BeamOptions(BEAM_WIDTH if width is None else width, ngram or 0)
+        return evaluate.evaluate(run, data, split, beam)
+
+    def networks(self, run: RunFolder) -> Ensemble:
+        """See :class:`Task`; each at its best epoch."""
+        return BestNetworks.of(run).ensemble
+
+    def best_network(self, run: RunFolder, data: Path | None = None) -> int:
+        """See :class:`Task`; the data are not needed."""
+        return BestNetworks.of(run).best()
+
+    def selection(self, evaluation: IamondbEvaluation) -> np.ndarray:
+        """Error rates on the validation set, infinite before the first epoch."""
+        return evaluation.valid_cer
+
+    def summary(self, evaluation: IamondbEvaluation) -> dict[str, Any]:
+        """See :class:`Task`."""
+        return evaluate.summary(evaluation)
+
+    def arrays(self, evaluation: IamondbEvaluation) -> dict[str, np.ndarray]:
+        """See :class:`Task`."""
+        return evaluate.arrays(evaluation)
+
+    def text(self, summary: Mapping[str, Any]) -> str:
+        """See :class:`Task`."""
+        return report.evaluation_text(summary)
+
+    def examples(self, evaluation: IamondbEvaluation) -> str:
+        """Some lines, and what the best network reads."""
+        return report.examples_text(evaluate.examples(evaluation, EXAMPLES))
+
+    def comparison(self, results: Results) -> dict[str, Any]:
+        """See :class:`Task`."""
+        return report.comparison(results)
+
+    def comparison_text(self, results: Results) -> str:
+        """Table 3."""
+        return report.comparison_text(results)
+
+    def figures(self, out: Path, results: Results, caption: str) -> list[Path]:
+        """Learning curves."""
+        return report.figures(out, results, caption)
+
+    def compare_runs(self, out: Path, runs: Sequence[RunFolder], at: Sequence[int]) -> list[Path]:
+        """Table and learning curves; looks at the test set."""
+        return report.compare_runs(out, [self.evaluate_run(run) for run in runs], runs, at)
+
+    def recognise(self, run: RunFolder, data: IamondbData, file: Path) -> Recognised:
+        """The text of a line file."""
+        text = evaluate.recognise(run, data, file)
+        return Recognised({"text": text}, text)
+
+    def plot(self, evaluation: IamondbEvaluation, path: Path) -> None:
+        """Some lines in ink, with what the best network reads."""
+        lines = evaluate.drawn(evaluation, EXAMPLES)
+        report.ink(path, lines, evaluate.summary(evaluation))

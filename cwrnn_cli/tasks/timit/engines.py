@@ -1,0 +1,204 @@
+"""Two ways to do the epochs of task 2: the compiled loop, and autograd as its test.
+
+One update per sequence; every network has its own order and its own noise.
+"""
+
+import os
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data_prep.store import Split
+
+from ...kernels.cpu.announce import announced
+from ...kernels.cpu.threads import run_all
+from ...kernels.sequences import last_valid
+from ...models.cell import CellSpec
+from ...models.clockwork import ClockworkSpec
+from ...models.ensemble import Ensemble
+from ...models.lstm import LSTMSpec
+from ...models.srn import SRNSpec
+from ...training.engine import AutogradEngine, Engine, TrainState, Weights, restore, states_of
+from .data import draw_epoch, padded
+from .layouts import ClockworkLayout, Layout, LstmLayout
+
+
+class WordsEngine(Engine, Protocol):
+    """An engine that also runs its networks over words."""
+
+    def logits(self, active: np.ndarray, split: Split) -> np.ndarray:
+        """(A, S, K) float32 of the networks ``active``, without noise."""
+
+
+class StepwiseEngine(AutogradEngine):
+    """Torch operations on any device: a step of all active networks at a time, each its sequence.
+
+    Args:
+        ensemble: R networks, on the device and of the dtype to compute in; trained in place.
+        words: the training set.
+        noise: standard deviation of the noise.
+        generators: one per network, on which training goes on drawing.
+        backend: of the recurrent kernels (:mod:`cwrnn_cli.kernels`).
+    """
+
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        words: Split,
+        noise: float,
+        generators: list[np.random.Generator],
+        backend: str = "auto",
+    ) -> None:
+        super().__init__(ensemble, generators)
+        self.words, self.noise, self.backend = words, noise, backend
+
+    def train(self, active: np.ndarray, rates: np.ndarray, momenta: np.ndarray) -> np.ndarray:
+        """See :class:`.Engine`; one epoch, an update per sequence."""
+        chosen = self.select(active)
+        part = chosen.networks
+        drawn = [draw_epoch(self.generators[r], self.words, self.noise) for r in active]
+        assert self.words.labels is not None
+        labels = torch.from_numpy(self.words.labels).to(part.weight_hh.device)
+        total = torch.zeros(len(active), dtype=torch.float64, device=labels.device)
+        for update, (rate, momentum) in enumerate(zip(rates, momenta.tolist(), strict=True)):
+            which = [int(order[update]) for order, _ in drawn]
+            x, lengths = _batch(self.words, [[s] for s in which], [f for _, f in drawn])
+            part.zero_grad()
+            logits = _run(part, x, lengths, self.backend)[:, 0]
+            loss = torch.nn.functional.cross_entropy(logits, labels[which], reduction="none")
+            loss.sum().backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+            chosen.step(rate, momentum)
+        chosen.put_back()
+        mean: np.ndarray = (total / len(momenta)).cpu().numpy()
+        return mean[None]
+
+    def logits(self, active: np.ndarray, split: Split) -> np.ndarray:
+        """See :class:`WordsEngine`."""
+        return logits_of(self.ensemble, active, split, self.backend)
+
+
+@torch.no_grad()
+def logits_of(
+    ensemble: Ensemble, active: np.ndarray, split: Split, backend: str = "auto"
+) -> np.ndarray:
+    """(A, S, K) float32 of the networks ``active`` of an ensemble, without noise."""
+    found = []
+    x, lengths = _batch(split, [list(range(len(split)))], [split.frames])
+    for some in torch.split(torch.from_numpy(active), 16):  # so that memory does not grow with R
+        count = len(some)
+        inputs = x.expand(count, -1, -1, -1), lengths.expand(count, -1)
+        found.append(_run(ensemble.part(some), *inputs, backend).cpu())
+    result: np.ndarray = torch.cat(found).float().numpy()
+    return result
+
+
+def _run(part: Ensemble, x: Tensor, lengths: Tensor, backend: str) -> Tensor:
+    """(R, B, K) logits at each sequence's last step."""
+    like = part.weight_hh
+    y = part.hidden(x.to(like), backend)
+    return part.readout(last_valid(y, lengths))
+
+
+def _batch(
+    split: Split, indices: list[list[int]], frames: list[np.ndarray]
+) -> tuple[Tensor, Tensor]:
+    """(R, B, T, m) and (R, B) lengths: each network's own sequences with its own frames."""
+    parts = [padded(split, np.array(mine), own) for mine, own in zip(indices, frames, strict=True)]
+    steps = max(x.shape[1] for x, _ in parts)
+    x = torch.stack([torch.nn.functional.pad(x, (0, 0, 0, steps - x.shape[1])) for x, _ in parts])
+    return x, torch.stack([lengths for _, lengths in parts])
+
+
+# a cell that is not here is trained by autograd
+LAYOUTS: dict[type[CellSpec], type[Layout]] = {
+    ClockworkSpec: ClockworkLayout,
+    SRNSpec: ClockworkLayout,
+    LSTMSpec: LstmLayout,
+}
+
+
+class CompiledEngine:
+    """The compiled loop, one network per thread at a time; float32 or float64, on the CPU.
+
+    Args:
+        ensemble: R networks of a cell in :data:`LAYOUTS`; its weights are the start.
+        words: the training set.
+        noise: standard deviation of the noise.
+        generators: one per network, on which training goes on drawing.
+        threads: how many; None: as many as cores.
+    """
+
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        words: Split,
+        noise: float,
+        generators: list[np.random.Generator],
+        threads: int | None = None,
+    ) -> None:
+        self._words, self._noise = words, noise
+        self._generators = generators
+        self._threads = threads or os.cpu_count() or 1
+        self._layout = LAYOUTS[type(ensemble.shape.cell)](ensemble)
+        self._theta = self._layout.pack(dict(ensemble.named_parameters()))  # (R, P)
+        self._velocity = torch.zeros_like(self._theta)
+        with announced("the training loop of words"):
+            self._epoch_of(0, 0.0, np.empty(0, np.float32))
+
+    def _epoch_of(self, network: int, rate: float, momenta: np.ndarray) -> float:
+        order, frames = np.empty(0, np.int64), self._words.frames
+        if len(momenta):
+            order, frames = draw_epoch(self._generators[network], self._words, self._noise)
+        total: float = self._layout.epoch(
+            self._flat(frames),
+            self._words,
+            order,
+            self._theta[network].numpy(),
+            self._velocity[network].numpy(),
+            rate,
+            momenta.astype(self._theta.numpy().dtype),
+        )
+        return total / max(len(momenta), 1)
+
+    def _flat(self, frames: np.ndarray) -> np.ndarray:
+        flat: np.ndarray = frames.reshape(-1).astype(self._theta.numpy().dtype, copy=False)
+        return flat
+
+    def train(self, active: np.ndarray, rates: np.ndarray, momenta: np.ndarray) -> np.ndarray:
+        """See :class:`.Engine`; one epoch, an update per sequence, at rates that stay.
+
+        Raises:
+            ValueError: rates that change.
+        """
+        if (rates != rates[:1]).any():
+            raise ValueError("the compiled loop trains at rates that stay")
+        each = np.broadcast_to(rates[0], len(active)).tolist()
+        items = [(int(r), rate, momenta) for r, rate in zip(active, each, strict=True)]
+        return np.array(run_all(self._epoch_of, items, self._threads))[None]
+
+    def logits(self, active: np.ndarray, split: Split) -> np.ndarray:
+        """See :class:`WordsEngine`."""
+        frames = self._flat(split.frames)
+
+        def run(network: int) -> np.ndarray:
+            return self._layout.logits(frames, split, self._theta[network].numpy())
+
+        return np.stack(run_all(run, [(int(network),) for network in active], self._threads))
+
+    def weights(self) -> Weights:
+        """See :class:`.Engine`."""
+        return self._layout.unpack(self._theta)
+
+    def state(self) -> TrainState:
+        """See :class:`.Engine`."""
+        velocity = self._layout.unpack(self._velocity)
+        return TrainState(self.weights(), velocity, states_of(self._generators))
+
+    def load(self, state: TrainState) -> None:
+        """See :class:`.Engine`."""
+        self._theta = self._layout.pack(state.weights)
+        self._velocity = self._layout.pack(state.velocity)
+        restore(self._generators, state.generators)

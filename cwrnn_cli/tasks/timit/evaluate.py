@@ -1,0 +1,145 @@
+"""What a run of task 2 is worth: errors of every network, by group of words, and confusions."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from data_prep.errors import UserError
+from data_prep.features import FeatureOptions, read_word
+
+from ...training.evaluation import Evaluation, statistics
+from ...training.folder import RunFolder
+from ...training.stopping import BestNetworks
+from .data import TimitData, cross_entropy, error_rate
+from .engines import logits_of
+
+
+@dataclass(frozen=True)
+class TimitEvaluation(Evaluation[TimitData]):
+    """A run's networks after training, each with the weights of its best epoch.
+
+    Attributes:
+        predicted: (R, S) int64 classes.
+        error: (R,) float64 rate of wrong words.
+        cross_entropy: (R,) float64.
+        best_epoch: (R,) int64, whose weights are evaluated.
+        stopped_at: (R,) int64, or -1 for those that ``epochs`` cut short.
+        train_error: (R,) float64 rate of wrong training words at that epoch, without noise.
+        lowest: (R,) float64, at that epoch, of what the network stops by.
+    """
+
+    predicted: np.ndarray
+    error: np.ndarray
+    cross_entropy: np.ndarray
+    best_epoch: np.ndarray
+    stopped_at: np.ndarray
+    train_error: np.ndarray
+    lowest: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(S,) right classes."""
+        labels = self.data.split(self.split).labels
+        assert labels is not None
+        return labels
+
+    def confusion(self) -> np.ndarray:
+        """(K, K) int64: how often the networks that did not diverge took row for column."""
+        count = len(self.data.words)
+        right = np.broadcast_to(self.labels, self.predicted.shape)[self.finite]
+        pairs = right * count + self.predicted[self.finite]
+        return np.bincount(pairs.ravel(), minlength=count**2).reshape(count, count)
+
+    def group_errors(self, group: list[str]) -> np.ndarray:
+        """(R,) rate of wrong words among those of a group."""
+        classes = [self.data.words.index(word) for word in group]
+        mine = np.isin(self.labels, classes)
+        rate: np.ndarray = (self.predicted[:, mine] != self.labels[mine]).mean(axis=1)
+        return rate
+
+
+def evaluate(run: RunFolder, data: TimitData, split: str) -> TimitEvaluation:
+    """Run every network of a run over a split, without noise."""
+    best = BestNetworks.of(run)
+    part = data.split(split)
+    assert part.labels is not None
+    logits = logits_of(best.ensemble, np.arange(best.config.networks), part)
+    return TimitEvaluation(
+        config=best.config,
+        data=data,
+        split=split,
+        epoch=best.epoch,
+        ensemble=best.ensemble,
+        diverged=best.diverged,
+        predicted=logits.argmax(axis=2),
+        error=error_rate(logits, part.labels),
+        cross_entropy=cross_entropy(logits, part.labels),
+        best_epoch=best.extra["best_epoch"].numpy(),
+        stopped_at=best.extra["stopped_at"].numpy(),
+        train_error=best.extra["train_error"].numpy(),
+        lowest=best.extra["lowest"].numpy(),
+    )
+
+
+def recognise(run: RunFolder, data: TimitData, file: Path) -> list[tuple[str, float]]:
+    """The words of one sound file, the likeliest first, with their probabilities.
+
+    The mean over the run's networks (those that did not diverge).
+
+    Raises:
+        UserError: no checkpoint, or see :func:`data_prep.features.read_word`; or all diverged.
+    """
+    best = BestNetworks.of(run)
+    options = FeatureOptions(**data.features)
+    frames = (read_word(file, options) - data.train.shift) / data.train.scale
+    finite = torch.from_numpy(~best.diverged)
+    if not finite.any():
+        raise UserError(f"{run.path}: every network diverged; train with a lower --lr")
+    x = torch.from_numpy(frames.astype(np.float32)).expand(best.config.networks, 1, -1, -1)
+    with torch.no_grad():
+        logits = best.ensemble.readout(best.ensemble.hidden(x)[:, 0, -1:])[:, 0]
+    likely = logits[finite].double().softmax(dim=1).mean(dim=0)
+    order = likely.argsort(descending=True).tolist()
+    return [(data.words[i], float(likely[i])) for i in order]
+
+
+def summary(evaluation: TimitEvaluation) -> dict[str, Any]:
+    """The JSON of `cwrnn eval`: overall, per group of words, and the confusions."""
+    finite = evaluation.finite
+    groups = [
+        {
+            "words": group,
+            "metrics": {"error": statistics(evaluation.group_errors(group)[finite])},
+        }
+        for group in evaluation.data.groups
+    ]
+    return evaluation.heading() | {
+        "split": evaluation.split,
+        "sequences": len(evaluation.labels),
+        "metrics": {
+            "error": statistics(evaluation.error[finite]),
+            "cross_entropy": statistics(evaluation.cross_entropy[finite]),
+            "train_error": statistics(evaluation.train_error[finite]),
+            "best_epoch": statistics(evaluation.best_epoch[finite].astype(np.float64)),
+        },
+        "cut_short": int((evaluation.stopped_at < 0).sum()),
+        "groups": groups,
+        "words": evaluation.data.words,
+        "confusion": evaluation.confusion().tolist(),
+    }
+
+
+def arrays(evaluation: TimitEvaluation) -> dict[str, np.ndarray]:
+    """A cell's part of results.h5: a row per network."""
+    return {
+        "error": evaluation.error.astype(np.float32),
+        "cross_entropy": evaluation.cross_entropy.astype(np.float32),
+        "predicted": evaluation.predicted.astype(np.int16),
+        "diverged": evaluation.diverged,
+        "best_epoch": evaluation.best_epoch.astype(np.int32),
+        "stopped_at": evaluation.stopped_at.astype(np.int32),
+        "train_error": evaluation.train_error.astype(np.float32),
+    }

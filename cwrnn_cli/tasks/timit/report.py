@@ -1,0 +1,171 @@
+"""Task 2's tables and figures: errors by group, confusions, Figure 4 and Table 2, row 2."""
+
+from collections.abc import Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...models import CELLS
+from ...paper import TIMIT
+from ...reporting import page
+from ...reporting.figures import boxes, pyplot, save
+from ...reporting.tables import percent, percent_plus_minus, table
+from ...training.results import Results
+
+_RESAMPLES = 10_000
+
+
+def evaluation_text(summary: Mapping[str, Any]) -> str:
+    """What `cwrnn eval` shows of :func:`.evaluate.summary`."""
+    paper, metrics = summary["paper"] or {}, summary["metrics"]
+    lines = [
+        f"{page.network_line(summary)}; {summary['runs']} runs, "
+        f"learning rate {summary['lr']:g}; stopped after {summary['epochs']} epochs at the latest",
+        f"data: {page.data_of(summary)}, "
+        f"{summary['sequences']} words of the {summary['split']} set",
+        *page.deviation_lines(summary),
+    ]
+    rows = [["all", *_cells(metrics["error"])]]
+    rows += [
+        [" ".join(group["words"]), *_cells(group["metrics"]["error"])]
+        for group in summary["groups"]
+    ]
+    lines += ["", table(("errors in %", "mean", "median", "quartiles"), rows), ""]
+    lines.append(
+        f"training set without noise: {percent_plus_minus(metrics['train_error'])} % errors, "
+        f"best epoch {metrics['best_epoch']['median']:.0f} (median)"
+        if metrics["best_epoch"]["median"] is not None
+        else "every network diverged"
+    )
+    if summary["split"] == "test":
+        if "mean" in paper:
+            lines.append(f"paper (Table 2): {percent_plus_minus(paper)} % errors on TIMIT")
+        if "median" in paper:
+            lines.append(f"paper (Figure 4): median {percent(paper['median'])} % on TIMIT")
+    reasons = {"diverged": "diverged", "cut_short": "were cut short by --epochs"}
+    lines += page.count_lines(summary, reasons)
+    return "\n".join(lines)
+
+
+def _cells(error: dict[str, float | None]) -> list[str]:
+    quartiles = f"{percent(error['q25'])}..{percent(error['q75'])}"
+    return [percent_plus_minus(error), percent(error["median"]), quartiles]
+
+
+def confusions(path: Path, summary: Mapping[str, Any]) -> None:
+    """The confusion matrix as a PNG: rows are what was said, columns what was heard.
+
+    Args:
+        path: to write.
+        summary: of :func:`.evaluate.summary`.
+    """
+    plt = pyplot()
+    counts = np.array(summary["confusion"], np.float64)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    words = summary["words"]
+    size = 2.5 + 0.24 * len(words)
+    figure, axis = plt.subplots(figsize=(size, size))
+    image = axis.imshow(shares, cmap="Greens", vmin=0, vmax=1)
+    places = range(len(words))
+    axis.set_xticks(places, words, rotation=90, fontsize=7)
+    axis.set_yticks(places, words, fontsize=7)
+    end = 0
+    for group in summary["groups"][:-1]:
+        end += len(group["words"])
+        axis.axhline(end - 0.5, color="grey", linewidth=0.5)
+        axis.axvline(end - 0.5, color="grey", linewidth=0.5)
+    axis.set_xlabel("heard")
+    axis.set_ylabel("said")
+    figure.colorbar(image, shrink=0.6, label="share")
+    title = f"{page.label_of(summary['model'])}, {summary['parameter_count']} parameters"
+    axis.set_title(f"{title}; data: {page.data_of(summary)}", fontsize=8)
+    figure.tight_layout()
+    save(figure, path)
+
+
+def ratio(above: np.ndarray, below: np.ndarray) -> dict[str, float]:
+    """Ratio of mean errors, with the 2.5 and 97.5 % points of its bootstrap over networks."""
+    rng = np.random.default_rng(0)
+    means = [
+        values[rng.integers(len(values), size=(_RESAMPLES, len(values)))].mean(axis=1)
+        for values in (above, below)
+    ]
+    low, high = np.quantile(means[0] / np.maximum(means[1], 1e-12), (0.025, 0.975))
+    value = above.mean() / max(below.mean(), 1e-12)
+    return {"ratio": float(value), "low": float(low), "high": float(high)}
+
+
+def comparison(results: Results) -> dict[str, Any]:
+    """The JSON of `cwrnn compare`: every cell, and the ratios of mean errors at each size."""
+    errors = errors_of(results)
+    ratios: dict[str, dict[str, Any]] = {}
+    for params in results.sizes:
+        there = [m for m in CELLS if len(errors.get((m, params), ()))]
+        ratios[str(params)] = {
+            f"{a}_over_{b}": ratio(errors[a, params], errors[b, params])
+            for a, b in sorted(combinations(there, 2), key=lambda pair: -there.index(pair[1]))
+        }
+    return page.comparison(results, ("confusion", "words"), ratios=ratios)
+
+
+def errors_of(results: Results) -> dict[tuple[str, int], np.ndarray]:
+    """(model, parameters) -> rate of wrong words of the networks that did not diverge, float64."""
+    return {k: v.astype(np.float64) for k, v in results.finite("error").items()}
+
+
+def comparison_text(results: Results) -> str:
+    """The comparison as a table, ours beside the paper's."""
+    first = results.first
+    rows = []
+    for key, summary in results.by_size():
+        paper, metrics = summary["paper"] or {}, summary["metrics"]
+        epochs = metrics["best_epoch"]["median"]
+        rows.append(
+            [
+                page.cell_name(key),
+                str(summary["hidden_size"]),
+                f"{summary['lr']:g}",
+                percent_plus_minus(metrics["error"]),
+                percent(metrics["error"]["median"]),
+                percent_plus_minus(paper) if "mean" in paper else "–",
+                percent(paper.get("median")),
+                percent(metrics["train_error"]["mean"]),
+                "–" if epochs is None else f"{epochs:.0f}",
+                f"{summary['diverged']}/{summary['cut_short']}",
+            ]
+        )
+    header = (
+        "parameters", "units", "rate", "test errors %", "median", "paper (Table 2)",
+        "paper (Fig. 4)", "train errors %", "epochs", "diverged/cut",
+    )  # fmt: skip
+    lines = [
+        f"data: {page.data_of(first)}; {first['runs']} runs; the paper's numbers are on TIMIT",
+        "",
+        table(header, rows),
+        "",
+        "ratios of mean test errors, with 95 % intervals (bootstrap over networks):",
+    ]
+    for params, found in comparison(results)["ratios"].items():
+        for name, value in found.items():
+            above, _, below = name.partition("_over_")
+            lines.append(
+                f"{params} parameters: {page.label_of(above)} / {page.label_of(below)} "
+                f"{value['ratio']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
+            )
+    return "\n".join(lines)
+
+
+def figures(out: Path, results: Results, caption: str) -> list[Path]:
+    """Draw Figure 4, and the largest networks' confusion matrices."""
+    files = [out / "figure4.png"]
+    errors = {key: 100 * values for key, values in errors_of(results).items()}
+    medians = {m: {p: 100 * v for p, v in sizes.items()} for m, sizes in TIMIT.medians.items()}
+    boxes(files[0], errors, caption, medians, "test errors, %")
+    largest = max(results.sizes)
+    for (model, params), summary in results.summaries.items():
+        if params == largest:
+            files.append(out / f"confusion-{model}-{largest}.png")
+            confusions(files[-1], summary)
+    return files

@@ -1,0 +1,129 @@
+"""Task 2, spoken word classification (Section 4.2), as the rest of the program sees it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ...models.ensemble import Ensemble
+from ...option import Option, short
+from ...paper import TIMIT
+from ...training.config import TrainConfig
+from ...training.folder import RunFolder
+from ...training.results import Results
+from ...training.stopping import BestNetworks
+from ...training.task import Problem, Recognised, Task
+from . import evaluate, report
+from .data import TimitData, load
+from .evaluate import TimitEvaluation
+from .trainer import TimitTrainer
+
+LIKELIEST = 5  # words shown for a recording
+
+
+class TimitTask(Task[TimitData, TimitEvaluation]):
+    """A sequence of feature frames in, one of 25 words out."""
+
+    name = "timit"
+    protocol = TIMIT
+    splits = ("train", "test")
+    default_split = "test"
+    selection_split = "train"
+    train_options: ClassVar[tuple[Option, ...]] = (
+        Option(
+            "noise",
+            "Of the inputs in training, s.d.",
+            float,
+            of_protocol=lambda protocol: short(protocol.noise),
+        ),
+        Option(
+            "patience",
+            "Epochs without a lower error after which a network stops.",
+            int,
+            of_protocol=lambda protocol: str(protocol.patience),
+        ),
+        Option(
+            "stop_on",
+            "Which error of the training set without noise.",
+            ("cross_entropy", "train_error"),
+            of_protocol=lambda protocol: str(protocol.stop_on),
+        ),
+    )
+    commands: ClassVar[Mapping[tuple[str, str], str]] = {
+        ("prepare", "timit"): "cwrnn_cli.tasks.timit.commands:prepare"
+    }
+    plots = True
+    standin_label = "synthetic voices, not TIMIT"
+    progress = ("cross_entropy", "train_error", "active", "diverged")
+
+    def load(self, path: Path) -> TimitData:
+        """See :class:`Task`."""
+        return load(path)
+
+    def problem(self, data: TimitData) -> Problem:
+        """See :class:`Task`."""
+        longest = int(np.diff(data.train.offsets).max())
+        sizes = data.train.frames.shape[1], len(data.words)
+        return Problem(*sizes, len(data.train), longest, "cross_entropy", data.features)
+
+    def trainer(self, config: TrainConfig, data: TimitData) -> TimitTrainer:
+        """See :class:`Task`."""
+        return TimitTrainer(config, data)
+
+    def evaluate(
+        self, run: RunFolder, data: TimitData, split: str, **options: Any
+    ) -> TimitEvaluation:
+        """See :class:`Task`."""
+        return evaluate.evaluate(run, data, split)
+
+    def networks(self, run: RunFolder) -> Ensemble:
+        """See :class:`Task`; each at its best epoch."""
+        return BestNetworks.of(run).ensemble
+
+    def best_network(self, run: RunFolder, data: Path | None = None) -> int:
+        """See :class:`Task`; the data are not needed."""
+        return BestNetworks.of(run).best()
+
+    def selection(self, evaluation: TimitEvaluation) -> np.ndarray:
+        """What a network stops by, on the training set; infinite where it diverged."""
+        found: np.ndarray = np.where(evaluation.diverged, np.inf, evaluation.lowest)
+        return found
+
+    def summary(self, evaluation: TimitEvaluation) -> dict[str, Any]:
+        """See :class:`Task`."""
+        return evaluate.summary(evaluation)
+
+    def arrays(self, evaluation: TimitEvaluation) -> dict[str, np.ndarray]:
+        """See :class:`Task`."""
+        return evaluate.arrays(evaluation)
+
+    def shared_arrays(self, evaluation: TimitEvaluation) -> dict[str, np.ndarray]:
+        """``labels``: (S,)."""
+        return {"labels": evaluation.labels}
+
+    def text(self, summary: Mapping[str, Any]) -> str:
+        """See :class:`Task`."""
+        return report.evaluation_text(summary)
+
+    def comparison(self, results: Results) -> dict[str, Any]:
+        """See :class:`Task`."""
+        return report.comparison(results)
+
+    def comparison_text(self, results: Results) -> str:
+        """Figure 4's medians and Table 2, row 2."""
+        return report.comparison_text(results)
+
+    def figures(self, out: Path, results: Results, caption: str) -> list[Path]:
+        """Figure 4, and the largest networks' confusions."""
+        return report.figures(out, results, caption)
+
+    def recognise(self, run: RunFolder, data: TimitData, file: Path) -> Recognised:
+        """The likeliest words for a sound file."""
+        likely = evaluate.recognise(run, data, file)[:LIKELIEST]
+        text = "\n".join(f"{word:<14} {probability:.3f}" for word, probability in likely)
+        return Recognised({"words": dict(likely)}, text)
+
+    def plot(self, evaluation: TimitEvaluation, path: Path) -> None:
+        """The confusion matrix."""
+        report.confusions(path, evaluate.summary(evaluation))

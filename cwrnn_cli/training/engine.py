@@ -1,0 +1,200 @@
+"""What trains the networks of a run: the contract of all engines, and what autograd trains."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..models.ensemble import Ensemble
+
+Weights = dict[str, Tensor]
+
+_SQUARE = ".square"  # behind a weight's name: Adam's second moment
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """All that an engine goes on from.
+
+    Attributes:
+        weights: name -> (R, ...) on the CPU.
+        velocity: momentum buffers, like the weights; Adam's second moments as name.square.
+        generators: state of each network's random generator.
+        updates: that were made.
+    """
+
+    weights: Weights
+    velocity: Weights
+    generators: list[dict[str, Any]]
+    updates: int = 0
+
+
+class Engine(Protocol):
+    """R networks somewhere in their training."""
+
+    def train(self, active: np.ndarray, rates: np.ndarray, momenta: np.ndarray) -> np.ndarray:
+        """Train some of the networks for one epoch or more.
+
+        Args:
+            active: (A,) indices of the networks; the others stay as they are.
+            rates: (U,) learning rates, update by update; an engine may also take (U, A).
+            momenta: (U,) float32 momentum, likewise.
+
+        Returns:
+            (epochs, A) losses, each network's before its updates.
+        """
+
+    def state(self) -> TrainState:
+        """Copies of everything, as it is now."""
+
+    def weights(self) -> Weights:
+        """Copies of the weights only."""
+
+    def load(self, state: TrainState) -> None:
+        """Go on from an earlier state."""
+
+
+def states_of(generators: list[np.random.Generator]) -> list[dict[str, Any]]:
+    """For :attr:`TrainState.generators`."""
+    return [dict(generator.bit_generator.state) for generator in generators]
+
+
+def restore(generators: list[np.random.Generator], states: list[dict[str, Any]]) -> None:
+    """The reverse of :func:`states_of`."""
+    for generator, state in zip(generators, states, strict=True):
+        generator.bit_generator.state = state
+
+
+class AutogradEngine(ABC):
+    """Torch operations on any device, with torch's own optimisers: the readable truth.
+
+    A subclass says what an update is made of.
+
+    Args:
+        ensemble: R networks, on the device and of the dtype to compute in; trained in place.
+        generators: one per network, on which training goes on drawing.
+        optimizer: "nesterov" or "adam".
+
+    Attributes:
+        ensemble: the same.
+        generators: the same.
+        buffers: name -> momentum of that weight; for Adam also name.square -> its second moment.
+        updates: that were made before; Adam's bias correction counts them.
+    """
+
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        generators: list[np.random.Generator],
+        optimizer: str = "nesterov",
+    ) -> None:
+        self.ensemble, self.generators, self.optimizer = ensemble, generators, optimizer
+        weights = dict(ensemble.named_parameters())
+        if optimizer == "adam":
+            weights |= {name + _SQUARE: weight for name, weight in weights.items()}
+        self.buffers = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+        self.updates = 0
+
+    @abstractmethod
+    def train(self, active: np.ndarray, rates: np.ndarray, momenta: np.ndarray) -> np.ndarray:
+        """See :class:`Engine`."""
+
+    def weights(self) -> Weights:
+        """See :class:`Engine`."""
+        return {n: w.detach().cpu().clone() for n, w in self.ensemble.named_parameters()}
+
+    def state(self) -> TrainState:
+        """See :class:`Engine`."""
+        velocity = {name: buffer.cpu().clone() for name, buffer in self.buffers.items()}
+        return TrainState(self.weights(), velocity, states_of(self.generators), self.updates)
+
+    def load(self, state: TrainState) -> None:
+        """See :class:`Engine`."""
+        self.ensemble.load_state_dict(state.weights)
+        for name, buffer in self.buffers.items():
+            buffer.copy_(state.velocity[name])
+        restore(self.generators, state.generators)
+        self.updates = state.updates
+
+    def select(self, active: np.ndarray) -> "Selection":
+        """Copies of some networks, with their momentum, to train them."""
+        return Selection(self, torch.from_numpy(active).to(self.ensemble.weight_hh.device))
+
+
+class Selection:
+    """Some networks of an engine while they are trained.
+
+    Args:
+        engine: whose.
+        members: (A,) indices.
+
+    Attributes:
+        networks: the ensemble of A networks; gradients go to its weights.
+    """
+
+    def __init__(self, engine: AutogradEngine, members: Tensor) -> None:
+        self._engine, self._members = engine, members
+        self.networks = engine.ensemble.part(members)
+        self._named = dict(self.networks.named_parameters())
+        self._buffers = {name: b[members] for name, b in engine.buffers.items()}
+        self._optimizer: torch.optim.Optimizer
+        if engine.optimizer == "adam":
+            self._optimizer = torch.optim.Adam(self._named.values())
+            for name, weight in self._named.items():
+                self._optimizer.state[weight] = {
+                    "step": torch.tensor(float(engine.updates)),
+                    "exp_avg": self._buffers[name],
+                    "exp_avg_sq": self._buffers[name + _SQUARE],
+                }
+        else:
+            self._optimizer = torch.optim.SGD(
+                self._named.values(), lr=1.0, momentum=0.9, nesterov=True
+            )
+            for name, weight in self._named.items():
+                self._optimizer.state[weight] = {"momentum_buffer": self._buffers[name]}
+
+    def step(self, rates: float | np.ndarray, momentum: float) -> None:
+        """One update with the gradients that the networks hold.
+
+        Args:
+            rates: a learning rate, or (A,): each network's.
+            momentum: Nesterov's, or Adam's beta 1.
+        """
+        rate = float(np.max(rates))
+        if np.ndim(rates):  # an update is linear in the gradient
+            self._scale(torch.from_numpy(np.asarray(rates) / rate))
+        group = self._optimizer.param_groups[0]
+        group["lr"] = rate
+        if self._engine.optimizer == "adam":
+            group["betas"] = (momentum, 0.999)
+        else:
+            group["momentum"] = momentum
+        self._optimizer.step()
+        self._engine.updates += 1
+
+    def _scale(self, factors: Tensor) -> None:
+        """Multiply each network's gradient."""
+        for weight in self._named.values():
+            assert weight.grad is not None
+            own = factors.to(weight).view(-1, *(1,) * (weight.dim() - 1))
+            weight.grad.mul_(own)
+
+    @torch.no_grad()
+    def gradient_norms(self, clip: float | None = None) -> Tensor:
+        """(A,) length of each network's gradient over all its weights; then shortened to clip."""
+        gradients = [w.grad for w in self._named.values() if w.grad is not None]
+        norms: Tensor = torch.cat([g.flatten(1) for g in gradients], dim=1).norm(dim=1)
+        if clip is not None:
+            self._scale((clip / norms).clamp(max=1))
+        return norms
+
+    @torch.no_grad()
+    def put_back(self) -> None:
+        """Give weights and momentum back to the engine."""
+        for name, weight in self._named.items():
+            self._engine.ensemble.get_parameter(name)[self._members] = weight
+        for name, buffer in self._buffers.items():
+            self._engine.buffers[name][self._members] = buffer

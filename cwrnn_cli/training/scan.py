@@ -1,0 +1,135 @@
+"""A scan of learning rates: "optimised separately for each method" (Section 4), on held-out seeds.
+
+Every model at every size, over a grid of rates and with each of the momenta asked for, all of it
+judged by what choices may be made by (:meth:`.Task.selection`), never the test set. The best rate
+is one per model and momentum, for all sizes, as in the paper.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_prep.files import write_text
+
+from .config import TrainConfig
+from .folder import RunFolder
+from .grid import CELLS
+from .loop import Progress, train
+from .task import TASKS, Data
+
+SCAN = "scan.json"
+HELD_OUT_SEED = 1000  # reported results use 0
+
+
+@dataclass(frozen=True)
+class Point:
+    """One rate of one model, with all sizes.
+
+    Attributes:
+        cells: a configuration per size.
+    """
+
+    cells: Sequence[TrainConfig]
+
+    @property
+    def first(self) -> TrainConfig:
+        """For what is the same at all sizes."""
+        return self.cells[0]
+
+    @property
+    def group(self) -> str:
+        """What a best rate is chosen for: model and momentum."""
+        return f"{self.first.model}, {momentum_name(self.first.momentum_ramp)}"
+
+
+def momentum_name(ramp: bool) -> str:
+    """In tables and folders' names."""
+    return "ramp" if ramp else "constant"
+
+
+def cell_folder(out: Path, config: TrainConfig) -> RunFolder:
+    """Where a configuration of a scan is trained."""
+    momentum = momentum_name(config.momentum_ramp)
+    return RunFolder(out / CELLS / f"{config.model}-{config.params}-{momentum}-{config.lr:g}")
+
+
+def run_scan(
+    points: Sequence[Point], data: Data, out: Path, progress: Progress | None = None
+) -> None:
+    """Train what is not trained yet.
+
+    Args:
+        points: what to train.
+        data: the corpus.
+        out: the scan's folder.
+        progress: called with the epochs done over all networks and a summary.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM; everything done so far is saved.
+    """
+    done = 0
+    for config in (cell for point in points for cell in point.cells):
+        folder = cell_folder(out, config)
+        if not folder.exists:
+            folder.start(config)
+
+        def show(epoch: int, values: dict[str, Any], before: int = done) -> None:
+            if progress:
+                progress(before + epoch, values)
+
+        train(config, data, folder, show)
+        done += config.epochs
+
+
+def collect(points: Sequence[Point], data: Data, out: Path, command: str) -> dict[str, Any]:
+    """Judge every network and write scan.json.
+
+    Args:
+        points: all of them trained.
+        data: the corpus.
+        out: the scan's folder.
+        command: what made it.
+
+    Returns:
+        What was written: command, task, data, standin, best (of model and momentum), and a row per
+        point: model, momentum_ramp, lr, score (mean over the sizes of the mean error) and sizes
+        (parameters -> mean, median, diverged, networks).
+    """
+    rows: list[dict[str, Any]] = []
+    scores: dict[str, dict[float, float]] = {}
+    for point in points:
+        sizes = {}
+        for config in point.cells:
+            task = TASKS[config.task]
+            evaluation = task.evaluate_run(cell_folder(out, config), data, task.selection_split)
+            errors = task.selection(evaluation)
+            sizes[str(config.params)] = {
+                "mean": _number(errors.mean()),
+                "median": _number(np.median(errors)),
+                "diverged": int(evaluation.diverged.sum()),
+                "networks": config.networks,
+            }
+        means = [np.inf if size["mean"] is None else size["mean"] for size in sizes.values()]
+        score, first = float(np.mean(means)), point.first
+        row = {"model": first.model, "momentum_ramp": first.momentum_ramp, "lr": first.lr}
+        rows.append(row | {"score": _number(score), "sizes": sizes})
+        scores.setdefault(point.group, {})[first.lr] = score
+    result = {
+        "command": command,
+        "task": data.task,
+        "data": {"name": data.source, "sha256": data.sha256},
+        "standin": data.standin,
+        "best": {group: min(found, key=found.__getitem__) for group, found in scores.items()},
+        "rows": rows,
+    }
+    write_text(out / SCAN, json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def _number(value: Any) -> float | None:
+    """For JSON, which has no infinity."""
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,389 @@
+"""A task: all that training, comparing and the command line know of one experiment.
+
+A task is one folder below :mod:`cwrnn_cli.tasks` (or a package of somebody else's with an entry
+point in the group ``cwrnn.tasks``); docs/extending.md adds one.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+
+import numpy as np
+
+from data_prep.errors import UserError
+
+from ..option import Option
+from ..paper import Protocol
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..models.ensemble import Ensemble
+    from ..models.recurrent import RecurrentLayer
+    from .config import TrainConfig
+    from .evaluation import Evaluation
+    from .folder import RunFolder
+    from .results import Results
+    from .trainer import EnsembleTrainer
+
+
+@dataclass(frozen=True)
+class Data:
+    """A prepared corpus; a subclass adds what it holds.
+
+    Attributes:
+        source: name of the corpus.
+        standin: whether it stands in for the paper's.
+        sha256: of the file.
+        path: of the file.
+        task: name of the task that reads it.
+    """
+
+    source: str
+    standin: bool
+    sha256: str
+    path: Path
+
+    task: ClassVar[str]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a corpus asks of a network and of training.
+
+    Attributes:
+        input_size: m.
+        output_size: units of the output layer.
+        sequences: S, of the training set.
+        length: T, steps of the longest of them.
+        loss: name of the loss.
+        data_options: how the corpus became frames.
+    """
+
+    input_size: int
+    output_size: int
+    sequences: int
+    length: int
+    loss: str
+    data_options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What a network makes of one file.
+
+    Attributes:
+        json: for ``--json``.
+        text: for people.
+    """
+
+    json: dict[str, Any]
+    text: str
+
+
+D = TypeVar("D", bound=Data)
+E = TypeVar("E", bound="Evaluation[Any]")
+
+
+class Task(ABC, Generic[D, E]):
+    """One experiment, from its prepared corpus to its tables and figures.
+
+    Attributes:
+        name: in the registry, in files and on the command line.
+        protocol: the paper's.
+        splits: names of the corpus' splits.
+        default_split: the one that networks are evaluated on.
+        selection_split: the one that choices are made on; never the test set.
+        train_options: fields of :class:`.TrainConfig` that only some tasks let the user set.
+        eval_options: of `cwrnn eval`, passed on to :meth:`evaluate`.
+        commands: (group, name) -> "module:command", click commands of its own such as
+            ``("prepare", "audio")``; imported when they are called.
+        data_parallel: whether the processes of torchrun can train one run together.
+        plots: whether there is a picture of an evaluation.
+        standin_label: what a corpus that stands in for the paper's is, or is not.
+        without_data: what is trained on where nothing has been prepared, for the help; "": nothing.
+        progress: names of metrics.jsonl that the progress bar shows.
+    """
+
+    name: ClassVar[str]
+    protocol: ClassVar[Protocol]
+    splits: ClassVar[tuple[str, ...]]
+    default_split: ClassVar[str]
+    selection_split: ClassVar[str]
+    train_options: ClassVar[tuple[Option, ...]] = ()
+    eval_options: ClassVar[tuple[Option, ...]] = ()
+    commands: ClassVar[Mapping[tuple[str, str], str]] = {}
+    data_parallel: ClassVar[bool] = False
+    plots: ClassVar[bool] = False
+    standin_label: ClassVar[str] = "a stand-in"
+    without_data: ClassVar[str] = ""
+    progress: ClassVar[tuple[str, ...]] = ()
+
+    # the corpus
+
+    @abstractmethod
+    def load(self, path: Path) -> D:
+        """Read a prepared corpus.
+
+        Raises:
+            UserError: it is not one of this task.
+        """
+
+    @abstractmethod
+    def problem(self, data: D) -> Problem:
+        """What it asks of a network."""
+
+    def prepare_default(self, path: Path) -> str:
+        """Make a corpus where the user has prepared none.
+
+        Args:
+            path: to write.
+
+        Returns:
+            What was made, to say to the user.
+
+        Raises:
+            UserError: this task has none to offer; says how to get one.
+        """
+        raise UserError(
+            f"{path}: no such file; make it with `cwrnn prepare {self.name} --src DIR` from your "
+            f"own copy of the corpus, or with `cwrnn prepare {self.name} --standin` from a free "
+            "substitute"
+        )
+
+    # training
+
+    @abstractmethod
+    def trainer(self, config: "TrainConfig", data: D) -> "EnsembleTrainer":
+        """The networks of a run at their start, ready to train."""
+
+    # what came of it
+
+    @abstractmethod
+    def evaluate(self, run: "RunFolder", data: D, split: str, **options: Any) -> E:
+        """Run every network of a run over a split of the corpus that it was trained on.
+
+        Args:
+            run: with a checkpoint.
+            data: the corpus; has been checked to be the run's.
+            split: one of :attr:`splits`.
+            options: :attr:`eval_options` that were given.
+
+        Raises:
+            UserError: no checkpoint, or options out of range.
+        """
+
+    @abstractmethod
+    def selection(self, evaluation: E) -> np.ndarray:
+        """(R,) errors by which networks, rates and other choices are made: never the test set's."""
+
+    @abstractmethod
+    def summary(self, evaluation: E) -> dict[str, Any]:
+        """The JSON of `cwrnn eval`."""
+
+    @abstractmethod
+    def arrays(self, evaluation: E) -> dict[str, np.ndarray]:
+        """A cell's rows in results.h5, one per network."""
+
+    def shared_arrays(self, evaluation: E) -> dict[str, np.ndarray]:
+        """What results.h5 holds once for all cells."""
+        return {}
+
+    @abstractmethod
+    def text(self, summary: Mapping[str, Any]) -> str:
+        """What `cwrnn eval` shows of :meth:`summary`."""
+
+    def examples(self, evaluation: E) -> str:
+        """More that `cwrnn eval` shows below; "" for nothing."""
+        return ""
+
+    @abstractmethod
+    def comparison(self, results: "Results") -> dict[str, Any]:
+        """The JSON of `cwrnn compare`."""
+
+    @abstractmethod
+    def comparison_text(self, results: "Results") -> str:
+        """The table of `cwrnn compare`, ours beside the paper's."""
+
+    @abstractmethod
+    def figures(self, out: Path, results: "Results", caption: str) -> list[Path]:
+        """Draw the figures of `cwrnn compare` into a folder.
+
+        Args:
+            out: the grid's folder.
+            results: of the whole grid.
+            caption: data, and the command that made them.
+
+        Returns:
+            The files.
+        """
+
+    def recognise(self, run: "RunFolder", data: D, file: Path) -> Recognised:
+        """What a run makes of one file of the user's.
+
+        Raises:
+            UserError: the task has no such files, or the file is not one.
+        """
+        raise UserError(f"--file: not an option for a run of task {self.name}")
+
+    def plot(self, evaluation: E, path: Path) -> None:
+        """Draw an evaluation as PNG; a task that does says so by :attr:`plots`."""
+        raise NotImplementedError
+
+    def check_plot(self) -> None:
+        """Raises UserError if the task has no picture of an evaluation."""
+        if not self.plots:
+            raise UserError(f"--plot: not an option for a run of task {self.name}")
+
+    @abstractmethod
+    def networks(self, run: "RunFolder") -> "Ensemble":
+        """A run's networks, with the weights that :meth:`evaluate` evaluates.
+
+        Raises:
+            UserError: no checkpoint.
+        """
+
+    @abstractmethod
+    def best_network(self, run: "RunFolder", data: Path | None = None) -> int:
+        """Index of the network with the least error by which choices are made.
+
+        Args:
+            run: with a checkpoint.
+            data: the run's HDF5 file, if it has moved and is needed.
+
+        Raises:
+            UserError: all networks diverged.
+        """
+
+    def compare_runs(self, out: Path, runs: "Sequence[RunFolder]", at: Sequence[int]) -> list[Path]:
+        """A table and curves of runs of `cwrnn train` as they are, trained to their end or not.
+
+        Args:
+            out: folder to write into.
+            runs: each with a checkpoint.
+            at: epochs at which to compare all of them.
+
+        Returns:
+            The files, the table first.
+
+        Raises:
+            UserError: the task has no such report.
+        """
+        raise UserError(f"--run: not an option of --task {self.name}")
+
+    # what all tasks do alike
+
+    def network(
+        self, run: "RunFolder", which: int | str = "best", data: Path | None = None
+    ) -> "tuple[RecurrentLayer, nn.Linear]":
+        """One network of a run as layer and output layer: see :func:`cwrnn_cli.load`."""
+        ensemble = self.networks(run)
+        index = self.best_network(run, data) if which == "best" else which
+        if not isinstance(index, int) or not 0 <= index < ensemble.networks:
+            raise UserError(
+                f"{run.path}: network {which!r}: expected 'best' or 0 to {ensemble.networks - 1}"
+            )
+        return ensemble.member(index)
+
+    def data_label(self, name: str, standin: bool) -> str:
+        """The data's name, with what it stands in for where it does."""
+        return f"{name} ({self.standin_label})" if standin else name
+
+    def evaluate_run(
+        self, run: "RunFolder", data: D | Path | None = None, split: str | None = None, **more: Any
+    ) -> E:
+        """:meth:`evaluate`, with the corpus and the split looked up.
+
+        Args:
+            run: with a checkpoint.
+            data: the corpus, or its file; None: the file that the run was trained on.
+            split: None: :attr:`default_split`.
+            more: as there.
+
+        Raises:
+            UserError: as there; no such split, no such file, or other data than it was trained on.
+        """
+        split = split or self.default_split
+        if split not in self.splits:
+            names = f"splits {', '.join(self.splits[:-1])} and {self.splits[-1]}"
+            if len(self.splits) == 1:
+                names = f"one split, {self.splits[0]}"
+            raise UserError(f"--split {split}: task {self.name} has {_the(names)}")
+        config = run.config()
+        return self.evaluate(run, self.data_of(config, data), split, **more)
+
+    def data_of(self, config: "TrainConfig", data: D | Path | None = None) -> D:
+        """The corpus of a run: the one given, or the one at its place.
+
+        Raises:
+            UserError: no such file, or not the data that the run was trained on.
+        """
+        if data is None or isinstance(data, Path):
+            data = self.load(data or Path(config.data_path))
+        if data.sha256 != config.data_sha256:
+            raise UserError(
+                f"{data.path}: not the data of this run (sha256 {data.sha256[:12]}, "
+                f"expected {config.data_sha256[:12]}); name the right file with --data"
+            )
+        return data
+
+
+def _the(names: str) -> str:
+    return names if names.startswith("one") else f"the {names}"
+
+
+AnyTask = Task[Data, "Evaluation[Data]"]
+
+
+class Registry(Mapping[str, AnyTask]):
+    """Tasks by name, each imported when it is asked for."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, str] = {}
+        self._tasks: dict[str, AnyTask] = {}
+
+    def add(self, name: str, place: str) -> None:
+        """Make a task known.
+
+        Args:
+            name: of the task.
+            place: "module:class".
+        """
+        self._places[name] = place
+
+    def __getitem__(self, name: str) -> AnyTask:
+        if name not in self._tasks:
+            module, _, found = self._places[name].partition(":")
+            # a task takes its own data and evaluations only; whoever asks here passes on what
+            # the same task gave
+            self._tasks[name] = cast(AnyTask, getattr(import_module(module), found)())
+        return self._tasks[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def add_installed(self) -> None:
+        """Make those known that other packages bring, by the entry point group cwrnn.tasks."""
+        for point in entry_points(group="cwrnn.tasks"):
+            self._places.setdefault(point.name, point.value)
+
+
+TASKS = Registry()  # filled by cwrnn_cli.tasks
+
+
+def task_named(name: str) -> AnyTask:
+    """A task of the registry.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    if name not in TASKS:
+        raise UserError(f"task {name}: expected one of {', '.join(TASKS)}")
+    return TASKS[name]

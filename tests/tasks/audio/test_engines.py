@@ -1,0 +1,172 @@
+"""The compiled loop against autograd, and autograd against torch's own optimiser."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cwrnn_cli.tasks.audio.data import half_sum_of_squares
+from cwrnn_cli.tasks.audio.engines import CompiledEngine, SilenceEngine
+from cwrnn_cli.training.engine import TrainState
+from tests.conftest import random_ensemble
+
+MOMENTA = np.array([0.5, 0.5, 0.9, 0.95])
+
+
+def run(engine, rates, momenta):
+    """(epochs, R) losses; rates (R,)."""
+    rates = np.broadcast_to(np.asarray(rates, np.float64), (len(momenta), len(rates)))
+    return engine.train(np.arange(rates.shape[1]), rates, momenta)
+
+
+def both(networks, steps, seed=0, **shape):
+    targets = torch.from_numpy(np.random.default_rng(seed).uniform(-1, 1, (networks, steps)))
+    return [
+        # weights and rates small enough that an SRN does not amplify the last digit's difference
+        engine(random_ensemble(networks=networks, scale=0.15, **shape), targets, [])
+        for engine in (CompiledEngine, SilenceEngine)
+    ]
+
+
+def assert_same(compiled, autograd):
+    """At one rate for all; then at a rate for each, where momentum is of the scaled gradient."""
+    networks = len(next(iter(compiled.weights().values())))
+    same, own = np.full(networks, 2e-4), np.linspace(1e-4, 3e-4, networks)
+    for rates, states in ((same, ("weights", "velocity")), (own, ("weights",))):
+        start = compiled.state()
+        reset = {name: torch.zeros_like(weight) for name, weight in start.velocity.items()}
+        for engine in (compiled, autograd):
+            engine.load(TrainState(start.weights, reset, []))
+        found, expected = run(compiled, rates, MOMENTA), run(autograd, rates, MOMENTA)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        compare(compiled, autograd, states)
+
+
+def compare(compiled, autograd, states):
+    for state in states:
+        mine, theirs = (getattr(engine.state(), state) for engine in (compiled, autograd))
+        assert list(mine) == list(theirs)
+        for name in mine:
+            torch.testing.assert_close(mine[name], theirs[name], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"model": "cw", "hidden_size": 11, "periods": [2**i for i in range(9)]},
+        {"model": "cw", "hidden_size": 40, "periods": [2**i for i in range(9)]},
+        {"model": "cw", "hidden_size": 9, "periods": [2, 3, 7]},
+        {"model": "cw", "hidden_size": 14, "periods": [1, 1, 5], "sizes": [2, 9, 3]},
+        {"model": "srn", "hidden_size": 9},
+        {"model": "srn", "hidden_size": 31},
+        {"model": "srn", "hidden_size": 3},
+        {"model": "lstm", "hidden_size": 4},
+        {"model": "lstm", "hidden_size": 15},
+        {"model": "lstm", "hidden_size": 10, "peepholes": False},
+        {"model": "lstm", "hidden_size": 1},
+    ],
+    ids=str,
+)
+def test_compiled_is_autograd(shape):
+    assert_same(*both(networks=18, steps=70, **shape))
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.tuples(st.integers(1, 20), st.integers(1, 9)), min_size=1, max_size=5),
+    st.integers(1, 45),
+)
+def test_compiled_is_autograd_for_any_clock_and_length(modules, steps):
+    assert_same(
+        *both(
+            networks=2,
+            steps=steps,
+            seed=steps,
+            model="cw",
+            hidden_size=sum(k for _, k in modules),
+            periods=[p for p, _ in modules],
+            sizes=[k for _, k in modules],
+        )
+    )
+
+
+@settings(max_examples=15)
+@given(st.integers(1, 12), st.integers(1, 30), st.booleans())
+def test_compiled_lstm_is_autograd_for_any_size_and_length(cells, steps, peepholes):
+    assert_same(
+        *both(networks=2, steps=steps, model="lstm", hidden_size=cells, peepholes=peepholes)
+    )
+
+
+def test_float32_agrees_with_float64_to_its_own_precision():
+    shape = {"model": "cw", "hidden_size": 40, "periods": 9, "networks": 16, "scale": 0.1}
+    targets = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (16, 320)))
+    rates = np.full(16, 1e-5)
+    exact = CompiledEngine(random_ensemble(**shape), targets, [])
+    single = CompiledEngine(random_ensemble(**shape, dtype=torch.float32), targets, [])
+    found, expected = run(single, rates, MOMENTA), run(exact, rates, MOMENTA)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    for name, weight in exact.weights().items():
+        torch.testing.assert_close(single.weights()[name].double(), weight, rtol=1e-4, atol=1e-6)
+
+
+def test_the_update_is_torch_sgd_with_nesterov_momentum():
+    ensemble = random_ensemble("cw", 8, 1)
+    targets = torch.from_numpy(np.random.default_rng(1).uniform(-1, 1, (1, 20)))
+    engine = SilenceEngine(ensemble, targets, [])
+    twin = random_ensemble("cw", 8, 1)
+    optimiser = torch.optim.SGD(twin.parameters(), lr=2e-3, momentum=0.9, nesterov=True)
+    x = torch.empty(1, 1, 20, 0, dtype=torch.float64)
+    run(engine, [2e-3], np.full(5, 0.9))
+    for _ in range(5):
+        optimiser.zero_grad()
+        half_sum_of_squares(twin(x)[:, 0, :, 0], targets).sum().backward()
+        optimiser.step()
+    for mine, theirs in zip(ensemble.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-7, atol=1e-9)
+
+
+def test_a_network_trains_the_same_alone_and_in_company():
+    shape = {"model": "cw", "hidden_size": 11, "periods": 9, "dtype": torch.float32}
+    targets = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (20, 64)))
+    all_of_them = CompiledEngine(random_ensemble(networks=20, **shape), targets, [])
+    company = random_ensemble(networks=20, **shape)
+    alone = random_ensemble(networks=1, **shape)
+    for name, weight in alone.named_parameters():
+        weight.data[:] = company.get_parameter(name)[17:18]
+    single = CompiledEngine(alone, targets[17:18], [])
+    found = run(all_of_them, np.full(20, 1e-3), MOMENTA)[:, 17:18]
+    np.testing.assert_array_equal(found, run(single, [1e-3], MOMENTA))
+    for name, weight in single.weights().items():
+        assert torch.equal(all_of_them.weights()[name][17:18], weight)
+
+
+@pytest.mark.parametrize("engine", [CompiledEngine, SilenceEngine])
+def test_a_diverging_network_takes_no_other_with_it(engine):
+    shape = {"model": "srn", "hidden_size": 9, "networks": 4, "dtype": torch.float32}
+    targets = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (4, 64)))
+    ensembles = random_ensemble(**shape), random_ensemble(**shape)
+    for weight in ensembles[0].parameters():
+        weight.data[2] *= 1e30
+    momenta, rates = np.full(60, 0.9), np.full(4, 1e-4)
+    losses, expected = (run(engine(e, targets, []), rates, momenta) for e in ensembles)
+    assert not np.isfinite(losses[-1, 2])
+    others = [0, 1, 3]
+    np.testing.assert_array_equal(losses[:, others], expected[:, others])
+
+
+@pytest.mark.parametrize("engine", [CompiledEngine, SilenceEngine])
+def test_a_restored_engine_goes_on_bit_for_bit(engine):
+    shape = {"model": "lstm", "hidden_size": 4, "networks": 3, "dtype": torch.float32}
+    targets = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (3, 40)))
+    rates = np.full(3, 1e-3)
+    through = engine(random_ensemble(**shape), targets, [])
+    run(through, rates, np.full(10, 0.9))
+    first = engine(random_ensemble(**shape), targets, [])
+    run(first, rates, np.full(4, 0.9))
+    second = engine(random_ensemble(**shape, scale=9.0), targets, [])
+    second.load(first.state())
+    run(second, rates, np.full(6, 0.9))
+    for name, weight in through.weights().items():
+        assert torch.equal(weight, second.weights()[name])

@@ -1,0 +1,93 @@
+"""What autograd trains: torch's own steps, for every network of an ensemble by itself."""
+
+import numpy as np
+import pytest
+import torch
+
+from cwrnn_cli.models.ensemble import Ensemble
+from cwrnn_cli.training.engine import AutogradEngine
+from tests.conftest import shape_of
+
+
+class GivenGradients(AutogradEngine):
+    """Updates with gradients that are handed in; clips to a length if told to."""
+
+    def __init__(self, ensemble, optimizer, gradients, clip=None):
+        super().__init__(ensemble, [], optimizer)
+        self.gradients, self.clip, self.norms = gradients, clip, []
+
+    def train(self, active, rates, momenta):
+        chosen = self.select(active)
+        for rate, momentum in zip(rates, momenta.tolist(), strict=True):
+            for name, weight in chosen.networks.named_parameters():
+                weight.grad = self.gradients[self.updates][name][active].clone()
+            self.norms.append(chosen.gradient_norms(self.clip))
+            chosen.step(rate, momentum)
+        chosen.put_back()
+        return np.zeros((1, len(active)))
+
+
+def setting(updates=4):
+    ensemble = Ensemble(shape_of("srn", 2, 5, 3), 2, dtype=torch.float64)
+    ensemble.draw([np.random.default_rng(i) for i in range(2)], 0.5)
+    rng = np.random.default_rng(5)
+    gradients = [
+        {
+            name: torch.from_numpy(0.3 * rng.standard_normal(weight.shape))
+            for name, weight in ensemble.named_parameters()
+        }
+        for _ in range(updates)
+    ]
+    return ensemble, gradients
+
+
+@pytest.mark.parametrize(
+    ("name", "clip", "rates"),
+    [
+        ("nesterov", None, (0.1, 0.1)),
+        ("nesterov", 0.5, (0.1, 0.1)),
+        ("nesterov", None, (0.1, 0.03)),
+        ("adam", None, (0.1, 0.1)),
+        ("adam", 2.0, (0.1, 0.1)),
+    ],
+)
+def test_two_networks_are_each_by_itself_with_torchs_optimiser(name, clip, rates):
+    ensemble, gradients = setting()
+    alone = [[w.detach()[r].clone().requires_grad_() for w in ensemble.parameters()]
+             for r in range(2)]  # fmt: skip
+    engine = GivenGradients(ensemble, name, gradients, clip)
+    each = np.tile(rates, (2, 1)) if len(set(rates)) > 1 else np.full(2, rates[0])
+    for _ in range(2):  # two calls: momentum and the count of updates go on
+        engine.train(np.arange(2), each, np.full(2, 0.9))
+    for r, (rate, own) in enumerate(zip(rates, alone, strict=True)):
+        if name == "adam":
+            optimiser = torch.optim.Adam(own, lr=rate, betas=(0.9, 0.999))
+        else:
+            optimiser = torch.optim.SGD(own, lr=rate, momentum=0.9, nesterov=True)
+        for update in range(4):
+            for w, gradient in zip(own, gradients[update].values(), strict=True):
+                w.grad = gradient[r].clone()
+            length = torch.nn.utils.clip_grad_norm_(own, clip or torch.inf)
+            torch.testing.assert_close(engine.norms[update][r], length)
+            optimiser.step()
+        for w, theirs in zip(ensemble.parameters(), own, strict=True):
+            torch.testing.assert_close(w[r], theirs, rtol=1e-5, atol=1e-8)
+    assert clip is None or any((norms > clip).any() for norms in engine.norms)
+
+
+def test_only_active_networks_change_and_the_state_goes_on():
+    ensemble, gradients = setting()
+    before = {n: w.detach().clone() for n, w in ensemble.named_parameters()}
+    engine = GivenGradients(ensemble, "adam", gradients)
+    engine.train(np.array([1]), np.full(2, 0.1), np.full(2, 0.9))
+    for name, weight in ensemble.named_parameters():
+        assert torch.equal(weight[0], before[name][0])
+        assert not torch.equal(weight[1], before[name][1])
+    state = engine.state()
+    other, _ = setting()
+    again = GivenGradients(other, "adam", gradients)
+    again.load(state)
+    for one in (engine, again):
+        one.train(np.array([0, 1]), np.full(2, 0.1), np.full(2, 0.9))
+    for mine, theirs in zip(ensemble.parameters(), other.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
