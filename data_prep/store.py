@@ -25,7 +25,7 @@ import h5py
 import numpy as np
 
 from .errors import UserError
-from .files import sha256_of, written_whole
+from .files import atomic_write, sha256_of
 
 SCHEMA = 1
 SPLITS = ("train", "valid", "test")
@@ -96,7 +96,7 @@ def write(path: Path, corpus: Corpus) -> None:
         problem = _problem(name, split)
         if problem:
             raise ValueError(problem)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         with h5py.File(temporary, "w", userblock_size=_USER_BLOCK) as file:
             file.attrs["schema"] = SCHEMA
             file.attrs["corpus"] = corpus.corpus

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .features import RATE
-from .files import standing_folder
+from .files import filled_folder
 from .speech import Synthesiser, Voice
 
 MARKER = "STANDIN.TXT"  # in the root of the tree: what this is
@@ -121,7 +121,7 @@ def tree(keep: Path | None, seed: int = 0, tick: Callable[[], Any] | None = None
     Raises:
         UserError: there is something in ``keep``, or it cannot be written.
     """
-    with standing_folder(keep, lambda root: write_tree(root, seed, tick)) as root:
+    with filled_folder(keep, lambda root: write_tree(root, seed, tick)) as root:
         yield root
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 
 from data_prep.errors import UserError
-from data_prep.files import write_text, written_whole
+from data_prep.files import atomic_write, write_text
 
 from . import distributed
 from .config import TrainConfig, versions
@@ -106,7 +106,7 @@ def run_grid(grid: Grid, data: Any, out: Path, progress: Progress | None = None)
 def _collect(grid: Grid, out: Path) -> None:
     """Write results.h5: a group per cell."""
     with (
-        written_whole(out / RESULTS) as temporary,
+        atomic_write(out / RESULTS) as temporary,
         h5py.File(temporary, "w") as file,
     ):
         for config in grid.cells:
