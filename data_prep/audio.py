@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__, music
+from . import __version__, music, standardise
 from .errors import UserError
 from .files import sha256_of
 from .store import Corpus, Split, write
@@ -59,12 +59,11 @@ def prepare(
     else:
         samples, source = _from_file(Path(src), start, sequences * length, channel)
     stretches = samples.reshape(sequences, length)
-    low, high = stretches.min(axis=1), stretches.max(axis=1)
-    quiet = np.flatnonzero(high - low < QUIET)
+    shift, scale = standardise.unit_range(stretches)
+    quiet = np.flatnonzero(2 * scale < QUIET)
     if len(quiet):
         raise UserError(_quiet_message(src, start, int(quiet[0]), sequences, length, channel))
-    shift, scale = (high + low) / 2, (high - low) / 2
-    frames = (stretches - shift[:, None]) / scale[:, None]
+    frames = standardise.apply(stretches, shift, scale)
     first = round(start * RATE)
     corpus = Corpus(
         corpus="audio",
@@ -82,14 +81,14 @@ def prepare(
         },
         splits={
             "train": Split(
-                frames=np.clip(frames, -1, 1).reshape(-1, 1).astype(np.float32),
+                frames=np.clip(frames, -1, 1).reshape(-1, 1),
                 offsets=np.arange(sequences + 1, dtype=np.int64) * length,
                 names=[
                     f"{source['name']}, samples {first + i * length} to {first + (i + 1) * length}"
                     for i in range(sequences)
                 ],
-                shift=shift[:, None],
-                scale=scale[:, None],
+                shift=shift,
+                scale=scale,
             )
         },
     )
