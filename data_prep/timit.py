@@ -287,7 +287,9 @@ def _cut(
     try:
         samples, rate = read_speech(utterance.audio)
     except UserError as error:
-        return [], [*problems, Problem(str(utterance.audio), error.message.split(": ", 1)[-1])]
+        if error.place is None:  # no fault of this file: soundfile is not installed
+            raise
+        return [], [*problems, Problem(error.place, error.reason)]
     if rate != RATE:
         reason = f"{rate} samples per second, expected {RATE}"
         return [], [*problems, Problem(str(utterance.audio), reason)]
