@@ -12,15 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__, music
+from . import __version__, music, standardise
 from .errors import UserError
 from .files import sha256_of
+from .sound import STEEP, Sound, open_sound, ratio, resample
 from .store import Corpus, Split, write
 
 RATE = 44100  # Hz, the paper's
 QUIET = 1e-4  # a stretch whose samples differ by less (of full scale 1) is silence: -80 dB
-_HALF_TAPS = 32  # half the resampling filter, in samples of the lower rate
-_KAISER = 9.0  # its window: images and aliases 90 dB down
 
 
 def prepare(
@@ -59,12 +58,11 @@ def prepare(
     else:
         samples, source = _from_file(Path(src), start, sequences * length, channel)
     stretches = samples.reshape(sequences, length)
-    low, high = stretches.min(axis=1), stretches.max(axis=1)
-    quiet = np.flatnonzero(high - low < QUIET)
+    shift, scale = standardise.unit_range(stretches)
+    quiet = np.flatnonzero(2 * scale < QUIET)
     if len(quiet):
         raise UserError(_quiet_message(src, start, int(quiet[0]), sequences, length, channel))
-    shift, scale = (high + low) / 2, (high - low) / 2
-    frames = (stretches - shift[:, None]) / scale[:, None]
+    frames = standardise.apply(stretches, shift, scale)
     first = round(start * RATE)
     corpus = Corpus(
         corpus="audio",
@@ -82,14 +80,14 @@ def prepare(
         },
         splits={
             "train": Split(
-                frames=np.clip(frames, -1, 1).reshape(-1, 1).astype(np.float32),
+                frames=np.clip(frames, -1, 1).reshape(-1, 1),
                 offsets=np.arange(sequences + 1, dtype=np.int64) * length,
                 names=[
                     f"{source['name']}, samples {first + i * length} to {first + (i + 1) * length}"
                     for i in range(sequences)
                 ],
-                shift=shift[:, None],
-                scale=scale[:, None],
+                shift=shift,
+                scale=scale,
             )
         },
     )
@@ -98,6 +96,7 @@ def prepare(
 
 
 def _built_in(start: float, count: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """(count,) float64 samples from ``start`` s on, full scale 1; what they are, as JSON types."""
     piece = music.piece()
     first = round(start * RATE)
     _check_span(music.NAME, first, count, len(piece) / RATE)
@@ -106,7 +105,11 @@ def _built_in(start: float, count: int) -> tuple[np.ndarray, dict[str, Any]]:
 
 
 def _check_span(name: str, first: int, count: int, seconds: float) -> None:
-    """Both in samples at 44.1 kHz."""
+    """Whether ``seconds`` of sound hold the span; ``first`` and ``count`` in samples at 44.1 kHz.
+
+    Raises:
+        UserError: they do not.
+    """
     have = math.floor(seconds * RATE + 1e-6)
     if first >= have:
         raise UserError(
@@ -119,35 +122,17 @@ def _check_span(name: str, first: int, count: int, seconds: float) -> None:
         )
 
 
-def _soundfile() -> Any:
-    try:
-        import soundfile  # noqa: PLC0415  (not on every GPU host, and not needed for the built-in piece)
-    except ImportError as error:
-        raise UserError("reading sound files needs soundfile: pip install soundfile") from error
-    return soundfile
+def _mono(sound: Sound, first: int, count: int, channel: int | None) -> np.ndarray:
+    """(count,) float64 of the mean or of one channel; fewer if the file ends.
 
-
-def _open(path: Path) -> Any:
-    soundfile = _soundfile()
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    try:
-        return soundfile.SoundFile(path)
-    except soundfile.LibsndfileError as error:
+    Raises:
+        UserError: no such channel, or damaged there.
+    """
+    if channel is not None and not 1 <= channel <= sound.channels:
         raise UserError(
-            f"{path}: not a sound file that libsndfile reads (WAV, FLAC, OGG, AIFF, MP3 ...)"
-        ) from error
-
-
-def _mono(file: Any, path: Path, first: int, count: int, channel: int | None) -> np.ndarray:
-    """(count,) float64 of the mean or of one channel; fewer if the file ends."""
-    if channel is not None and not 1 <= channel <= file.channels:
-        raise UserError(f"{path}: --channel {channel}: it has {file.channels}, counted from 1")
-    try:
-        file.seek(first)
-        block: np.ndarray = file.read(count, dtype="float64", always_2d=True)
-    except RuntimeError as error:  # soundfile's own errors derive from it
-        raise UserError(f"{path}: damaged near sample {first} ({error})") from error
+            f"{sound.path}: --channel {channel}: it has {sound.channels}, counted from 1"
+        )
+    block = sound.read(first, count)
     mono: np.ndarray = block.mean(axis=1) if channel is None else block[:, channel - 1]
     return mono
 
@@ -155,43 +140,34 @@ def _mono(file: Any, path: Path, first: int, count: int, channel: int | None) ->
 def _from_file(
     path: Path, start: float, count: int, channel: int | None
 ) -> tuple[np.ndarray, dict[str, Any]]:
+    """As :func:`_built_in`; no more of the file is read than the filter needs.
+
+    Raises:
+        UserError: see :func:`prepare`.
+    """
     first = round(start * RATE)
-    with _open(path) as file:
-        seconds = file.frames / file.samplerate
+    with open_sound(path) as sound:
+        seconds = sound.frames / sound.rate
         _check_span(str(path), first, count, seconds)
-        divisor = math.gcd(RATE, file.samplerate)
-        up, down = RATE // divisor, file.samplerate // divisor
+        up, down = ratio(sound.rate, RATE)
         block = first // up  # ``up`` samples of ours are ``down`` of the file's
-        margin = math.ceil(
-            2 * _HALF_TAPS * max(up, down) / (up * down)
-        )  # the filter's reach, in blocks
+        # twice as far as the filter reaches, in blocks
+        margin = math.ceil(2 * STEEP.half_length * max(up, down) / (up * down))
         begin = max(block - margin, 0)
         end = math.ceil((first + count) / up) + margin
-        raw = _mono(file, path, begin * down, (end - begin) * down, channel)
+        raw = _mono(sound, begin * down, (end - begin) * down, channel)
         source = {
             "name": path.name,
             "sha256": sha256_of(path),
-            "rate": file.samplerate,
-            "channels": file.channels,
+            "rate": sound.rate,
+            "channels": sound.channels,
         }
-    ours = resample(raw, up, down)[first - begin * up :][:count]
+    ours = resample(raw, sound.rate, RATE, STEEP)[first - begin * up :][:count]
     if len(ours) < count:
         raise UserError(f"{path}: truncated; the header promises {seconds:.3f} s of sound")
     if not np.isfinite(ours).all():
         raise UserError(f"{path}: holds samples that are not numbers near {start:.3f} s")
     return ours, source
-
-
-def resample(samples: np.ndarray, up: int, down: int) -> np.ndarray:
-    """Change the rate by ``up / down`` behind a linear-phase filter, aliases 90 dB down."""
-    if up == down:
-        return samples
-    from scipy import signal  # noqa: PLC0415  (slow to import)
-
-    widest = max(up, down)
-    taps = signal.firwin(2 * _HALF_TAPS * widest + 1, 0.92 / widest, window=("kaiser", _KAISER))
-    result: np.ndarray = signal.resample_poly(samples, up, down, window=taps)
-    return result
 
 
 def _quiet_message(
@@ -218,10 +194,10 @@ def _first_sound(
     seconds: float = 60.0,
 ) -> float | None:
     """The first start within ``seconds`` from which all sequences have sound, or None."""
-    with _open(path) as file:
-        rate = int(file.samplerate)
+    with open_sound(path) as sound:
+        rate = sound.rate
         first = round(start * rate)
-        samples = _mono(file, path, first, round(seconds * rate), channel)
+        samples = _mono(sound, first, round(seconds * rate), channel)
     step = max(round(length * rate / RATE), 2)
     windows = samples[: len(samples) // step * step].reshape(-1, step)
     loud = np.ptp(windows, axis=1) >= 2 * QUIET if len(windows) else np.zeros(0, bool)

@@ -2,11 +2,11 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from .errors import UserError
+from .sound import UnreadableSound, open_sound, resample
 
 RATE = 16000  # Hz, TIMIT's
 LONGEST = 600  # seconds of one utterance at the most
@@ -99,49 +99,40 @@ def read_speech(path: Path) -> tuple[np.ndarray, int]:
     """(N,) float32 samples, full scale 1, of the first channel, and their rate in Hz.
 
     Raises:
-        UserError: not a sound file, damaged, empty, or longer than ten minutes.
+        UserError: no such file, not a sound file, damaged, empty, or longer than ten minutes, with
+            the path as its place; or soundfile is not installed.
     """
     try:
-        import soundfile  # noqa: PLC0415  (not on every GPU host)
-    except ImportError as error:
-        raise UserError("reading sound files needs soundfile: pip install soundfile") from error
-    try:
-        with soundfile.SoundFile(path) as file:
-            rate = int(file.samplerate)
-            if not 0 < file.frames <= LONGEST * rate:
+        with open_sound(path) as sound:
+            if not 0 < sound.frames <= LONGEST * sound.rate:
                 raise UserError(
-                    f"{path}: {file.frames} samples; expected an utterance of at most {LONGEST} s"
+                    f"{sound.frames} samples; expected an utterance of at most {LONGEST} s",
+                    place=path,
                 )
-            block: Any = file.read(dtype="float32", always_2d=True)
-            if len(block) < file.frames:
-                raise UserError(f"{path}: damaged; {len(block)} of {file.frames} samples are there")
-    except (OSError, RuntimeError, ValueError, TypeError) as error:  # soundfile's own are of these
-        raise UserError(f"{path}: not a sound file that libsndfile reads, or damaged") from error
-    samples: np.ndarray = block[:, 0]
+            block = sound.read(dtype="float32")
+    except UnreadableSound as error:
+        reason = "not a sound file that libsndfile reads, or damaged"
+        raise UserError(reason, place=path) from error
+    if len(block) < sound.frames:
+        reason = f"damaged; {len(block)} of {sound.frames} samples are there"
+        raise UserError(reason, place=path)
+    samples = block[:, 0]
     if not np.isfinite(samples).all():
-        raise UserError(f"{path}: damaged; it holds samples that are not numbers")
-    return samples, rate
+        raise UserError("damaged; it holds samples that are not numbers", place=path)
+    return samples, sound.rate
 
 
 def read_word(path: Path, options: FeatureOptions) -> np.ndarray:
     """(T, D) features of a sound file that holds one word, at any rate.
 
     Raises:
-        UserError: no such file, or see :func:`read_speech`; or shorter than one window.
+        UserError: see :func:`read_speech`; or it is shorter than one window.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    samples, rate = read_speech(path)
-    if rate != RATE:
-        import math  # noqa: PLC0415
-
-        from scipy.signal import resample_poly  # noqa: PLC0415  (slow to import)
-
-        divisor = math.gcd(RATE, rate)
-        samples = resample_poly(samples, RATE // divisor, rate // divisor)
+    samples = resample(*read_speech(path), RATE)
     if len(samples) < options.shortest:
         raise UserError(
-            f"{path}: {1000 * len(samples) / RATE:.0f} ms; expected at least "
-            f"{options.window_ms:g} ms, one window"
+            f"{1000 * len(samples) / RATE:.0f} ms; expected at least {options.window_ms:g} ms, "
+            "one window",
+            place=path,
         )
     return mfcc(samples, options)

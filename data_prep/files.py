@@ -11,7 +11,7 @@ from .errors import UserError
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; on success it is synced and renamed to ``path``.
 
     After an error, or if the process is killed, ``path`` is as it was before.
@@ -26,9 +26,7 @@ def written_whole(path: Path) -> Iterator[Path]:
             prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent
         )
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror}); choose another place with --out"
-        ) from error
+        raise _not_writable(path, error) from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -41,12 +39,14 @@ def written_whole(path: Path) -> Iterator[Path]:
         try:
             temporary.replace(path)
         except OSError as error:
-            raise UserError(
-                f"{path}: cannot be written ({error.strerror}); choose another place with --out"
-            ) from error
+            raise _not_writable(path, error) from error
         _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _not_writable(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot be written ({error.strerror}); choose another place", place=path)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -58,8 +58,12 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    with written_whole(path) as temporary:
+    """Write a text file in UTF-8, whole or not at all.
+
+    Raises:
+        UserError: the folder cannot be made or written.
+    """
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -71,7 +75,7 @@ def sha256_of(path: Path, skip: int = 0) -> str:
 
 
 @contextmanager
-def standing_folder(keep: Path | None, fill: Callable[[Path], object]) -> Iterator[Path]:
+def filled_folder(keep: Path | None, fill: Callable[[Path], object]) -> Iterator[Path]:
     """A folder that ``fill`` has filled: ``keep``, which stays, or a temporary one.
 
     Args:
@@ -87,7 +91,7 @@ def standing_folder(keep: Path | None, fill: Callable[[Path], object]) -> Iterat
             yield Path(name)
         return
     if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
-        raise UserError(f"--keep {keep}: exists already; choose another folder")
+        raise UserError("exists already; choose another folder", place=keep)
     try:
         keep.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{keep.name}.", dir=keep.parent) as name:
@@ -96,5 +100,5 @@ def standing_folder(keep: Path | None, fill: Callable[[Path], object]) -> Iterat
             fill(whole)
             whole.replace(keep)
     except OSError as error:
-        raise UserError(f"--keep {keep}: cannot be written ({error.strerror})") from error
+        raise _not_writable(keep, error) from error
     yield keep

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import __version__
+from . import __version__, standardise
 from .errors import UserError
 from .iamondb_files import LISTS, find, line_files, read_strokes, read_texts
 from .iamondb_standin import MARKER
@@ -210,20 +210,19 @@ def _corpus(
 ) -> Corpus:
     order = [(form, number) for form in sorted(lines) for number in sorted(lines[form])]
     parts = {split: [(f, k) for f, k in order if split_of[f] == split] for split in PAPER_LINES}
-    train = np.concatenate([lines[f][k] for f, k in parts["train"]]).astype(np.float64)
-    shift, scale = np.zeros(4), np.ones(4)
-    shift[:3], scale[:3] = train[:, :3].mean(axis=0), train[:, :3].std(axis=0)
-    scale[scale == 0] = 1.0
+    train = np.concatenate([lines[f][k][:, :3] for f, k in parts["train"]])
+    shift, scale = np.zeros((1, 4)), np.ones((1, 4))  # the end of a stroke stays 0 or 1
+    shift[:, :3], scale[:, :3] = standardise.zero_mean_unit_variance(train)
     del train
 
     def split(keys: list[tuple[str, int]]) -> Split:
         frames = np.concatenate([lines[f][k] for f, k in keys])
         return Split(
-            frames=((frames - shift) / scale).astype(np.float32),
+            frames=standardise.apply(frames, shift, scale),
             offsets=np.cumsum([0, *(len(lines[f][k]) for f, k in keys)]).astype(np.int64),
             names=[f"{f}-{k:02d}" for f, k in keys],
-            shift=shift[None],
-            scale=scale[None],
+            shift=shift,
+            scale=scale,
             text=[texts[f][k - 1] for f, k in keys],
         )
 

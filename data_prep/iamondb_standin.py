@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .errors import UserError
-from .files import standing_folder
+from .files import filled_folder
 
 MARKER = "STANDIN.TXT"  # beside lineStrokes: what this is
 FORMS = {"trainset.txt": 48, "testset_v.txt": 8, "testset_t.txt": 8, "testset_f.txt": 16}
@@ -76,7 +76,7 @@ def tree(keep: Path | None, seed: int = 0, tick: Callable[[], Any] | None = None
     Raises:
         UserError: there is something in ``keep``, or it cannot be written.
     """
-    with standing_folder(keep, lambda root: write_tree(root, seed, tick)) as root:
+    with filled_folder(keep, lambda root: write_tree(root, seed, tick)) as root:
         yield root
 
 

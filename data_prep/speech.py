@@ -16,7 +16,7 @@ from .errors import UserError
 
 _SYNCHRONOUS, _UTF8 = 2, 1
 _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4  # espeak_PARAMETER
-_END_OF_LIST, _WORD, _END = 0, 1, 5  # espeak_EVENT_TYPE
+_END_OF_LIST, _WORD = 0, 1  # espeak_EVENT_TYPE
 _SILENT = 0.003  # of full scale
 
 
@@ -116,7 +116,6 @@ class Synthesiser:
             self._library.espeak_SetParameter(parameter, value, 0)
         chunks: list[np.ndarray] = []
         begins: list[tuple[int, str]] = []
-        ends: list[int] = []
 
         def take(wave: Any, count: int, events: Any) -> int:
             if count:
@@ -127,8 +126,6 @@ class Synthesiser:
                 if event.type == _WORD:
                     first = event.text_position - 1  # counted from 1
                     begins.append((event.sample, text[first : first + event.length]))
-                elif event.type == _END:
-                    ends.append(event.sample)
                 index += 1
             return 0
 

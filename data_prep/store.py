@@ -8,8 +8,8 @@ Layout (`SCHEMA` = 1)::
         offsets  (S + 1,) int64   sequence s is frames[offsets[s]:offsets[s + 1]]
         names    (S,) UTF-8       where a sequence came from
         shift, scale  (S or 1, D) float64   original = frames * scale + shift
-        labels   (S,) int64       class of each sequence (words), or
-        text     (S,) UTF-8       transcript of each sequence (handwriting), or neither (audio)
+        labels   (S,) int64       class of each sequence (timit), or
+        text     (S,) UTF-8       transcript of each sequence (iamondb), or neither (audio)
 
 The first 512 bytes are an HDF5 user block with a checksum of everything behind it, so that a
 truncated or damaged file is refused before anything in it is believed. Writing the same corpus
@@ -25,7 +25,7 @@ import h5py
 import numpy as np
 
 from .errors import UserError
-from .files import sha256_of, written_whole
+from .files import atomic_write, sha256_of
 
 SCHEMA = 1
 SPLITS = ("train", "valid", "test")
@@ -96,7 +96,7 @@ def write(path: Path, corpus: Corpus) -> None:
         problem = _problem(name, split)
         if problem:
             raise ValueError(problem)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         with h5py.File(temporary, "w", userblock_size=_USER_BLOCK) as file:
             file.attrs["schema"] = SCHEMA
             file.attrs["corpus"] = corpus.corpus

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__
+from . import __version__, standardise
 from .errors import UserError
 from .features import RATE, FeatureOptions, mfcc, read_speech
 from .store import Corpus, Split, write
@@ -287,7 +287,9 @@ def _cut(
     try:
         samples, rate = read_speech(utterance.audio)
     except UserError as error:
-        return [], [*problems, Problem(str(utterance.audio), error.message.split(": ", 1)[-1])]
+        if error.place is None:  # no fault of this file: soundfile is not installed
+            raise
+        return [], [*problems, Problem(error.place, error.reason)]
     if rate != RATE:
         reason = f"{rate} samples per second, expected {RATE}"
         return [], [*problems, Problem(str(utterance.audio), reason)]
@@ -344,19 +346,18 @@ def _choose(
 
 def _splits(chosen: list[tuple[Cut, bool]], vocabulary: list[str]) -> tuple[Split, Split]:
     """Training and test set, standardised with the training set's mean and deviation."""
-    train = np.concatenate([cut.features for cut, test in chosen if not test]).astype(np.float64)
-    shift, scale = train.mean(axis=0), train.std(axis=0)
-    scale[scale == 0] = 1.0
+    train = np.concatenate([cut.features for cut, test in chosen if not test])
+    shift, scale = standardise.zero_mean_unit_variance(train)
 
     def split(of_test: bool) -> Split:
         cuts = [cut for cut, test in chosen if test == of_test]
         frames = np.concatenate([cut.features for cut in cuts])
         return Split(
-            frames=((frames - shift) / scale).astype(np.float32),
+            frames=standardise.apply(frames, shift, scale),
             offsets=np.cumsum([0, *(len(cut.features) for cut in cuts)]).astype(np.int64),
             names=[f"{cut.word}: {cut.name}" for cut in cuts],
-            shift=shift[None],
-            scale=scale[None],
+            shift=shift,
+            scale=scale,
             labels=np.array([vocabulary.index(cut.word) for cut in cuts], np.int64),
         )
 

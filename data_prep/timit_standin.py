@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from .features import RATE
-from .files import standing_folder
+from .files import filled_folder
+from .sound import resample, write_sphere
 from .speech import Synthesiser, Voice
 
 MARKER = "STANDIN.TXT"  # in the root of the tree: what this is
@@ -121,7 +122,7 @@ def tree(keep: Path | None, seed: int = 0, tick: Callable[[], Any] | None = None
     Raises:
         UserError: there is something in ``keep``, or it cannot be written.
     """
-    with standing_folder(keep, lambda root: write_tree(root, seed, tick)) as root:
+    with filled_folder(keep, lambda root: write_tree(root, seed, tick)) as root:
         yield root
 
 
@@ -171,12 +172,9 @@ def _record(
     samples: np.ndarray, rate: int, speaker: Speaker, rng: np.random.Generator
 ) -> np.ndarray:
     """(N,) at 16 kHz: the room, the microphone, its noise, and the level of the day."""
-    from math import gcd  # noqa: PLC0415
+    from scipy.signal import fftconvolve, lfilter  # noqa: PLC0415  (slow to import)
 
-    from scipy.signal import fftconvolve, lfilter, resample_poly  # noqa: PLC0415
-
-    divisor = gcd(RATE, rate)
-    sound = resample_poly(samples.astype(np.float64), RATE // divisor, rate // divisor)
+    sound = resample(samples.astype(np.float64), rate, RATE)
     count = round(speaker.echo * RATE)
     tail = rng.standard_normal(count) * 10 ** (-3 * np.arange(count) / count)
     tail *= speaker.wet / np.linalg.norm(tail)
@@ -194,9 +192,7 @@ def _record(
 def _write_utterance(
     stem: Path, text: str, sound: np.ndarray, rate: int, words: list[tuple[int, int, str]]
 ) -> None:
-    import soundfile  # noqa: PLC0415  (not on every GPU host)
-
-    soundfile.write(stem.with_suffix(".WAV"), sound, RATE, format="NIST", subtype="PCM_16")
+    write_sphere(stem.with_suffix(".WAV"), sound, RATE)
     lines = [
         f"{begin * RATE // rate} {min(end * RATE // rate, len(sound))} {word}\n"
         for begin, end, word in words

@@ -124,7 +124,8 @@ def protocol_options(seed: int = 0) -> Decorator:
                 "--runs",
                 type=int,
                 help="Trainings with other initial weights "
-                f"({', '.join(_PER_SEQUENCE)}: of each sequence).  {by_task(lambda p: str(p.runs))}",
+                f"({', '.join(_PER_SEQUENCE)}: of each sequence).  "
+                + by_task(lambda p: str(p.runs)),
             ),
             click.option("--seed", type=int, default=seed, show_default=True, help="Root seed."),
             click.option(

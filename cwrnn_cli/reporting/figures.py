@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.files import written_whole
+from data_prep.files import atomic_write
 
 from ..models import CELLS
 
@@ -26,7 +26,7 @@ def pyplot() -> Any:
 
 def save(figure: Any, path: Path) -> None:
     """Write a figure as PNG, whole or not at all, and forget it."""
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png")
     pyplot().close(figure)
 

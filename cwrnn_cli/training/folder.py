@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from data_prep.errors import UserError
-from data_prep.files import write_text, written_whole
+from data_prep.files import atomic_write, write_text
 
 from .config import TrainConfig
 
@@ -89,7 +89,7 @@ class RunFolder:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Replace the checkpoint, whole or not at all."""
-        with written_whole(self.path / CHECKPOINT) as temporary:
+        with atomic_write(self.path / CHECKPOINT) as temporary:
             torch.save(vars(checkpoint), temporary)
 
     def checkpoint(self) -> Checkpoint:

@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from data_prep.files import written_whole
+from data_prep.files import atomic_write
 
 from ..models import CELLS
 
@@ -75,7 +75,7 @@ class Results:
 
 def write_results(path: Path, cells: Iterable[Cell], shared: dict[str, np.ndarray]) -> None:
     """Write results.h5, whole or not at all."""
-    with written_whole(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
         for cell in cells:
             group = file.create_group(f"{cell.config['model']}/{cell.config['params']}")
             group.attrs["config"] = json.dumps(cell.config, sort_keys=True)

@@ -189,6 +189,22 @@ def test_a_truncated_sphere_file(tmp_path):
     assert report.problems and all("SX0" in str(p) for p in report.problems)
 
 
+def test_a_reason_keeps_its_colons_and_a_place_too(tmp_path):
+    root = write_corpus(tmp_path / "disc: 1")
+    broken = next(root.rglob("SX0.WAV"))
+    soundfile.write(broken, np.full(16000, np.nan, np.float32), RATE, format="WAV", subtype="FLOAT")
+    report, _ = prepared(root, tmp_path / "a.h5")
+    expected = timit.Problem(str(broken), "damaged; it holds samples that are not numbers")
+    assert report.problems == [expected]
+
+
+def test_a_missing_soundfile_is_no_fault_of_the_corpus(tmp_path, monkeypatch):
+    root = write_corpus(tmp_path / "a")
+    monkeypatch.setitem(__import__("sys").modules, "soundfile", None)
+    with pytest.raises(UserError, match="pip install soundfile"):
+        prepared(root, tmp_path / "a.h5")
+
+
 def test_another_rate_and_missing_halves(tmp_path):
     root = write_corpus(tmp_path / "a")
     broken = next(root.rglob("SX0.WAV"))

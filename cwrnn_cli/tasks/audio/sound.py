@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.files import written_whole
+from data_prep.files import atomic_write
 
 
 def write_wav(path: Path, wave: np.ndarray, rate: int) -> float:
@@ -21,6 +21,6 @@ def write_wav(path: Path, wave: np.ndarray, rate: int) -> float:
     from scipy.io import wavfile  # noqa: PLC0415  (slow to import)
 
     clipped = np.clip(wave, -1.0, 32767 / 32768)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         wavfile.write(temporary, rate, np.rint(clipped * 32768).astype(np.int16))
     return float(np.mean(np.abs(wave) > 1.0))

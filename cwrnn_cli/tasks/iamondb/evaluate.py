@@ -10,6 +10,7 @@ import torch
 from data_prep.errors import UserError
 from data_prep.iamondb import PathOptions, frames_of
 from data_prep.iamondb_files import read_strokes
+from data_prep.standardise import apply
 from data_prep.store import Split
 
 from ...training.evaluation import Evaluation, statistics
@@ -87,8 +88,9 @@ def recognise(run: RunFolder, data: IamondbData, file: Path) -> str:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from error
     if isinstance(strokes, str):
         raise UserError(f"{file}: {strokes}; expected a line file of IAM-OnDB")
-    frames = (frames_of(strokes, PathOptions(**data.options)) - data.train.shift) / data.train.scale
-    x = torch.from_numpy(frames.astype(np.float32))[None, None]
+    frames = frames_of(strokes, PathOptions(**data.options))
+    frames = apply(frames, data.train.shift, data.train.scale)
+    x = torch.from_numpy(frames)[None, None]
     part = best.ensemble.part(best.extra["lowest"].argmin()[None])
     (units,) = best_path(part(x)[0], torch.tensor([x.shape[2]]))
     return data.decode(units)

@@ -9,6 +9,7 @@ import torch
 
 from data_prep.errors import UserError
 from data_prep.features import FeatureOptions, read_word
+from data_prep.standardise import apply
 
 from ...training.evaluation import Evaluation, statistics
 from ...training.folder import RunFolder
@@ -94,11 +95,11 @@ def recognise(run: RunFolder, data: TimitData, file: Path) -> list[tuple[str, fl
     """
     best = BestNetworks.of(run)
     options = FeatureOptions(**data.features)
-    frames = (read_word(file, options) - data.train.shift) / data.train.scale
+    frames = apply(read_word(file, options), data.train.shift, data.train.scale)
     finite = torch.from_numpy(~best.diverged)
     if not finite.any():
         raise UserError(f"{run.path}: every network diverged; train with a lower --lr")
-    x = torch.from_numpy(frames.astype(np.float32)).expand(best.config.networks, 1, -1, -1)
+    x = torch.from_numpy(frames).expand(best.config.networks, 1, -1, -1)
     with torch.no_grad():
         logits = best.ensemble.readout(best.ensemble.hidden(x)[:, 0, -1:])[:, 0]
     likely = logits[finite].double().softmax(dim=1).mean(dim=0)
