@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cwrnn_cli.paper import HANDWRITING, WORDS
+from cwrnn_cli.paper import IAMONDB, TIMIT
 from data_prep import iamondb, iamondb_standin, store
 from data_prep.errors import UserError
 from data_prep.features import FeatureOptions
@@ -266,5 +266,5 @@ def test_the_standin_is_an_iamondb(tmp_path, monkeypatch):
 
 
 def test_the_defaults_are_the_papers():
-    assert asdict(PathOptions()) == HANDWRITING.data_options
-    assert FeatureOptions().to_json() == WORDS.data_options
+    assert asdict(PathOptions()) == IAMONDB.data_options
+    assert FeatureOptions().to_json() == TIMIT.data_options
