@@ -38,8 +38,10 @@ def load(
             diverged; or the data are needed and are not there.
 
     Example:
-        >>> layer, readout = load("runs/audio-cw-1000-seed0")  # doctest: +SKIP
-        >>> wave = readout(layer(torch.empty(1, 320, 0))[0])  # doctest: +SKIP
+        >>> layer, readout = load("runs/NAME")  # doctest: +SKIP
+        >>> y, state = layer(torch.empty(1, 320, 0))  # doctest: +SKIP
+        >>> readout(y).shape  # doctest: +SKIP
+        torch.Size([1, 320, 1])
     """
     from .tasks import TASKS  # noqa: PLC0415  (torch is slow to import)
     from .training.folder import RunFolder  # noqa: PLC0415

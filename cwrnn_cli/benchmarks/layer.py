@@ -7,8 +7,7 @@ from typing import Any
 import torch
 
 from ..clock import Clock
-from ..models import CELLS
-from ..models.clockwork import ClockworkSpec
+from ..models import CELLS, ClockworkSpec
 from . import machine
 
 WIDTHS = (40, 64, 128, 256, 512, 1024)
@@ -25,9 +24,9 @@ def operations(width: int, inputs: int, modules: int = MODULES) -> dict[str, flo
     """Multiply-adds per step and row of the forward pass (the paper's appendix).
 
     Returns:
-        ``srn``: n^2 + n m; ``cw``: the paper's count, W_H row by row at each module's ticks;
-        ``cascade``: what our kernels do, W_H column by column at each module's ticks;
-        ``paper_ratio``, ``cascade_ratio``: srn over those two.
+        ``dense``: n^2 + n m, of an SRN; ``paper``: W_H row by row at each module's ticks, as the
+        appendix counts; ``cascade``: what our kernels do, W_H column by column at each module's
+        ticks; ``paper_ratio``, ``cascade_ratio``: dense over those two.
     """
     clock = Clock.of(width, modules)
     starts = clock.starts
@@ -39,13 +38,13 @@ def operations(width: int, inputs: int, modules: int = MODULES) -> dict[str, flo
     columns = sum(
         k * end / t for k, end, t in zip(clock.sizes, starts[1:], clock.periods, strict=True)
     )
-    srn = float(width * width + width * inputs)
+    dense = float(width * width + width * inputs)
     return {
-        "srn": srn,
-        "cw": rows + inward,
+        "dense": dense,
+        "paper": rows + inward,
         "cascade": columns + inward,
-        "paper_ratio": srn / (rows + inward),
-        "cascade_ratio": srn / (columns + inward),
+        "paper_ratio": dense / (rows + inward),
+        "cascade_ratio": dense / (columns + inward),
     }
 
 

@@ -25,5 +25,5 @@ _PLACES = {name: (f"{__name__}.{name}:command", text) for name, text in _COMMAND
 def main() -> None:
     """A Clockwork RNN (Koutník et al., ICML 2014): the paper's experiments, whole.
 
-    Start with `cwrnn train --model cw`, then `cwrnn eval` and `cwrnn generate audio`.
+    Start with `cwrnn train --help`, then `cwrnn eval`; the README has a tour of five minutes.
     """

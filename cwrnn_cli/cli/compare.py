@@ -151,5 +151,5 @@ def _rates(words: tuple[str, ...]) -> dict[str, float]:
         except ValueError:
             model = ""
         if model not in CELLS:
-            raise UserError(f"--lr {word}: expected MODEL=X, such as lstm=1e-5")
+            raise UserError(f"--lr {word}: expected MODEL=X, with X such as 1e-5")
     return rates

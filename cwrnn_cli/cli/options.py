@@ -26,7 +26,7 @@ def by_task(value: Callable[[Protocol], str]) -> str:
 
 
 def _default_rates() -> str:
-    """The commonest rate, then those that differ: 3e-4; lstm: audio 3e-5."""
+    """The commonest rate, then those that differ: "RATE; MODEL: TASK RATE"."""
     rates = {
         cell.name: {t.name: short(learning_rate(t.protocol, cell)) for t in TASKS.values()}
         for cell in CELLS.values()

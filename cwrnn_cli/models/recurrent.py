@@ -48,7 +48,7 @@ class RecurrentLayer(nn.Module):
         self.backend = "auto"  # see cwrnn_cli.kernels
         shapes = cell.weights(input_size)
         if not bias:
-            shapes.pop("bias")
+            shapes = {name: size for name, size in shapes.items() if not name.startswith("bias")}
         for suffix in self._suffixes():
             for name in dict.fromkeys((*cell.weights(input_size), *self.optional_weights)):
                 weight = None

@@ -14,6 +14,7 @@ import torch
 from data_prep.errors import UserError
 from data_prep.files import atomic_write, write_text
 
+from ..models import CELLS
 from .config import TrainConfig
 
 CONFIG, METRICS, CHECKPOINT = "config.json", "metrics.jsonl", "checkpoint.pt"
@@ -153,7 +154,6 @@ def newest_run(parent: Path, task: str | None) -> RunFolder:
     for folder in run_folders(parent):
         if task in (None, folder.config().task):
             return folder
-    which = f"no run of task {task}; train one with `cwrnn train --task {task} --model cw`"
-    raise UserError(
-        f"{parent}: {which if task else 'no run; train one with `cwrnn train --model cw`'}"
-    )
+    which, option = (f"no run of task {task}", f"--task {task} ") if task else ("no run", "")
+    command = f"cwrnn train {option}--model {'|'.join(CELLS)}"
+    raise UserError(f"{parent}: {which}; train one with `{command}`")

@@ -100,8 +100,8 @@ class Task(ABC, Generic[D, E]):
         selection_split: the one that choices are made on; never the test set.
         train_options: fields of :class:`.TrainConfig` that only some tasks let the user set.
         eval_options: of `cwrnn eval`, passed on to :meth:`evaluate`.
-        commands: (group, name) -> "module:command", click commands of its own such as
-            ``("prepare", "audio")``; imported when they are called.
+        commands: (group, name) -> "module:command", click commands of its own, such as `cwrnn
+            prepare NAME`; imported when they are called.
         data_parallel: whether the processes of torchrun can train one run together.
         plots: whether there is a picture of an evaluation.
         standin_label: what a corpus that stands in for the paper's is, or is not.

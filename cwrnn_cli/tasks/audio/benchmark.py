@@ -10,10 +10,9 @@ import torch
 from ...benchmarks import machine
 from ...benchmarks.options import numbers, show
 from ...console import json_option, progress_bar
-from ...models import CELLS
+from ...models import CELLS, LSTMSpec
 from ...models.cell import CellSpec
 from ...models.ensemble import Ensemble, Shape
-from ...models.lstm import LSTMSpec
 from ...paper import AUDIO
 from ...reporting.benchmarks import machine_text
 from ...reporting.page import cell_name

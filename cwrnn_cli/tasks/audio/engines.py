@@ -15,11 +15,9 @@ from ...kernels.cpu import generation
 from ...kernels.cpu.announce import announced
 from ...kernels.cpu.simd import LANES
 from ...kernels.cpu.threads import run_all
+from ...models import ClockworkSpec, LSTMSpec, SRNSpec
 from ...models.cell import CellSpec
-from ...models.clockwork import ClockworkSpec
 from ...models.ensemble import Ensemble
-from ...models.lstm import LSTMSpec
-from ...models.srn import SRNSpec
 from ...training.engine import AutogradEngine, TrainState, Weights, restore, states_of
 from .data import half_sum_of_squares, silence
 

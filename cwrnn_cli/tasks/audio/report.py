@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...models import CELLS
-from ...models.clockwork import ClockworkSpec
-from ...models.lstm import LSTMSpec
+from ...models import CELLS, ClockworkSpec, LSTMSpec
 from ...paper import AUDIO
 from ...reporting import page
 from ...reporting.figures import boxes, waves

@@ -21,8 +21,7 @@ from data_prep.errors import UserError
 from ...benchmarks import machine
 from ...benchmarks.options import numbers, show
 from ...console import DATA_FOLDER, json_option, progress_bar
-from ...models import CELLS
-from ...models.lstm import LSTMSpec
+from ...models import CELLS, LSTMSpec
 from ...paper import IAMONDB
 from ...reporting.benchmarks import machine_text
 from ...reporting.page import cell_name

@@ -15,11 +15,9 @@ from data_prep.store import Split
 from ...kernels.cpu.announce import announced
 from ...kernels.cpu.threads import run_all
 from ...kernels.sequences import last_valid
+from ...models import ClockworkSpec, LSTMSpec, SRNSpec
 from ...models.cell import CellSpec
-from ...models.clockwork import ClockworkSpec
 from ...models.ensemble import Ensemble
-from ...models.lstm import LSTMSpec
-from ...models.srn import SRNSpec
 from ...training.engine import AutogradEngine, Engine, TrainState, Weights, restore, states_of
 from .data import draw_epoch, padded
 from .layouts import ClockworkLayout, Layout, LstmLayout

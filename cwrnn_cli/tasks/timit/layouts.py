@@ -15,10 +15,8 @@ from ...kernels.cpu import classification, memory
 from ...kernels.cpu.clockwork import clock_layout, packing, taken
 from ...kernels.cpu.rows import PIECE
 from ...kernels.cpu.simd import LANES
-from ...models.clockwork import ClockworkSpec
+from ...models import ClockworkSpec, LSTMSpec, SRNSpec
 from ...models.ensemble import Ensemble
-from ...models.lstm import LSTMSpec
-from ...models.srn import SRNSpec
 from ...training.engine import Weights as State
 
 
