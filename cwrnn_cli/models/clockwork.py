@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import kernels
 from ..clock import Clock
+from ..kernels.clockwork import clockwork
 from .recurrent import RecurrentLayer
 
 
@@ -128,7 +128,7 @@ class ClockworkRNN(RecurrentLayer):
         self._clear_forbidden()
         weight_hh = self._stacked("weight_hh" + suffix)
         assert weight_hh is not None
-        y = kernels.clockwork(
+        y = clockwork(
             x[None],
             self._stacked("weight_ih" + suffix),
             weight_hh,

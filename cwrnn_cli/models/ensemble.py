@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import kernels
 from ..clock import Clock
+from ..kernels.clockwork import clockwork
+from ..kernels.lstm import lstm
 from .clockwork import SRN, ClockworkRNN
 from .lstm import LSTM
 from .recurrent import RecurrentLayer, reversed_sequences
@@ -153,9 +154,9 @@ class Ensemble(nn.Module):
             w_hh, bias = (self.get_parameter(name + suffix) for name in ("weight_hh", "bias"))
             if self.shape.model == "lstm":
                 peephole = getattr(self, "weight_peephole" + suffix, None)
-                y, _, _ = kernels.lstm(seen, w_ih, w_hh, bias, peephole, backend=backend)
+                y, _, _ = lstm(seen, w_ih, w_hh, bias, peephole, backend=backend)
             else:
-                y = kernels.clockwork(seen, w_ih, w_hh, bias, None, self.shape.clock, backend)
+                y = clockwork(seen, w_ih, w_hh, bias, None, self.shape.clock, backend)
             outputs.append(y if not suffix else _from_the_end(y, lengths))
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=3)
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import kernels
+from ..kernels.lstm import lstm
 from .recurrent import RecurrentLayer
 
 
@@ -101,7 +101,7 @@ class LSTM(RecurrentLayer):
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         weight_hh = self._stacked("weight_hh" + suffix)
         assert weight_hh is not None
-        y, h, c = kernels.lstm(
+        y, h, c = lstm(
             x[None],
             self._stacked("weight_ih" + suffix),
             weight_hh,

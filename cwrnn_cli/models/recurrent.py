@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from ..kernels import last_valid
+from ..kernels.sequences import last_valid
 
 
 class RecurrentLayer(nn.Module):

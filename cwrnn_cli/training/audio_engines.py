@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..kernels.cpu import generation
-from ..kernels.cpu.announce import announced
-from ..kernels.cpu.simd import LANES
-from ..kernels.cpu.threads import run_all
+from ..kernels.numba import train_generator
+from ..kernels.numba.cache import log_compilation
+from ..kernels.numba.simd import LANES
+from ..kernels.numba.threads import run_all
 from ..models.ensemble import Ensemble
 from ..tasks.audio import half_sum_of_squares, silence
 from .autograd import AutogradState, State, nesterov
@@ -94,7 +94,7 @@ class CompiledEngine:
         self._periods = np.array(clock.periods, np.int64)
         self._starts = np.array(clock.starts, np.int64)
         self._threads = threads or os.cpu_count() or 1
-        with announced("the training loop"):
+        with log_compilation("the training loop"):
             self._run_block(0, np.empty(0, self._theta.dtype))
 
     def _blocks(self, values: np.ndarray) -> np.ndarray:
@@ -126,9 +126,11 @@ class CompiledEngine:
             momenta,
         )
         if self._shape.model == "lstm":
-            generation.lstm_epochs(*state, self._shape.hidden_size, self._shape.peepholes, losses)
+            train_generator.lstm_epochs(
+                *state, self._shape.hidden_size, self._shape.peepholes, losses
+            )
         else:
-            generation.clockwork_epochs(*state, self._periods, self._starts, losses)
+            train_generator.clockwork_epochs(*state, self._periods, self._starts, losses)
         return losses
 
     def run(self, momenta: np.ndarray) -> np.ndarray:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from data_prep.store import Split
 
-from ..kernels.cpu.announce import announced
-from ..kernels.cpu.threads import run_all
+from ..kernels.numba.cache import log_compilation
+from ..kernels.numba.threads import run_all
 from ..models.ensemble import Ensemble
 from ..tasks.words import at_the_end, draw_epoch, padded
 from .autograd import AutogradState, State, nesterov
@@ -152,7 +152,7 @@ class CompiledEngine:
         self._layout: Layout = LstmLayout(ensemble) if lstm else ClockworkLayout(ensemble)
         self._theta = self._layout.pack(dict(ensemble.named_parameters()))
         self._velocity = torch.zeros_like(self._theta)
-        with announced("the training loop of words"):
+        with log_compilation("the training loop of words"):
             self._epoch_of(0, np.empty(0, np.float32))
 
     def _epoch_of(self, network: int, momenta: np.ndarray) -> float:
