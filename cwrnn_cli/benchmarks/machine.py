@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..kernels.cpu import memory
+from ..kernels.numba import memory
 
 
 def describe() -> dict[str, Any]:

@@ -1,16 +1,21 @@
-"""Sequences of unequal length side by side in one tensor."""
+"""What is done with the steps of sequences, whatever computed them."""
 
 from torch import Tensor
 
 
 def last_valid(sequences: Tensor, lengths: Tensor | None) -> Tensor:
-    """(R, B, n): the last valid step of each of (R, B, T, n).
+    """The last valid step of each sequence.
 
     Args:
         sequences: (R, B, T, n).
-        lengths: (B,) or (R, B) int64 valid steps; None: all T.
+        lengths: int64 valid steps of each sequence, (B,) for all networks or (R, B); None: all T.
+
+    Returns:
+        (R, B, n).
     """
     if lengths is None:
         return sequences[:, :, -1]
-    steps = (lengths.to(sequences.device) - 1).expand(sequences.shape[:2])[:, :, None, None]
-    return sequences.gather(2, steps.expand(-1, -1, 1, sequences.shape[3])).squeeze(2)
+    networks, batch, _, n = sequences.shape
+    last = (lengths.to(sequences.device) - 1).expand(networks, batch)  # (R, B)
+    index = last[:, :, None, None].expand(-1, -1, 1, n)  # (R, B, 1, n)
+    return sequences.gather(2, index).squeeze(2)

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from .. import kernels
 from ..clock import Clock, parse_periods, parse_shares, shared_out
+from ..kernels.clockwork import clockwork
 from ..kernels.sequences import last_valid
 from ..option import Option
 from ..paper import Protocol
@@ -161,7 +161,7 @@ def run_clock(
     backend: str,
 ) -> tuple[Tensor, State]:
     """:meth:`CellSpec.forward` under a clock."""
-    y = kernels.clockwork(
+    y = clockwork(
         x,
         weights.get("weight_ih"),
         weights["weight_hh"],

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
-from .. import kernels
+from ..kernels.lstm import lstm
 from ..option import Option, short
 from ..paper import Protocol
 from .cell import CellSpec, State
@@ -82,7 +82,7 @@ class LSTMSpec(CellSpec):
     ) -> tuple[Tensor, State]:
         """See :meth:`CellSpec.forward`."""
         h0, c0 = (None, None) if state is None else state
-        y, h, c = kernels.lstm(
+        y, h, c = lstm(
             x,
             weights.get("weight_ih"),
             weights["weight_hh"],

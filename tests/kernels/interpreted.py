@@ -4,8 +4,9 @@ import sys
 
 import torch
 
-from cwrnn_cli import kernels
 from cwrnn_cli.clock import Clock
+from cwrnn_cli.kernels.clockwork import clockwork
+from cwrnn_cli.kernels.lstm import lstm
 
 CASES = [  # networks, batch, steps, inputs, units, periods
     (2, 3, 9, 2, 10, [1, 2, 3, 7]),
@@ -35,7 +36,7 @@ def check(device: str, dtype: torch.dtype, tolerance: float) -> int:
         used = [v for v in values if v.numel()]
         results = []
         for backend in ("reference", "triton"):
-            y = kernels.clockwork(*arguments, clock, backend)
+            y = clockwork(*arguments, clock, backend)
             loss = (
                 y * torch.linspace(-1, 1, y.numel(), dtype=dtype, device=device).view(y.shape)
             ).sum()
@@ -73,7 +74,7 @@ def check_lstm(device: str, dtype: torch.dtype, tolerance: float) -> int:
         used = [v for v in values if v.numel()]
         results = []
         for backend in ("reference", "triton"):
-            y, h, c = kernels.lstm(*arguments, None, backend)
+            y, h, c = lstm(*arguments, None, backend)
             loss = y.square().sum() + h.sum() + 2 * c.sum()
             results.append([y, h, c, *torch.autograd.grad(loss, used)])
         for theirs, mine in zip(*results, strict=True):

@@ -1,6 +1,6 @@
 import os
 
-from cwrnn_cli.kernels.cpu import drop_stale
+from cwrnn_cli.kernels.numba.cache import drop_stale
 
 
 def test_compiled_code_older_than_any_source_is_dropped(tmp_path):

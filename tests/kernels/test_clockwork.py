@@ -1,15 +1,17 @@
 """The reference against equation 1 unit by unit, and every backend against the reference."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cwrnn_cli import kernels
 from cwrnn_cli.clock import Clock
 from cwrnn_cli.kernels import reference
+from cwrnn_cli.kernels.clockwork import BACKENDS as TABLE
+from cwrnn_cli.kernels.clockwork import clockwork
 
 
 def equation_1(x, weight_ih, weight_hh, bias, h0, periods):
@@ -81,7 +83,7 @@ def test_cascade_is_the_reference_with_its_gradients(
     weights = torch.randn(expected.shape, dtype=torch.float64)
     theirs = torch.autograd.grad((expected * weights).sum(), used)
     for backend in BACKENDS:
-        found = kernels.clockwork(*arguments, clock, backend)
+        found = clockwork(*arguments, clock, backend)
         torch.testing.assert_close(found, expected)
         mine = torch.autograd.grad((found * weights).sum(), used)
         for a, b in zip(mine, theirs, strict=True):
@@ -92,16 +94,14 @@ def test_cascade_is_the_reference_with_its_gradients(
 def test_gradcheck(backend):
     clock = Clock.of(5, [2, 3, 4], [2, 1, 2])
     values = problem(clock, 2, 2, 8, 2, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda *v: kernels.clockwork(*v, clock, backend), values)
+    assert torch.autograd.gradcheck(lambda *v: clockwork(*v, clock, backend), values)
 
 
 def test_forbidden_weights_get_a_gradient_of_exactly_zero():
     clock = Clock.of(6, 3)
     values = problem(clock, requires_grad=True)
     for backend in ("reference", *BACKENDS):
-        (gradient,) = torch.autograd.grad(
-            kernels.clockwork(*values, clock, backend).sum(), values[2]
-        )
+        (gradient,) = torch.autograd.grad(clockwork(*values, clock, backend).sum(), values[2])
         allowed = torch.from_numpy(clock.mask())
         assert not gradient[:, ~allowed].any()
         assert gradient[:, allowed].all()
@@ -110,11 +110,9 @@ def test_forbidden_weights_get_a_gradient_of_exactly_zero():
 def test_auto_is_one_of_them_and_others_are_refused():
     clock = Clock.of(6, 3)
     values = problem(clock)
-    torch.testing.assert_close(
-        kernels.clockwork(*values, clock), reference.clockwork(*values, clock)
-    )
+    torch.testing.assert_close(clockwork(*values, clock), reference.clockwork(*values, clock))
     with pytest.raises(ValueError, match="'cudnn': expected one of auto, reference, cascade, comp"):
-        kernels.clockwork(*values, clock, "cudnn")
+        clockwork(*values, clock, "cudnn")
 
 
 @pytest.mark.parametrize("with_h0", [True, False])
@@ -122,7 +120,7 @@ def test_torchs_own_rnn_is_an_srn(with_h0):
     clock = Clock.of(8, [1, 1], [3, 5])
     *values, h0 = problem(clock, networks=1, requires_grad=True)
     arguments = (*values, h0 if with_h0 else None, clock)
-    found = kernels.clockwork(*arguments, "torch")
+    found = clockwork(*arguments, "torch")
     expected = reference.clockwork(*arguments)
     torch.testing.assert_close(found, expected)
     mine = torch.autograd.grad(found.square().sum(), values)
@@ -132,13 +130,14 @@ def test_torchs_own_rnn_is_an_srn(with_h0):
 
 def test_auto_takes_torchs_rnn_for_a_wide_srn(monkeypatch):
     asked = []
-    monkeypatch.setattr(kernels, "_torch_srn", lambda *given: asked.append(given) or given[0])
+    recorded = replace(TABLE.table["torch"], run=lambda given: asked.append(given) or given.x)
+    monkeypatch.setitem(TABLE.table, "torch", recorded)
     for units, batch in ((512, 32), (512, 1), (256, 32)):
         x = torch.zeros(1, batch, 1, 2)
         weights = torch.zeros(1, units, 2), torch.zeros(1, units, units), None, None
-        kernels.clockwork(x, *weights, Clock.of(units, [1]))
-    assert [given[0].shape[1] for given in asked] == [32]
-    assert asked[0][2].shape[1] == 512
+        clockwork(x, *weights, Clock.of(units, [1]))
+    assert [given.x.shape[1] for given in asked] == [32]
+    assert asked[0].weight_hh.shape[1] == 512
 
 
 def test_torch_is_refused_with_the_reason():
@@ -149,15 +148,15 @@ def test_torch_is_refused_with_the_reason():
     ):
         x, w_ih, *others = problem(clock, networks=networks, inputs=inputs)
         with pytest.raises(ValueError, match=f"no way to do {message}; use 'cascade'"):
-            kernels.clockwork(x, w_ih if inputs else None, *others, clock, "torch")
+            clockwork(x, w_ih if inputs else None, *others, clock, "torch")
 
 
 def test_compiled_is_refused_with_the_reason():
     clock = Clock.of(6, 3)
     values = [value.to(torch.bfloat16) for value in problem(clock)]
     with pytest.raises(ValueError, match="float32 or float64, not torch.bfloat16; use 'cascade'"):
-        kernels.clockwork(*values, clock, "compiled")
-    assert kernels.clockwork(*values, clock).dtype == torch.bfloat16
+        clockwork(*values, clock, "compiled")
+    assert clockwork(*values, clock).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize(
@@ -182,7 +181,7 @@ def test_wide_layers_and_many_rows_on_several_threads(shape, batch):
     weights = torch.randn(2, batch, 21, clock.hidden_size, dtype=torch.float64)
     results = []
     for backend in ("cascade", "compiled"):
-        y = kernels.clockwork(*values, clock, backend)
+        y = clockwork(*values, clock, backend)
         results.append([y, *torch.autograd.grad((y * weights).sum(), values)])
     for mine, theirs in zip(*results, strict=True):
         torch.testing.assert_close(mine, theirs)
@@ -199,7 +198,7 @@ def test_long_sequences_and_wide_inputs_are_worked_on_in_pieces():
     ]
     results = []
     for backend in ("cascade", "compiled"):
-        y = kernels.clockwork(*values, clock, backend)
+        y = clockwork(*values, clock, backend)
         results.append([y, *torch.autograd.grad(y.square().sum(), values)])
     for mine, theirs in zip(*results, strict=True):
         torch.testing.assert_close(mine, theirs)
@@ -209,16 +208,14 @@ def test_float32_agrees_with_float64_to_its_precision():
     clock = Clock.of(40, 8)
     exact = [v / 5 for v in problem(clock, batch=7, steps=50)]
     single = [v.float() for v in exact]
-    found = kernels.clockwork(*single, clock, "compiled")
-    torch.testing.assert_close(
-        found.double(), kernels.clockwork(*exact, clock), rtol=1e-5, atol=1e-6
-    )
+    found = clockwork(*single, clock, "compiled")
+    torch.testing.assert_close(found.double(), clockwork(*exact, clock), rtol=1e-5, atol=1e-6)
 
 
 def test_a_second_backward_pass_gives_the_same():
     clock = Clock.of(20, 3)
     values = problem(clock, requires_grad=True)
-    loss = kernels.clockwork(*values, clock, "compiled").square().sum()
+    loss = clockwork(*values, clock, "compiled").square().sum()
     first = torch.autograd.grad(loss, values, retain_graph=True)
     assert all(map(torch.equal, first, torch.autograd.grad(loss, values)))
 
@@ -232,4 +229,4 @@ def test_inputs_that_are_not_contiguous():
         x.flip(3).flip(3),
         x.repeat(1, 1, 1, 2)[..., ::2].copy_(x),
     ):
-        torch.testing.assert_close(kernels.clockwork(strange, *others, clock, "compiled"), expected)
+        torch.testing.assert_close(clockwork(strange, *others, clock, "compiled"), expected)

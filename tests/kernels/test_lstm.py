@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cwrnn_cli import kernels
 from cwrnn_cli.kernels import reference
+from cwrnn_cli.kernels.lstm import lstm
 
 
 def draw(*shape, seed=0, requires_grad=False):
@@ -44,8 +44,8 @@ def test_every_backend_is_the_reference_with_its_gradients(lengths, backend):
     x, w_i, w_h, b = draw(1, 3, 7, 2), draw(1, 20, 2), draw(1, 20, 5), draw(1, 20)
     h0, c0 = draw(1, 3, 5), draw(1, 3, 5, seed=1)
     values = [v.requires_grad_() for v in (x, w_i, w_h, b)]
-    found = kernels.lstm(*values, None, h0, c0, lengths, backend)
-    expected = kernels.lstm(*values, None, h0, c0, lengths, "reference")
+    found = lstm(*values, None, h0, c0, lengths, backend)
+    expected = lstm(*values, None, h0, c0, lengths, "reference")
     for mine, theirs in zip(found[1:], expected[1:], strict=True):
         torch.testing.assert_close(mine, theirs)
     for s in range(3):
@@ -70,7 +70,7 @@ def test_gradcheck_with_peepholes_and_several_networks(backend):
     ]
     for value in values:
         value.requires_grad_()
-    assert torch.autograd.gradcheck(lambda *v: kernels.lstm(*v, None, backend), values)
+    assert torch.autograd.gradcheck(lambda *v: lstm(*v, None, backend), values)
 
 
 @settings(max_examples=40)
@@ -96,7 +96,7 @@ def test_compiled_for_any_shape(networks, batch, steps, inputs, cells, peepholes
     used = [v for v in values if v is not None and v.numel()]
     results = []
     for backend in ("reference", "compiled"):
-        y, h, c = kernels.lstm(*values, None, backend)
+        y, h, c = lstm(*values, None, backend)
         loss = y.square().sum() + h.sum() + 2 * c.sum()
         results.append([y, h, c, *torch.autograd.grad(loss, used)])
     for mine, theirs in zip(*results, strict=True):
@@ -106,15 +106,13 @@ def test_compiled_for_any_shape(networks, batch, steps, inputs, cells, peepholes
 def test_what_a_backend_cannot_do_is_refused_with_the_reason():
     w_h, b = draw(2, 12, 3), draw(2, 12)
     with pytest.raises(ValueError, match="no way to do 2 networks"):
-        kernels.lstm(draw(2, 1, 4, 2), draw(2, 12, 2), w_h, b, backend="torch")
+        lstm(draw(2, 1, 4, 2), draw(2, 12, 2), w_h, b, backend="torch")
     with pytest.raises(ValueError, match="no way to do no input"):
-        kernels.lstm(draw(1, 1, 4, 0), None, w_h[:1], b[:1], backend="torch")
+        lstm(draw(1, 1, 4, 0), None, w_h[:1], b[:1], backend="torch")
     with pytest.raises(ValueError, match="no way to do peepholes"):
-        kernels.lstm(
-            draw(1, 1, 4, 2), draw(1, 12, 2), w_h[:1], b[:1], draw(1, 3, 3), backend="torch"
-        )
+        lstm(draw(1, 1, 4, 2), draw(1, 12, 2), w_h[:1], b[:1], draw(1, 3, 3), backend="torch")
     with pytest.raises(ValueError, match="expected one of auto, reference, comp"):
-        kernels.lstm(draw(1, 1, 4, 0), None, w_h[:1], b[:1], backend="cascade")
+        lstm(draw(1, 1, 4, 0), None, w_h[:1], b[:1], backend="cascade")
     half = [v.to(torch.bfloat16) for v in (draw(1, 1, 4, 2), draw(1, 12, 2), w_h[:1], b[:1])]
     with pytest.raises(ValueError, match="not torch.bfloat16; use 'reference'"):
-        kernels.lstm(*half, backend="compiled")
+        lstm(*half, backend="compiled")

@@ -2,7 +2,7 @@ import gc
 
 import torch
 
-from cwrnn_cli.kernels.cpu import memory
+from cwrnn_cli.kernels.numba import memory
 
 LIKE = torch.empty(0)
 SHAPE = (3, 100_001)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cwrnn_cli.kernels.cpu import simd
+from cwrnn_cli.kernels.numba import simd
 
 POINTS = np.concatenate([np.linspace(-12, 12, 16 * 500), np.geomspace(1e-30, 80, 16 * 50)])
 TRUTH = {

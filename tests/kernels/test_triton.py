@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from cwrnn_cli import kernels
 from cwrnn_cli.clock import Clock
+from cwrnn_cli.kernels.clockwork import clockwork
+from cwrnn_cli.kernels.lstm import lstm
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +38,7 @@ def test_on_a_gpu():
 def test_refused_with_the_reason():
     values = [torch.zeros(1, 1, 3, 0), None, torch.zeros(1, 6, 6), None, None]
     with pytest.raises(ValueError, match="it runs on a GPU, not on cpu; use 'cascade'"):
-        kernels.clockwork(*values, Clock.of(6, 2), "triton")
+        clockwork(*values, Clock.of(6, 2), "triton")
     values = [torch.zeros(1, 1, 3, 0), None, torch.zeros(1, 24, 6), None, None, None, None, None]
     with pytest.raises(ValueError, match="it runs on a GPU, not on cpu; use 'reference'"):
-        kernels.lstm(*values, "triton")
+        lstm(*values, "triton")

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...kernels.cpu import generation
-from ...kernels.cpu.announce import announced
-from ...kernels.cpu.simd import LANES
-from ...kernels.cpu.threads import run_all
+from ...kernels.numba import train_generator
+from ...kernels.numba.cache import log_compilation
+from ...kernels.numba.simd import LANES
+from ...kernels.numba.threads import run_all
 from ...models import ClockworkSpec, LSTMSpec, SRNSpec
 from ...models.cell import CellSpec
 from ...models.ensemble import Ensemble
@@ -71,7 +71,7 @@ def _clockwork_loop(cell: CellSpec) -> Loop:
 
     def run(*state: np.ndarray, losses: np.ndarray) -> None:
         theta, velocity, targets, rates, momenta = state
-        generation.clockwork_epochs(
+        train_generator.clockwork_epochs(
             theta, velocity, targets, rates, momenta, periods, starts, losses
         )
 
@@ -83,7 +83,7 @@ def _lstm_loop(cell: CellSpec) -> Loop:
 
     def run(*state: np.ndarray, losses: np.ndarray) -> None:
         theta, velocity, targets, rates, momenta = state
-        generation.lstm_epochs(
+        train_generator.lstm_epochs(
             theta, velocity, targets, rates, momenta, cell.hidden_size, cell.peepholes, losses
         )
 
@@ -126,7 +126,7 @@ class CompiledEngine:
         cell = ensemble.shape.cell
         self._loop = LOOPS[type(cell)](cell)
         self._threads = threads or os.cpu_count() or 1
-        with announced("the training loop"):
+        with log_compilation("the training loop"):
             nothing = np.empty(0, self._theta.dtype)
             self._run_block(0, np.zeros((1, LANES), self._theta.dtype), nothing)
 

@@ -76,8 +76,8 @@ class BeamSearch:
     """
 
     def __init__(self, options: BeamOptions, texts: list[list[int]], units: int) -> None:
-        from ...kernels.cpu.announce import announced  # noqa: PLC0415  (imports Numba)
-        from ...kernels.cpu.beam import search  # noqa: PLC0415
+        from ...kernels.numba.beam import search  # noqa: PLC0415  (imports Numba)
+        from ...kernels.numba.cache import log_compilation  # noqa: PLC0415
 
         self.options, self._search = options, search
         if options.ngram:
@@ -85,7 +85,7 @@ class BeamSearch:
             self._prior = (options.weight, options.bonus)
         else:
             self._language, self._prior = np.zeros((1, units)), (0.0, 0.0)
-        with announced("beam search"):
+        with log_compilation("beam search"):
             search(np.zeros((1, units)), 1, self._language, *self._prior)
 
     def __call__(self, logits: Tensor, lengths: Tensor) -> list[np.ndarray]:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from data_prep.store import Split
 
-from ...kernels.cpu.announce import announced
-from ...kernels.cpu.threads import run_all
+from ...kernels.numba.cache import log_compilation
+from ...kernels.numba.threads import run_all
 from ...kernels.sequences import last_valid
 from ...models import ClockworkSpec, LSTMSpec, SRNSpec
 from ...models.cell import CellSpec
@@ -143,7 +143,7 @@ class CompiledEngine:
         self._layout = LAYOUTS[type(ensemble.shape.cell)](ensemble)
         self._theta = self._layout.pack(dict(ensemble.named_parameters()))  # (R, P)
         self._velocity = torch.zeros_like(self._theta)
-        with announced("the training loop of words"):
+        with log_compilation("the training loop of words"):
             self._epoch_of(0, 0.0, np.empty(0, np.float32))
 
     def _epoch_of(self, network: int, rate: float, momenta: np.ndarray) -> float:

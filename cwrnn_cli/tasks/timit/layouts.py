@@ -1,6 +1,6 @@
 """How the weights of task 2's networks lie in the compiled training loop, and calls of that loop.
 
-See :mod:`cwrnn_cli.kernels.cpu.classification` for the order of things.
+See :mod:`cwrnn_cli.kernels.numba.classifier` for the order of things.
 """
 
 from abc import ABC, abstractmethod
@@ -11,10 +11,21 @@ from torch import Tensor
 
 from data_prep.store import Split
 
-from ...kernels.cpu import classification, memory
-from ...kernels.cpu.clockwork import clock_layout, packing, taken
-from ...kernels.cpu.rows import PIECE
-from ...kernels.cpu.simd import LANES
+from ...kernels.clockwork.layout import Weights, clock_layout, packing, select
+from ...kernels.clockwork.loops import PIECE
+from ...kernels.lstm.layout import Gradients, History
+from ...kernels.numba import memory, train_classifier
+from ...kernels.numba.classifier import (
+    ClockworkBuffers,
+    ClockworkNetwork,
+    LstmBuffers,
+    LstmNetwork,
+    Parameters,
+    Readout,
+    Sequences,
+    Updates,
+)
+from ...kernels.numba.simd import LANES
 from ...models import ClockworkSpec, LSTMSpec, SRNSpec
 from ...models.ensemble import Ensemble
 from ...training.engine import Weights as State
@@ -53,13 +64,21 @@ class Layout(ABC):
         bias[:, : self.classes] = b
         return torch.cat([rows.flatten(1), bias], dim=1)
 
-    def _read_readout(self, theta: Tensor, at: np.ndarray, units: Tensor) -> State:
-        first, last = int(at[1]) * LANES, int(at[2]) * LANES
+    def _read_readout(self, theta: Tensor, readout: Readout, units: Tensor) -> State:
+        first, last = readout.weight * LANES, readout.bias * LANES
         rows = theta[:, first:last].view(len(theta), -1, self.wide)
         return {
             "weight_out": rows[:, units, : self.classes].transpose(1, 2).contiguous(),
             "bias_out": theta[:, last : last + self.classes].clone(),
         }
+
+    def _sequences(self, frames: np.ndarray, split: Split) -> Sequences:
+        assert split.labels is not None
+        return Sequences(frames, self.features, split.offsets, split.labels)
+
+    def _parameters(self, theta: np.ndarray, velocity: np.ndarray) -> Parameters:
+        (gradient,) = self._zeros(theta.size)
+        return Parameters(theta, velocity, gradient)
 
     def _zeros(self, *sizes: int) -> tuple[np.ndarray, ...]:
         return tuple(torch.zeros(size, dtype=self.dtype).numpy() for size in sizes)
@@ -117,45 +136,43 @@ class ClockworkLayout(Layout):
         self.packing = packing(self.clock, self.features)
         self.units = self.packing.units  # where each unit is among the padded ones
         packed = len(self.packing.backward)
-        ends = np.cumsum([packed, self.padded, self.padded * self.wide])
-        self.at = ends // LANES
+        self.bias = packed // LANES
+        weight = self.bias + self.padded // LANES
+        self.readout = Readout(weight, weight + self.padded * self.wide // LANES, self.classes)
 
     def pack(self, state: State) -> Tensor:
         """See :class:`Layout`."""
         w_ih, w_hh = state["weight_ih"].detach(), state["weight_hh"].detach()
         packed = self.packing.weights(w_ih, w_hh, self.packing.backward)
-        bias = taken([state["bias"].detach()], self.packing.bias)
+        bias = select([state["bias"].detach()], self.packing.bias)
         readout = self._readout(state, self.units, self.padded)
         return torch.cat([packed, bias, readout], dim=1).contiguous()
 
     def unpack(self, theta: Tensor) -> State:
         """See :class:`Layout`."""
-        first = int(self.at[0]) * LANES
+        first = self.bias * LANES
         w_ih, w_hh = self.packing.unpacked(theta[:, :first], self.features)
         assert w_ih is not None
         bias = theta[:, first : first + self.padded].index_select(1, self.units)
-        readout = self._read_readout(theta, self.at, self.units)
+        readout = self._read_readout(theta, self.readout, self.units)
         return {"weight_ih": w_ih, "weight_hh": w_hh, "bias": bias} | readout
 
-    def _forward_weights(self, theta: np.ndarray) -> np.ndarray:
-        (weights,) = self._zeros(len(self.packing.forward))
-        classification.derive_clockwork(
-            theta,
-            self.packing.places,
-            self.layout.clock,
-            self.features,
-            weights,
-            self.packing.forward_places,
+    def _network(self, theta: np.ndarray) -> ClockworkNetwork:
+        (values,) = self._zeros(len(self.packing.forward))
+        forward = Weights(values, self.packing.forward_places)
+        network = ClockworkNetwork(
+            self.layout.clock, self.packing.places, self.bias, self.readout, forward
         )
-        return weights
+        train_classifier.derive_clockwork(theta, self.features, network)
+        return network
 
-    def _buffers(self, split: Split) -> tuple[np.ndarray, ...]:
+    def _buffers(self, split: Split) -> ClockworkBuffers:
         steps = _longest(split)
-        rows = self.layout.rows_per_module(steps)
-        said = int(rows @ np.array(self.layout.widths)) * LANES
-        heard = int(rows @ self.layout.clock[3, :-1]) * LANES
-        seen = max(PIECE, _lanes(self.features))
-        return self._scratch(said, heard + said + seen, self.padded, LANES)
+        hidden = self.layout.hidden_vectors(steps) * LANES
+        contributions = self.layout.contribution_vectors(steps) * LANES
+        inputs = max(PIECE, _lanes(self.features))
+        scratch = contributions + hidden + inputs
+        return ClockworkBuffers(*self._scratch(hidden, scratch, self.padded, LANES, self.wide))
 
     def epoch(
         self,
@@ -168,22 +185,25 @@ class ClockworkLayout(Layout):
         momenta: np.ndarray,
     ) -> float:
         """See :class:`Layout`."""
-        gradient, logits = self._zeros(theta.size, self.wide)
-        total: float = classification.clockwork_epoch(
-            frames, self.features, train.offsets, train.labels, order, self.classes,
-            theta, velocity, gradient, self.packing.places, self._forward_weights(theta),
-            self.packing.forward_places, self.layout.clock, self.at, lr, momenta,
-            self._buffers(train), logits,
-        )  # fmt: skip
+        total: float = train_classifier.clockwork_epoch(
+            self._sequences(frames, train),
+            self._network(theta),
+            self._parameters(theta, velocity),
+            Updates(order, lr, momenta),
+            self._buffers(train),
+        )
         return total
 
     def logits(self, frames: np.ndarray, split: Split, theta: np.ndarray) -> np.ndarray:
         """See :class:`Layout`."""
         results = np.empty((len(split), self.wide), theta.dtype)
-        classification.clockwork_logits(
-            frames, self.features, split.offsets, theta, self._forward_weights(theta),
-            self.packing.forward_places, self.layout.clock, self.at, self._buffers(split), results,
-        )  # fmt: skip
+        train_classifier.clockwork_logits(
+            self._sequences(frames, split),
+            self._network(theta),
+            theta,
+            self._buffers(split),
+            results,
+        )
         return results[:, : self.classes].astype(np.float32)
 
 
@@ -203,8 +223,8 @@ class LstmLayout(Layout):
         peep = bias + four
         w_out = peep + 3 * self.width * self.peepholes
         b_out = w_out + self.width * self.wide
-        places = [w_hh, w_out, b_out, bias, peep, self.peepholes * LANES]
-        self.at = np.array(places) // LANES
+        self.weight_hh, self.bias, self.peephole = w_hh // LANES, bias // LANES, peep // LANES
+        self.readout = Readout(w_out // LANES, b_out // LANES, self.classes)
 
     def pack(self, state: State) -> Tensor:
         """See :class:`Layout`."""
@@ -233,18 +253,35 @@ class LstmLayout(Layout):
 
         state = {
             "weight_ih": gates(0, self.features),
-            "weight_hh": gates(int(self.at[0]) * LANES, self.cells),
-            "bias": gates(int(self.at[3]) * LANES, 1)[..., 0],
+            "weight_hh": gates(self.weight_hh * LANES, self.cells),
+            "bias": gates(self.bias * LANES, 1)[..., 0],
         }
         if self.peepholes:
-            begin = int(self.at[4]) * LANES
+            begin = self.peephole * LANES
             peep = theta[:, begin : begin + 3 * self.width].view(networks, 3, self.width)
             state["weight_peephole"] = peep[..., : self.cells].contiguous()
-        return state | self._read_readout(theta, self.at, self.units)
+        return state | self._read_readout(theta, self.readout, self.units)
 
-    def _buffers(self, split: Split) -> tuple[np.ndarray, ...]:
+    def _network(self, theta: np.ndarray) -> LstmNetwork:
+        (backward,) = self._zeros(4 * self.cells * self.width)
+        network = LstmNetwork(
+            cells=self.cells,
+            peepholes=self.peepholes,
+            weight_hh=self.weight_hh,
+            bias=self.bias,
+            peephole=self.peephole,
+            readout=self.readout,
+            backward=backward,
+        )
+        train_classifier.derive_lstm(theta, network)
+        return network
+
+    def _buffers(self, split: Split) -> LstmBuffers:
         steps = _longest(split)
-        return self._scratch(4 * steps * self.width, *[(1 + steps) * self.width] * 4)
+        gates, states = 4 * steps * self.width, (1 + steps) * self.width
+        history = History(*self._scratch(gates, states, states))
+        gradients = Gradients(*self._scratch(states, states))
+        return LstmBuffers(history, gradients, *self._scratch(LANES, self.wide))
 
     def epoch(
         self,
@@ -257,20 +294,23 @@ class LstmLayout(Layout):
         momenta: np.ndarray,
     ) -> float:
         """See :class:`Layout`."""
-        gradient, weights, logits = self._zeros(theta.size, 4 * self.cells * self.width, self.wide)
-        classification.derive_lstm(theta, self.at, self.cells, weights)
-        total: float = classification.lstm_epoch(
-            frames, self.features, train.offsets, train.labels, order, self.classes,
-            theta, velocity, gradient, weights, self.cells, self.at, lr, momenta,
-            self._buffers(train), logits,
-        )  # fmt: skip
+        total: float = train_classifier.lstm_epoch(
+            self._sequences(frames, train),
+            self._network(theta),
+            self._parameters(theta, velocity),
+            Updates(order, lr, momenta),
+            self._buffers(train),
+        )
         return total
 
     def logits(self, frames: np.ndarray, split: Split, theta: np.ndarray) -> np.ndarray:
         """See :class:`Layout`."""
         results = np.empty((len(split), self.wide), theta.dtype)
-        classification.lstm_logits(
-            frames, self.features, split.offsets, theta, self.cells, self.at,
-            self._buffers(split), results,
-        )  # fmt: skip
+        train_classifier.lstm_logits(
+            self._sequences(frames, split),
+            self._network(theta),
+            theta,
+            self._buffers(split),
+            results,
+        )
         return results[:, : self.classes].astype(np.float32)

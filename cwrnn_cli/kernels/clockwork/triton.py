@@ -3,7 +3,7 @@
 One program does one network and a tile of the batch. The module's k x k weights are loaded once and
 stay on chip for all ticks, as does the state; per tick only the drive comes in and the output goes
 out. Everything else of the cascade is large matrix products, which torch does
-(:mod:`cwrnn_cli.kernels.cascade`).
+(:mod:`.cascade`).
 """
 
 from typing import Any
@@ -28,10 +28,10 @@ def tanh(z):
 
 @triton.jit
 def _forward(
-    drive, weight, initial, said, batch, units, ticks,
+    drive, weight, initial, hidden, batch, units, ticks,
     ROWS: tl.constexpr, WIDTH: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """said[s] = tanh(drive[s] + said[s - 1] W^T); (R, ticks, B, k) each."""
+    """hidden[s] = tanh(drive[s] + hidden[s - 1] W^T); (R, ticks, B, k) each."""
     network = tl.program_id(0)
     b = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     u = tl.arange(0, WIDTH)
@@ -46,17 +46,17 @@ def _forward(
     while s < ticks:
         z = tl.load(drive + place, mask=inside, other=0.0)
         y = tanh(z + tl.dot(y, w, input_precision=PRECISION).to(z.dtype))
-        tl.store(said + place, y, mask=inside)
+        tl.store(hidden + place, y, mask=inside)
         place += batch * units
         s += 1
 
 
 @triton.jit
 def _backward(
-    errors, weight, said, d_initial, batch, units, ticks,
+    grad_hidden, weight, hidden, grad_initial, batch, units, ticks,
     ROWS: tl.constexpr, WIDTH: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """errors[s] = (errors[s] + errors[s + 1] W) (1 - said[s]^2), last tick first, in place."""
+    """g[s] = (g[s] + g[s + 1] W) (1 - hidden[s]^2), from the last tick on; g: grad_hidden."""
     network = tl.program_id(0)
     b = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     u = tl.arange(0, WIDTH)
@@ -67,17 +67,17 @@ def _backward(
     place = b[:, None] * units + u[None, :]
     first = network * batch * units + place
     place += ((network + 1) * ticks - 1) * batch * units
-    d = tl.zeros((ROWS, WIDTH), dtype=w.dtype)
+    from_next = tl.zeros((ROWS, WIDTH), dtype=w.dtype)
     s = 0
     while s < ticks:
-        y = tl.load(said + place, mask=inside, other=0.0)
-        e = tl.load(errors + place, mask=inside, other=0.0)
-        e = (e + d) * (1 - y * y)
-        tl.store(errors + place, e, mask=inside)
-        d = tl.dot(e, w, input_precision=PRECISION).to(w.dtype)
+        y = tl.load(hidden + place, mask=inside, other=0.0)
+        grad = tl.load(grad_hidden + place, mask=inside, other=0.0)
+        grad = (grad + from_next) * (1 - y * y)
+        tl.store(grad_hidden + place, grad, mask=inside)
+        from_next = tl.dot(grad, w, input_precision=PRECISION).to(w.dtype)
         place -= batch * units
         s += 1
-    tl.store(d_initial + first, d, mask=inside)
+    tl.store(grad_initial + first, from_next, mask=inside)
 
 
 def precision_of() -> str:
@@ -97,22 +97,22 @@ class _Scan(torch.autograd.Function):
     def forward(ctx: Any, *inputs: Any) -> Tensor:
         drive, initial, weight = (tensor.detach().contiguous() for tensor in inputs)
         networks, ticks, batch, units = drive.shape
-        said = torch.empty_like(drive)
-        _launch(_forward, networks, batch, units, ticks, drive, weight, initial, said)
-        ctx.save_for_backward(said, initial, weight)
-        return said
+        hidden = torch.empty_like(drive)
+        _launch(_forward, networks, batch, units, ticks, drive, weight, initial, hidden)
+        ctx.save_for_backward(hidden, initial, weight)
+        return hidden
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        said, initial, weight = ctx.saved_tensors
-        networks, ticks, batch, units = said.shape
-        errors = gradients[0].contiguous().clone()
-        d_initial = torch.empty_like(initial)
-        _launch(_backward, networks, batch, units, ticks, errors, weight, said, d_initial)
-        before = torch.cat([initial[:, None], said[:, :-1]], dim=1)
-        flat = errors.view(networks, -1, units)
-        return errors, d_initial, flat.transpose(1, 2) @ before.view(networks, -1, units)
+        hidden, initial, weight = ctx.saved_tensors
+        networks, ticks, batch, units = hidden.shape
+        grad_hidden = gradients[0].contiguous().clone()
+        grad_initial = torch.empty_like(initial)
+        _launch(_backward, networks, batch, units, ticks, grad_hidden, weight, hidden, grad_initial)
+        before = torch.cat([initial[:, None], hidden[:, :-1]], dim=1)
+        flat = grad_hidden.view(networks, -1, units)
+        return grad_hidden, grad_initial, flat.transpose(1, 2) @ before.view(networks, -1, units)
 
 
 def scan(drive: Tensor, initial: Tensor, weight: Tensor) -> Tensor:
@@ -129,5 +129,5 @@ def scan(drive: Tensor, initial: Tensor, weight: Tensor) -> Tensor:
     Returns:
         (R, ticks, B, k).
     """
-    said: Tensor = _Scan.apply(drive, initial, weight)
-    return said
+    hidden: Tensor = _Scan.apply(drive, initial, weight)
+    return hidden

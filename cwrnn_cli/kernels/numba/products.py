@@ -4,16 +4,74 @@ In the first three, lanes are networks, and matrices hold a vector per weight; t
 overlap those before. In :func:`accumulate`, lanes are columns, and one factor is broadcast.
 """
 
-import numba
+from typing import NamedTuple
 
-from .simd import broadcast, fma, get, load, store
+import numba
+import numpy as np
+
+from .simd import LANES, broadcast, fma, get, load, store
 
 jit = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 
+class Vectors(NamedTuple):
+    """A matrix of vectors in an array: those of row r begin at vector ``first + r * stride``.
+
+    Attributes:
+        array: of any shape, contiguous.
+        first: vector of row 0.
+        stride: vectors from row to row.
+    """
+
+    array: np.ndarray
+    first: int
+    stride: int
+
+
+class Numbers(NamedTuple):
+    """A matrix of numbers in an array: (r, c) is at ``first + r * row + c * column``.
+
+    Attributes:
+        array: of any shape, contiguous.
+        first: place of the number of row 0 and column 0.
+        row: numbers from row to row.
+        column: numbers from column to column.
+    """
+
+    array: np.ndarray
+    first: int
+    row: int
+    column: int
+
+
 @jit
-def multiply_rows(w, w0, stride, rows, cols, x, x0, out, out0):
-    """out[r] = sum_c w[r, c] x[c]; row r of w starts at vector ``w0 + r * stride``."""
+def vectors_for(numbers):
+    """How many vectors so many numbers fill, the last one perhaps in part."""
+    return (numbers + LANES - 1) // LANES
+
+
+@jit
+def clear(array, first, count):
+    """Zeros to ``count`` vectors from vector ``first`` on."""
+    zero = broadcast(array, 0.0)
+    for i in range(first, first + count):
+        store(array, i, zero)
+
+
+@jit
+def multiply_rows(weight, rows, cols, x, x0, out, out0):
+    """out[r] = sum_c weight[r, c] x[c].
+
+    Args:
+        weight: (rows, cols) :class:`Vectors`.
+        rows: how many.
+        cols: how many.
+        x: (cols) vectors from vector ``x0`` on.
+        x0: see x.
+        out: gets (rows) vectors from vector ``out0`` on.
+        out0: see out.
+    """
+    w, w0, stride = weight
     if rows >= 8:
         tiles = (rows + 7) // 8
         for tile in range(tiles):
@@ -49,8 +107,9 @@ def multiply_rows(w, w0, stride, rows, cols, x, x0, out, out0):
 
 
 @jit
-def multiply_columns(w, w0, stride, rows, cols, x, x0, out, out0):
-    """out[c] = sum_r w[r, c] x[r]: the transposed product."""
+def multiply_columns(weight, rows, cols, x, x0, out, out0):
+    """out[c] = sum_r weight[r, c] x[r]: the transposed product, arguments likewise."""
+    w, w0, stride = weight
     if cols >= 8:
         tiles = (cols + 7) // 8
         for tile in range(tiles):
@@ -103,8 +162,20 @@ def multiply_columns(w, w0, stride, rows, cols, x, x0, out, out0):
 
 
 @jit
-def sum_outer(a, a0, a_step, b, b0, b_step, steps, rows, cols, out, out0, stride):
-    """out[r, c] = sum_s a[s, r] b[s, c]: a weight gradient, summed in registers over all steps."""
+def sum_outer(left, right, steps, rows, cols, total):
+    """total[r, c] = sum_s left[s, r] right[s, c]: a weight gradient, in registers over all steps.
+
+    Args:
+        left: (steps, rows) :class:`Vectors`.
+        right: (steps, cols) :class:`Vectors`.
+        steps: how many.
+        rows: how many.
+        cols: how many.
+        total: (rows, cols) :class:`Vectors`, written.
+    """
+    a, a0, a_step = left
+    b, b0, b_step = right
+    out, out0, stride = total
     tile_r = min(rows, 4)
     tile_c = min(cols, 4)
     if tile_r == 4 and tile_c == 4:
@@ -175,12 +246,20 @@ def sum_outer(a, a0, a_step, b, b0, b_step, steps, rows, cols, out, out0, stride
 
 
 @jit
-def accumulate(dest, d0, d_row, x, x0, x_row, x_step, w, w0, w_row, width, depth, rows):
-    """dest[b] += x[b] @ w for ``rows`` rows b of ``width`` vectors.
+def accumulate(target, factor, weight, rows, depth, width):
+    """Target += factor @ weight.
 
-    dest's row b starts at vector ``d0 + b * d_row`` and w's row c, of ``depth``, at vector
-    ``w0 + c * w_row``; the number x[b, c] is ``x[x0 + b * x_row + c * x_step]``.
+    Args:
+        target: (rows, width) :class:`Vectors`.
+        factor: (rows, depth) :class:`Numbers`.
+        weight: (depth, width) :class:`Vectors`.
+        rows: how many.
+        depth: how many.
+        width: in vectors.
     """
+    dest, d0, d_row = target
+    x, x0, x_row, x_step = factor
+    w, w0, w_row = weight
     b = 0
     while b + 4 <= rows:
         p0 = x0 + b * x_row

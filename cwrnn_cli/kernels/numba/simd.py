@@ -1,12 +1,12 @@
-"""A vector of 16 networks as a Numba type, so that compiled loops keep it in registers.
+"""A vector of 16 floats as a Numba type, so that compiled loops keep it in registers.
 
-The paper's networks are too small to fill a vector unit with their own units, so the vector axis is
-the ensemble: lane ``r`` of every vector belongs to network ``r`` of a block of :data:`LANES`
-networks. Numba's auto-vectoriser cannot keep such a vector in a register across a loop; this type
-can, because it is one LLVM value. LLVM lowers it to whatever the machine has (one AVX-512 register,
-two of AVX2, four of NEON).
+Numba's auto-vectoriser cannot keep such a vector in a register across a loop; this type can,
+because it is one LLVM value. LLVM lowers it to whatever the machine has (in float32 one AVX-512
+register, two of AVX2, four of NEON). What its lanes are is up to the loop: units of a layer, or
+networks of an ensemble where these are too small to fill a vector with their own units.
 
-Only what the kernels need is here: load, store, ``+ - * /``, multiply-add, broadcast, exp and tanh.
+Only what the kernels need is here: load and store of vectors and of single numbers, ``+ - * /``,
+multiply-add, broadcast, tanh and the logistic function.
 """
 
 import math

@@ -12,25 +12,16 @@ up the errors of everybody who read one tick's output and multiplies once. That 
 for any periods, in ``sum_j rows_j k_j / T_j`` multiply-adds per step instead of the appendix's
 ``sum_i k_i cols_i / T_i``.
 
-Tested against the autograd path (`cwrnn_cli.training.engines.AutogradEngine`) in float64.
+Tested against training by autograd in float64 (`tests/training/test_engines.py`).
+
+Shapes are in vectors; a weight, an output or an error is one vector, a lane per network.
 """
 
 import numpy as np
 
-from .products import jit, multiply_columns, multiply_rows, sum_outer
+from .nesterov import nesterov
+from .products import Vectors, clear, jit, multiply_columns, multiply_rows, sum_outer
 from .simd import LANES, broadcast, fma, load, sigmoid, store, tanh
-
-
-@jit
-def _nesterov(theta, velocity, gradient, rate, momentum):
-    """V = mu v + g; theta = theta - rate (g + mu v), as `torch.optim.SGD(nesterov=True)`."""
-    step = broadcast(theta, 0.0) - load(rate, 0)
-    mu = broadcast(theta, momentum)
-    for i in range(theta.shape[0]):
-        g = load(gradient, i)
-        v = fma(mu, load(velocity, i), g)
-        store(velocity, i, v)
-        store(theta, i, fma(step, fma(mu, v, g), load(theta, i)))
 
 
 @jit
@@ -55,35 +46,32 @@ def clockwork_epochs(theta, velocity, target, rate, momentum, periods, starts, l
     bias_out = weight_out + n
 
     ticks = np.empty(modules, np.int64)
-    history = np.empty(modules + 1, np.int64)  # module j's tick s: its units at history[j] + s * k
-    readers = np.empty(
-        modules + 1, np.int64
-    )  # ... the errors of its readers at readers[j] + s * end
-    errors = np.empty(modules + 1, np.int64)  # ... the output errors while it held at errors[j] + s
-    products = np.empty(modules + 1, np.int64)  # ... its columns of W_H times its output
-    history[0] = readers[0] = errors[0] = products[0] = 0
+    # where each module j has what; then the end
+    history = np.empty(modules + 1, np.int64)  # (ticks, k) its outputs
+    readers = np.empty(modules + 1, np.int64)  # (ticks, end) gradients of all who read a tick
+    held = np.empty(modules + 1, np.int64)  # (ticks,) output errors, summed while it held
+    products = np.empty(modules + 1, np.int64)  # (end,) its columns of W_H times its output
+    history[0] = readers[0] = held[0] = products[0] = 0
     for j in range(modules):
         ticks[j] = (steps + periods[j] - 1) // periods[j]
         history[j + 1] = history[j] + ticks[j] * (starts[j + 1] - starts[j])
         readers[j + 1] = readers[j] + ticks[j] * starts[j + 1]
-        errors[j + 1] = errors[j] + ticks[j]
+        held[j + 1] = held[j] + ticks[j]
         products[j + 1] = products[j] + starts[j + 1]
     y = np.empty((history[modules], LANES), theta.dtype)
-    q = np.empty((readers[modules], LANES), theta.dtype)
-    e = np.empty((errors[modules], LANES), theta.dtype)
+    grad_readers = np.empty((readers[modules], LANES), theta.dtype)
+    held_error = np.empty((held[modules], LANES), theta.dtype)
     product = np.empty((products[modules], LANES), theta.dtype)
-    output = np.empty((modules, LANES), theta.dtype)
-    dh = np.empty((n, LANES), theta.dtype)
+    output = np.empty((modules, LANES), theta.dtype)  # each module's part of the network's output
+    grad_y = np.empty((n, LANES), theta.dtype)
     gradient = np.zeros_like(theta)
     zero = broadcast(theta, 0.0)
     one = broadcast(theta, 1.0)
     half = broadcast(theta, 0.5)
 
     for epoch in range(losses.shape[0]):
-        for i in range(product.shape[0]):
-            store(product, i, zero)
-        for i in range(e.shape[0]):
-            store(e, i, zero)
+        clear(product, 0, product.shape[0])
+        clear(held_error, 0, held_error.shape[0])
         loss = zero
         error_sum = zero
         for t in range(steps):
@@ -97,8 +85,10 @@ def clockwork_epochs(theta, velocity, target, rate, momentum, periods, starts, l
                         for slower in range(j, modules):
                             z = z + load(product, products[slower] + u)
                         store(y, here + u - first, tanh(z))
-                    multiply_rows(theta, first, n, end, k, y, here, product, products[j])
-                    multiply_rows(theta, weight_out + first, 0, 1, k, y, here, output, j)
+                    columns = Vectors(theta, first, n)  # (end, k)
+                    multiply_rows(columns, end, k, y, here, product, products[j])
+                    readout = Vectors(theta, weight_out + first, 0)  # (1, k)
+                    multiply_rows(readout, 1, k, y, here, output, j)
             prediction = load(theta, bias_out)
             for j in range(modules):
                 prediction = prediction + load(output, j)
@@ -106,22 +96,18 @@ def clockwork_epochs(theta, velocity, target, rate, momentum, periods, starts, l
             loss = fma(error, error, loss)
             error_sum = error_sum + error
             for j in range(modules):
-                i = errors[j] + t // periods[j]
-                store(e, i, load(e, i) + error)
+                i = held[j] + t // periods[j]
+                store(held_error, i, load(held_error, i) + error)
         store(losses, epoch, loss * half)
 
         for j in range(modules):
             end = starts[j + 1]
-            held = starts[j] if j > 0 else 0
+            faster = starts[j] if j > 0 else 0
             for s in range(ticks[j]):
-                i = readers[j] + s * end
-                for u in range(held):
-                    store(q, i + u, zero)
-            i = readers[j] + (ticks[j] - 1) * end
-            for u in range(end):  # nobody may have read the last tick
-                store(q, i + u, zero)
-        for i in range(n):
-            store(gradient, bias + i, zero)
+                clear(grad_readers, readers[j] + s * end, faster)
+            # nobody may have read the last tick
+            clear(grad_readers, readers[j] + (ticks[j] - 1) * end, end)
+        clear(gradient, bias, n)
         store(gradient, bias_out, error_sum)
         for back in range(steps):
             t = steps - 1 - back
@@ -131,30 +117,30 @@ def clockwork_epochs(theta, velocity, target, rate, momentum, periods, starts, l
                     k = end - first
                     s = t // periods[j]
                     here = history[j] + s * k
-                    multiply_columns(theta, first, n, end, k, q, readers[j] + s * end, dh, first)
-                    held_error = load(e, errors[j] + s)
+                    columns = Vectors(theta, first, n)  # (end, k)
+                    read = readers[j] + s * end
+                    multiply_columns(columns, end, k, grad_readers, read, grad_y, first)
+                    error = load(held_error, held[j] + s)
                     for u in range(first, end):
                         value = load(y, here + u - first)
-                        d = fma(load(theta, weight_out + u), held_error, load(dh, u))
-                        d = d * (one - value * value)
-                        store(gradient, bias + u, load(gradient, bias + u) + d)
+                        grad = fma(load(theta, weight_out + u), error, load(grad_y, u))
+                        grad = grad * (one - value * value)
+                        store(gradient, bias + u, load(gradient, bias + u) + grad)
                         if t > 0:
-                            store(q, readers[j] + (s - 1) * end + u, d)
+                            store(grad_readers, readers[j] + (s - 1) * end + u, grad)
                             for slower in range(j + 1, modules):
-                                i = (
-                                    readers[slower]
-                                    + (t - 1) // periods[slower] * starts[slower + 1]
-                                    + u
-                                )
-                                store(q, i, load(q, i) + d)
+                                tick = (t - 1) // periods[slower]
+                                i = readers[slower] + tick * starts[slower + 1] + u
+                                store(grad_readers, i, load(grad_readers, i) + grad)
         for j in range(modules):
             first, end = starts[j], starts[j + 1]
             k = end - first
-            sum_outer(q, readers[j], end, y, history[j], k, ticks[j], end, k, gradient, first, n)
-            sum_outer(
-                e, errors[j], 1, y, history[j], k, ticks[j], 1, k, gradient, weight_out + first, n
-            )
-        _nesterov(theta, velocity, gradient, rate, momentum[epoch])
+            outputs = Vectors(y, history[j], k)
+            grads = Vectors(grad_readers, readers[j], end)
+            sum_outer(grads, outputs, ticks[j], end, k, Vectors(gradient, first, n))
+            errors = Vectors(held_error, held[j], 1)
+            sum_outer(errors, outputs, ticks[j], 1, k, Vectors(gradient, weight_out + first, n))
+        nesterov(theta, velocity, gradient, load(rate, 0), momentum[epoch])
 
 
 @jit
@@ -177,12 +163,14 @@ def lstm_epochs(theta, velocity, target, rate, momentum, n, peepholes, losses):
     peep = bias + 4 * n
     weight_out = peep + 3 * n if peepholes else peep
     bias_out = weight_out + n
-    gates = np.empty((steps * 4 * n, LANES), theta.dtype)  # later the errors at their inputs
-    cell = np.empty((steps * n, LANES), theta.dtype)
-    y = np.empty((steps * n, LANES), theta.dtype)
-    e = np.empty((steps, LANES), theta.dtype)
-    dh = np.empty((n, LANES), theta.dtype)
-    dc = np.empty((n, LANES), theta.dtype)
+    # (steps, 4n) the gates; in the backward pass the gradients of what is in their tanh or sigmoid
+    gates = np.empty((steps * 4 * n, LANES), theta.dtype)
+    cell = np.empty((steps * n, LANES), theta.dtype)  # (steps, n)
+    y = np.empty((steps * n, LANES), theta.dtype)  # (steps, n)
+    errors = np.empty((steps, LANES), theta.dtype)
+    grad_y = np.empty((n, LANES), theta.dtype)
+    grad_cell = np.empty((n, LANES), theta.dtype)
+    recurrent = Vectors(theta, 0, n)  # (4n, n)
     gradient = np.zeros_like(theta)
     zero = broadcast(theta, 0.0)
     one = broadcast(theta, 1.0)
@@ -195,10 +183,9 @@ def lstm_epochs(theta, velocity, target, rate, momentum, n, peepholes, losses):
             g0 = t * 4 * n
             h0 = t * n
             if t > 0:
-                multiply_rows(theta, 0, n, 4 * n, n, y, h0 - n, gates, g0)
+                multiply_rows(recurrent, 4 * n, n, y, h0 - n, gates, g0)
             else:
-                for i in range(4 * n):
-                    store(gates, i, zero)
+                clear(gates, 0, 4 * n)
             prediction = load(theta, bias_out)
             for u in range(n):
                 before = load(cell, h0 - n + u) if t > 0 else zero
@@ -227,22 +214,20 @@ def lstm_epochs(theta, velocity, target, rate, momentum, n, peepholes, losses):
             error = prediction - load(target, t)
             loss = fma(error, error, loss)
             error_sum = error_sum + error
-            store(e, t, error)
+            store(errors, t, error)
         store(losses, epoch, loss * half)
 
-        for i in range(bias, weight_out):
-            store(gradient, i, zero)
+        clear(gradient, bias, weight_out - bias)
         store(gradient, bias_out, error_sum)
-        for u in range(n):
-            store(dh, u, zero)
-            store(dc, u, zero)
+        clear(grad_y, 0, n)
+        clear(grad_cell, 0, n)
         for back in range(steps):
             t = steps - 1 - back
             g0 = t * 4 * n
             h0 = t * n
-            error = load(e, t)
+            error = load(errors, t)
             if back > 0:
-                multiply_columns(theta, 0, n, 4 * n, n, gates, g0 + 4 * n, dh, 0)
+                multiply_columns(recurrent, 4 * n, n, gates, g0 + 4 * n, grad_y, 0)
             for u in range(n):
                 before = load(cell, h0 - n + u) if t > 0 else zero
                 now = load(cell, h0 + u)
@@ -251,32 +236,34 @@ def lstm_epochs(theta, velocity, target, rate, momentum, n, peepholes, losses):
                 gate_g = load(gates, g0 + 2 * n + u)
                 gate_o = load(gates, g0 + 3 * n + u)
                 squashed = tanh(now)
-                d = fma(load(theta, weight_out + u), error, load(dh, u))
-                do = d * squashed * gate_o * (one - gate_o)
-                d = fma(d * gate_o, one - squashed * squashed, load(dc, u))
+                grad = fma(load(theta, weight_out + u), error, load(grad_y, u))
+                grad_zo = grad * squashed * gate_o * (one - gate_o)
+                grad = fma(grad * gate_o, one - squashed * squashed, load(grad_cell, u))
                 if peepholes:
-                    d = fma(load(theta, peep + 2 * n + u), do, d)
-                di = d * gate_g * gate_i * (one - gate_i)
-                df = d * before * gate_f * (one - gate_f)
-                dg = d * gate_i * (one - gate_g * gate_g)
-                d = d * gate_f
+                    grad = fma(load(theta, peep + 2 * n + u), grad_zo, grad)
+                grad_zi = grad * gate_g * gate_i * (one - gate_i)
+                grad_zf = grad * before * gate_f * (one - gate_f)
+                grad_zg = grad * gate_i * (one - gate_g * gate_g)
+                grad = grad * gate_f  # of the cell before
                 if peepholes:
-                    d = fma(load(theta, peep + u), di, d)
-                    d = fma(load(theta, peep + n + u), df, d)
+                    grad = fma(load(theta, peep + u), grad_zi, grad)
+                    grad = fma(load(theta, peep + n + u), grad_zf, grad)
                     i = peep + u
-                    store(gradient, i, fma(di, before, load(gradient, i)))
-                    store(gradient, i + n, fma(df, before, load(gradient, i + n)))
-                    store(gradient, i + 2 * n, fma(do, now, load(gradient, i + 2 * n)))
-                store(dc, u, d)
-                store(gates, g0 + u, di)
-                store(gates, g0 + n + u, df)
-                store(gates, g0 + 2 * n + u, dg)
-                store(gates, g0 + 3 * n + u, do)
+                    store(gradient, i, fma(grad_zi, before, load(gradient, i)))
+                    store(gradient, i + n, fma(grad_zf, before, load(gradient, i + n)))
+                    store(gradient, i + 2 * n, fma(grad_zo, now, load(gradient, i + 2 * n)))
+                store(grad_cell, u, grad)
+                store(gates, g0 + u, grad_zi)
+                store(gates, g0 + n + u, grad_zf)
+                store(gates, g0 + 2 * n + u, grad_zg)
+                store(gates, g0 + 3 * n + u, grad_zo)
                 i = bias + u
-                store(gradient, i, load(gradient, i) + di)
-                store(gradient, i + n, load(gradient, i + n) + df)
-                store(gradient, i + 2 * n, load(gradient, i + 2 * n) + dg)
-                store(gradient, i + 3 * n, load(gradient, i + 3 * n) + do)
-        sum_outer(gates, 4 * n, 4 * n, y, 0, n, steps - 1, 4 * n, n, gradient, 0, n)
-        sum_outer(e, 0, 1, y, 0, n, steps, 1, n, gradient, weight_out, n)
-        _nesterov(theta, velocity, gradient, rate, momentum[epoch])
+                store(gradient, i, load(gradient, i) + grad_zi)
+                store(gradient, i + n, load(gradient, i + n) + grad_zf)
+                store(gradient, i + 2 * n, load(gradient, i + 2 * n) + grad_zg)
+                store(gradient, i + 3 * n, load(gradient, i + 3 * n) + grad_zo)
+        outputs = Vectors(y, 0, n)
+        later = Vectors(gates, 4 * n, 4 * n)  # of the steps from 1 on, which read those outputs
+        sum_outer(later, outputs, steps - 1, 4 * n, n, Vectors(gradient, 0, n))
+        sum_outer(Vectors(errors, 0, 1), outputs, steps, 1, n, Vectors(gradient, weight_out, n))
+        nesterov(theta, velocity, gradient, load(rate, 0), momentum[epoch])

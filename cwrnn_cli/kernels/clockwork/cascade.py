@@ -3,7 +3,7 @@
 Slow modules never hear fast ones (eq. 3-4), so the slowest can run alone over its ceil(T / T_g)
 ticks. Its outputs, multiplied once each by its columns of W_H, then enter all faster modules as
 input, held until its next tick; and so on down to the fastest. What is left of the recurrence is k
-x k per module. The result is that of :mod:`.reference`, for any periods and sizes; tested in
+x k per module. The result is that of :mod:`..reference`, for any periods and sizes; tested in
 float64, values and gradients.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..clock import Clock
+from ...clock import Clock
 
 Scan = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -29,11 +29,11 @@ def steps_of(drive: Tensor, initial: Tensor, weight: Tensor) -> Tensor:
         (R, ticks, B, k).
     """
     y, across = initial, weight.transpose(1, 2)
-    told = []
+    hidden = []
     for step in drive.unbind(1):
         y = torch.tanh(step + y @ across)
-        told.append(y)
-    return torch.stack(told, dim=1)
+        hidden.append(y)
+    return torch.stack(hidden, dim=1)
 
 
 def clockwork(
@@ -62,30 +62,29 @@ def clockwork(
     starts = clock.starts
     if h0 is None:
         h0 = weight_hh.new_zeros(networks, batch, clock.hidden_size)
-    # per slower module: period, and its outputs times its columns of W_H, (R, B, 1 + ticks, rows)
-    slower: list[tuple[int, Tensor]] = []
+    # per slower module: period, and its outputs times its columns of W_H, (R, B, 1 + ticks, first)
+    contributions: list[tuple[int, Tensor]] = []
     outputs: list[Tensor] = []
     for i in reversed(range(len(clock.periods))):
         period, first, end = clock.periods[i], starts[i], starts[i + 1]
         ticks = torch.arange(0, steps, period, device=x.device)
-        drive = weight_hh.new_zeros(networks, batch, len(ticks), end - first)
+        drive = weight_hh.new_zeros(networks, batch, len(ticks), end - first)  # (R, B, ticks, k)
         if bias is not None:
             drive = drive + bias[:, None, None, first:end]
         if weight_ih is not None:
             drive = drive + x[:, :, ::period] @ weight_ih[:, None, first:end].transpose(2, 3)
-        for other, product in slower:
-            # what a slower module said at t - 1: index 0 is the initial state
-            heard = torch.div(ticks - 1, other, rounding_mode="floor") + 1
-            drive = drive + product[..., first:end].index_select(2, heard)
+        for other, contribution in contributions:
+            # of a slower module's output at t - 1: index 0 is the initial state
+            held = torch.div(ticks - 1, other, rounding_mode="floor") + 1
+            drive = drive + contribution[..., first:end].index_select(2, held)
         y = h0[:, :, first:end]
         own = weight_hh[:, first:end, first:end]
         ran = scan(drive.transpose(1, 2), y, own).transpose(1, 2)  # (R, B, ticks, k)
-        said = torch.cat([y[:, :, None], ran], dim=2)  # (R, B, 1 + ticks, k)
+        hidden = torch.cat([y[:, :, None], ran], dim=2)  # (R, B, 1 + ticks, k)
         if first > 0:
             columns = weight_hh[:, None, :first, first:end].transpose(2, 3)  # (R, 1, k, first)
-            slower.append((period, said @ columns))
-        held = ran
+            contributions.append((period, hidden @ columns))
         if period > 1:
-            held = held.repeat_interleave(period, dim=2)[:, :, :steps]
-        outputs.append(held)
+            ran = ran.repeat_interleave(period, dim=2)[:, :, :steps]
+        outputs.append(ran)  # (R, B, T, k)
     return torch.cat(outputs[::-1], dim=3)

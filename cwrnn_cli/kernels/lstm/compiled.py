@@ -1,4 +1,4 @@
-"""The LSTM layer as an autograd function over the compiled recurrence.
+"""The LSTM layer as an autograd function over the compiled recurrence of :mod:`.loops`.
 
 What is not recurrent is one matrix product: the gates' input over all steps, and in the backward
 pass the gradients of the weights. Inside, cells are padded to whole vectors, and time is the outer
@@ -13,10 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import memory, recurrence
-from .announce import announced
-from .simd import LANES
-from .threads import run_all
+from ..numba import memory
+from ..numba.cache import log_compilation
+from ..numba.simd import LANES
+from ..numba.threads import run_all
+from . import loops
+from .layout import Gradients, History, Peepholes, Rows, Sizes
 
 _INLINE = 1 << 16  # multiply-adds below which a thread costs more than it saves
 
@@ -25,9 +27,11 @@ _INLINE = 1 << 16  # multiply-adds below which a thread costs more than it saves
 def _compile(dtype: torch.dtype) -> None:
     """Compile both passes for a precision, or fetch them from the disk, on empty work."""
     none = torch.empty(0, dtype=dtype).numpy()
-    with announced("the LSTM layer"):
-        recurrence.lstm_forward(none, none, none, none, none, False, 0, 0, 0, 0, 0, 0)
-        recurrence.lstm_backward(none, none, none, none, none, none, False, 0, 0, 0, 0, 0, 0)
+    history, peepholes = History(none, none, none), Peepholes(none, False)
+    sizes, rows = Sizes(0, 0, 0, 0), Rows(0, 0)
+    with log_compilation("the LSTM layer"):
+        loops.forward(history, none, peepholes, sizes, rows)
+        loops.backward(Gradients(none, none), history, none, peepholes, sizes, rows)
 
 
 def _flat(tensor: Tensor, network: int) -> np.ndarray:
@@ -36,8 +40,8 @@ def _flat(tensor: Tensor, network: int) -> np.ndarray:
     return array
 
 
-def _for_rows(networks: int, batch: int, work: int, call: Callable[[int, int, int], None]) -> None:
-    """``call(network, first row, last row)`` for all, on several threads if there is enough to do.
+def _for_rows(networks: int, batch: int, work: int, call: Callable[[int, Rows], None]) -> None:
+    """``call(network, rows)`` for all rows, on several threads if there is enough to do.
 
     Args:
         networks: R.
@@ -53,7 +57,7 @@ def _for_rows(networks: int, batch: int, work: int, call: Callable[[int, int, in
     if size > 4:
         size = -(-size // 4) * 4  # the kernels like rows by four
     items = [
-        (network, first, min(first + size, batch))
+        (network, Rows(first, min(first + size, batch)))
         for network in range(networks)
         for first in range(0, batch, size)
     ]
@@ -75,48 +79,43 @@ class _Lstm(torch.autograd.Function):
         cells = weight_hh.shape[2]
         width = -(-cells // LANES)
         padded = width * LANES
-        x = memory.time_first(x)
-        w_ih, b = _pad_gates(weight_ih, padded), _pad_gates(bias, padded)
-        w_hh = _pad(weight_hh, 2, padded)
+        sizes = Sizes(cells, width, steps, batch)
+        x = memory.time_first(x)  # (R, T, B, m)
+        w_ih, b = _pad_gates(weight_ih, padded), _pad_gates(bias, padded)  # (R, 4N, m), (R, 4N)
+        w_hh = _pad(weight_hh, 2, padded)  # (R, 4n, N)
         across = _pad_gates(weight_hh, padded)
         assert w_hh is not None and across is not None
-        across = across.transpose(1, 2).contiguous()  # (R, n, 4 N)
-        peep = _pad(peephole, 2, padded)
+        across = across.transpose(1, 2).contiguous()  # (R, n, 4N)
+        peep = _pad(peephole, 2, padded)  # (R, 3, N)
         if peep is None:
             peep = w_hh.new_zeros(networks, 0)
-        z = memory.empty((networks, steps, batch, 4 * padded), w_hh)
+        gates = memory.empty((networks, steps, batch, 4 * padded), w_hh)
         if w_ih is None:
-            z.zero_()
+            gates.zero_()
         else:
-            rows = x.view(networks, steps * batch, -1)
-            torch.bmm(rows, w_ih.transpose(1, 2), out=z.view(networks, -1, 4 * padded))
+            flat = x.view(networks, steps * batch, -1)
+            torch.bmm(flat, w_ih.transpose(1, 2), out=gates.view(networks, -1, 4 * padded))
         if b is not None:
-            z += b[:, None, None]
+            gates += b[:, None, None]
         y, c = (memory.empty((networks, 1 + steps, batch, padded), w_hh) for _ in range(2))
         for buffer, initial in ((y, h0), (c, c0)):
             start = _pad(initial, 2, padded)
             buffer[:, 0] = 0 if start is None else start
 
-        def run(network: int, first: int, last: int) -> None:
-            recurrence.lstm_forward(
-                _flat(z, network),
-                _flat(y, network),
-                _flat(c, network),
+        def run(network: int, rows: Rows) -> None:
+            loops.forward(
+                History(_flat(gates, network), _flat(y, network), _flat(c, network)),
                 _flat(across, network),
-                _flat(peep, network),
-                peephole is not None,
-                width,
-                cells,
-                steps,
-                batch,
-                first,
-                last,
+                Peepholes(_flat(peep, network), peephole is not None),
+                sizes,
+                rows,
             )
 
         _for_rows(networks, batch, 4 * steps * cells * padded, run)
         ctx.save_for_backward(x, w_ih, w_hh, peep)
-        ctx.kept, ctx.cells = (z, y, c), cells
-        ctx.given = [value is not None for value in inputs]
+        ctx.history, ctx.sizes = (gates, y, c), sizes
+        ctx.has_bias, ctx.has_peepholes = bias is not None, peephole is not None
+        ctx.has_h0, ctx.has_c0 = h0 is not None, c0 is not None
         outputs = y[:, 1:, :, :cells].transpose(1, 2)
         states = c[:, 1:, :, :cells].transpose(1, 2)
         # copies: the padded originals are kept for the backward pass, which overwrites the gates
@@ -127,62 +126,54 @@ class _Lstm(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         """Gradients of everything."""
         x, w_ih, w_hh, peep = ctx.saved_tensors
-        (z, y, c), cells = ctx.kept, ctx.cells
-        z = memory.empty(z.shape, z).copy_(z)  # so that a second backward pass finds it
-        networks, steps, batch, _ = x.shape
-        padded = y.shape[3]
-        width = padded // LANES
-        errors = []
+        (gates, y, c), sizes = ctx.history, ctx.sizes
+        cells, _, steps, batch = sizes
+        networks, padded = len(y), y.shape[3]
+        # so that a second backward pass finds the gates
+        grad_gates = memory.empty(gates.shape, gates).copy_(gates)
+        padded_gradients = []
         for gradient in gradients:
-            error = memory.empty(y.shape, y).zero_()
-            error[:, 1:, :, :cells] = gradient.transpose(1, 2)
-            errors.append(error)
-        d, dc = errors
-        has_peepholes = ctx.given[4]
+            buffer = memory.empty(y.shape, y).zero_()  # (R, 1 + T, B, N)
+            buffer[:, 1:, :, :cells] = gradient.transpose(1, 2)
+            padded_gradients.append(buffer)
+        grad_y, grad_c = padded_gradients
 
-        def run(network: int, first: int, last: int) -> None:
-            recurrence.lstm_backward(
-                _flat(d, network),
-                _flat(dc, network),
-                _flat(z, network),
-                _flat(c, network),
+        def run(network: int, rows: Rows) -> None:
+            loops.backward(
+                Gradients(_flat(grad_y, network), _flat(grad_c, network)),
+                History(_flat(grad_gates, network), _flat(y, network), _flat(c, network)),
                 _flat(w_hh, network),
-                _flat(peep, network),
-                has_peepholes,
-                width,
-                cells,
-                steps,
-                batch,
-                first,
-                last,
+                Peepholes(_flat(peep, network), ctx.has_peepholes),
+                sizes,
+                rows,
             )
 
         _for_rows(networks, batch, 4 * steps * cells * padded, run)
-        rows = z.view(networks, steps * batch, 4 * padded)
+        flat = grad_gates.view(networks, steps * batch, 4 * padded)
         before = y[:, :-1].reshape(networks, -1, padded)
-        d_hh = torch.bmm(rows.transpose(1, 2), before)
-        d_ih = d_x = d_peep = None
+        grad_hh = torch.bmm(flat.transpose(1, 2), before)  # (R, 4N, N)
+        grad_ih = grad_x = grad_peep = None
         if w_ih is not None:
-            d_ih = torch.bmm(rows.transpose(1, 2), x.view(networks, steps * batch, -1))
+            grad_ih = torch.bmm(flat.transpose(1, 2), x.view(networks, steps * batch, -1))
             if ctx.needs_input_grad[0]:
-                d_x = torch.bmm(rows, w_ih).view(x.shape).transpose(1, 2)
-        if has_peepholes:
-            gates = z.view(networks, steps, batch, 4, padded)
-            d_peep = torch.stack(
+                grad_x = torch.bmm(flat, w_ih).view(x.shape).transpose(1, 2)
+        if ctx.has_peepholes:
+            by_gate = grad_gates.view(networks, steps, batch, 4, padded)
+            grad_peep = torch.stack(
                 [
-                    (gates[:, :, :, gate] * cell).sum(dim=(1, 2))
+                    (by_gate[:, :, :, gate] * cell).sum(dim=(1, 2))
                     for gate, cell in ((0, c[:, :-1]), (1, c[:, :-1]), (3, c[:, 1:]))
                 ],
                 dim=1,
             )
         return (
-            d_x,
-            None if d_ih is None else _unpad_gates(d_ih, cells),
-            _unpad_gates(d_hh, cells)[..., :cells],
-            _unpad_gates(rows.sum(dim=1), cells) if ctx.given[3] else None,
-            None if d_peep is None else d_peep[..., :cells],
-            d[:, 0, :, :cells] if ctx.given[5] else None,
-            dc[:, 0, :, :cells] if ctx.given[6] else None,
+            grad_x,
+            None if grad_ih is None else _unpad_gates(grad_ih, cells),
+            _unpad_gates(grad_hh, cells)[..., :cells],
+            _unpad_gates(flat.sum(dim=1), cells) if ctx.has_bias else None,
+            None if grad_peep is None else grad_peep[..., :cells],
+            grad_y[:, 0, :, :cells] if ctx.has_h0 else None,
+            grad_c[:, 0, :, :cells] if ctx.has_c0 else None,
         )
 
 

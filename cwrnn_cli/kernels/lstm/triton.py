@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .scan import TILE, precision_of, tanh
+from ..clockwork.triton import TILE, precision_of, tanh
 
 
 @triton.jit
@@ -79,13 +79,13 @@ def _forward(
 
 @triton.jit
 def _backward(
-    d_h, d_c, gates, weight, peephole, c, batch, cells, steps,
+    grad_h, grad_c, gates, weight, peephole, c, batch, cells, steps,
     ROWS: tl.constexpr, WIDTH: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """All steps, last first; gates become the errors at their inputs.
+    """All steps, last first; gates become the gradients of what is in their tanh or sigmoid.
 
-    d_h and d_c, (R, 1 + T, B, n), come as the errors from outside; index 0 becomes the initial
-    states'.
+    grad_h and grad_c, (R, 1 + T, B, n), come as the gradients from outside; index 0 becomes the
+    initial states'.
     """
     network = tl.program_id(0)
     b = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
@@ -117,27 +117,27 @@ def _backward(
         o = tl.load(z + 3 * cells, mask=inside, other=0.0)
         now = tanh(tl.load(c + place, mask=inside, other=0.0))
         old = tl.load(c + place - batch * cells, mask=inside, other=0.0)
-        e = tl.load(d_h + place, mask=inside, other=0.0) + from_h
-        e_o = e * now * o * (1 - o)
-        e = e * o * (1 - now * now) + p_o * e_o + from_c
-        e += tl.load(d_c + place, mask=inside, other=0.0)
-        e_i = e * g * i * (1 - i)
-        e_f = e * old * f * (1 - f)
-        e_g = e * i * (1 - g * g)
-        from_c = e * f + p_i * e_i + p_f * e_f
-        tl.store(z, e_i, mask=inside)
-        tl.store(z + cells, e_f, mask=inside)
-        tl.store(z + 2 * cells, e_g, mask=inside)
-        tl.store(z + 3 * cells, e_o, mask=inside)
-        from_h = tl.dot(e_i, w_i, input_precision=PRECISION).to(e.dtype)
-        from_h += tl.dot(e_f, w_f, input_precision=PRECISION).to(e.dtype)
-        from_h += tl.dot(e_g, w_g, input_precision=PRECISION).to(e.dtype)
-        from_h += tl.dot(e_o, w_o, input_precision=PRECISION).to(e.dtype)
+        grad = tl.load(grad_h + place, mask=inside, other=0.0) + from_h
+        grad_zo = grad * now * o * (1 - o)
+        grad = grad * o * (1 - now * now) + p_o * grad_zo + from_c  # of the cell
+        grad += tl.load(grad_c + place, mask=inside, other=0.0)
+        grad_zi = grad * g * i * (1 - i)
+        grad_zf = grad * old * f * (1 - f)
+        grad_zg = grad * i * (1 - g * g)
+        from_c = grad * f + p_i * grad_zi + p_f * grad_zf
+        tl.store(z, grad_zi, mask=inside)
+        tl.store(z + cells, grad_zf, mask=inside)
+        tl.store(z + 2 * cells, grad_zg, mask=inside)
+        tl.store(z + 3 * cells, grad_zo, mask=inside)
+        from_h = tl.dot(grad_zi, w_i, input_precision=PRECISION).to(grad.dtype)
+        from_h += tl.dot(grad_zf, w_f, input_precision=PRECISION).to(grad.dtype)
+        from_h += tl.dot(grad_zg, w_g, input_precision=PRECISION).to(grad.dtype)
+        from_h += tl.dot(grad_zo, w_o, input_precision=PRECISION).to(grad.dtype)
         place -= batch * cells
         z -= batch * 4 * cells
         s += 1
-    tl.store(d_h + first, from_h, mask=inside)
-    tl.store(d_c + first, from_c, mask=inside)
+    tl.store(grad_h + first, from_h, mask=inside)
+    tl.store(grad_c + first, from_c, mask=inside)
 
 
 def _launch(kernel: Any, shape: tuple[int, ...], *tensors: Any) -> None:
@@ -164,21 +164,21 @@ class _Lstm(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         gates, weight, peephole, h, c = ctx.saved_tensors
-        errors = gates.clone()
-        d_h, d_c = torch.zeros_like(h), torch.zeros_like(c)
-        d_h[:, 1:], d_c[:, 1:] = gradients
-        _launch(_backward, gates.shape, d_h, d_c, errors, weight, peephole, c)
+        grad_gates = gates.clone()
+        grad_h, grad_c = torch.zeros_like(h), torch.zeros_like(c)
+        grad_h[:, 1:], grad_c[:, 1:] = gradients
+        _launch(_backward, gates.shape, grad_h, grad_c, grad_gates, weight, peephole, c)
         networks, steps, batch, _, cells = gates.shape
-        flat = errors.view(networks, steps * batch, 4 * cells)
+        flat = grad_gates.view(networks, steps * batch, 4 * cells)
         before = h[:, :-1].reshape(networks, -1, cells)
-        d_peephole = torch.stack(
+        grad_peephole = torch.stack(
             [
-                (errors[:, :, :, gate] * cell).sum(dim=(1, 2))
+                (grad_gates[:, :, :, gate] * cell).sum(dim=(1, 2))
                 for gate, cell in ((0, c[:, :-1]), (1, c[:, :-1]), (3, c[:, 1:]))
             ],
             dim=1,
         )
-        return errors, flat.transpose(1, 2) @ before, d_peephole, d_h[:, 0], d_c[:, 0]
+        return grad_gates, flat.transpose(1, 2) @ before, grad_peephole, grad_h[:, 0], grad_c[:, 0]
 
 
 def lstm(

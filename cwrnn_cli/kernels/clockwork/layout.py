@@ -1,0 +1,348 @@
+"""How a clockwork layer lies in memory when its loops are compiled.
+
+Units are padded module by module to whole vectors of :data:`~..numba.simd.LANES`: n units become N.
+The weights lie in blocks, a block per module and use, padded likewise (:class:`Packing`).
+
+The NamedTuples are arguments of compiled code (:mod:`.loops`), where arrays are flat and places in
+them are counted in vectors.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from ...clock import Clock
+from ..numba.simd import LANES
+
+
+class ClockTable(NamedTuple):
+    """A clock whose periods are all different, fastest module first; int64 each.
+
+    Attributes:
+        periods: (g,).
+        units: (g,) of each module.
+        starts: (g + 1,) first unit of each module, then n.
+        offsets: (g + 1,) first vector of each module among the padded units, then N's.
+    """
+
+    periods: np.ndarray
+    units: np.ndarray
+    starts: np.ndarray
+    offsets: np.ndarray
+
+
+class Places(NamedTuple):
+    """First vector of each module's block of weights, by use; (g,) int64 each.
+
+    In the forward pass the blocks are transposed, in the backward pass they are not.
+
+    Attributes:
+        inputs: W_I: forward (m, width), backward (units, m padded).
+        own: W_H's diagonal block: forward (units, width), backward (units, width).
+        columns: W_H's columns above it, to the faster modules: forward (units, offsets[i] vectors),
+            backward (starts[i], width), a row for each unit of the faster modules.
+    """
+
+    inputs: np.ndarray
+    own: np.ndarray
+    columns: np.ndarray
+
+
+class Weights(NamedTuple):
+    """Blocks of weights.
+
+    Attributes:
+        values: all of them, one after the other.
+        places: where each is.
+    """
+
+    values: np.ndarray
+    places: Places
+
+
+class Sizes(NamedTuple):
+    """Of the input (T, B, m).
+
+    Attributes:
+        steps: T.
+        batch: B.
+        features: m.
+    """
+
+    steps: int
+    batch: int
+    features: int
+
+
+class Layer(NamedTuple):
+    """What the passes of one network's layer have in common.
+
+    Attributes:
+        clock: its modules.
+        sizes: of the input.
+        weights: forward blocks in the forward pass, backward blocks in the backward pass.
+    """
+
+    clock: ClockTable
+    sizes: Sizes
+    weights: Weights
+
+
+class State(NamedTuple):
+    """The state before the first step.
+
+    Attributes:
+        values: (B, n); anything if not ``given``.
+        given: whether it is other than 0.
+    """
+
+    values: np.ndarray
+    given: bool
+
+
+class Share(NamedTuple):
+    """Rows of the batch that a call computes.
+
+    Attributes:
+        begin: the first.
+        end: behind the last.
+        piece: how many at a time.
+    """
+
+    begin: int
+    end: int
+    piece: int
+
+
+class Rows(NamedTuple):
+    """Rows of the batch that are computed together, a piece of a :class:`Share`.
+
+    Attributes:
+        first: of the batch.
+        size: how many.
+    """
+
+    first: int
+    size: int
+
+
+class Ticks(NamedTuple):
+    """Ticks of a module that follow each other.
+
+    Attributes:
+        period: of the module.
+        first: number of the first tick; its step is ``first * period``.
+        size: how many.
+    """
+
+    period: int
+    first: int
+    size: int
+
+
+class History(NamedTuple):
+    """Outputs of all modules, for a piece of rows.
+
+    Attributes:
+        values: where they are among others.
+        places: (g,) int64: each module's (1 + ticks, rows, width) vectors, the initial state first.
+    """
+
+    values: np.ndarray
+    places: np.ndarray
+
+
+class GradPlaces(NamedTuple):
+    """Where the backward pass of a piece of rows has what in its scratch memory.
+
+    Attributes:
+        contributions: (g,) int64: each module's (1 + ticks, rows, offsets[i]) vectors.
+        hidden: (g,) int64: each module's (1 + ticks, rows, width) vectors.
+        end: the first vector behind them.
+    """
+
+    contributions: np.ndarray
+    hidden: np.ndarray
+    end: int
+
+
+class Gradients(NamedTuple):
+    """What a backward pass gives.
+
+    Attributes:
+        weights: blocks as those of the backward pass; added to.
+        bias: (N,); added to.
+        h0: (B, n); written.
+        x: (T, B, m), if ``wants_x``; added to.
+        wants_x: whether the input's gradient is wanted.
+    """
+
+    weights: np.ndarray
+    bias: np.ndarray
+    h0: np.ndarray
+    x: np.ndarray
+    wants_x: bool
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A clock as the compiled code wants it.
+
+    Attributes:
+        clock: its modules.
+        spans: the units of each module.
+        widths: vectors of each module.
+    """
+
+    clock: ClockTable
+    spans: tuple[slice, ...]
+    widths: tuple[int, ...]
+
+    @property
+    def padded(self) -> int:
+        """N, units with their padding."""
+        return int(self.clock.offsets[-1]) * LANES
+
+    def hidden_vectors(self, steps: int) -> int:
+        """Vectors of one row's :class:`History`."""
+        return int(self._outputs(steps) @ np.array(self.widths))
+
+    def contribution_vectors(self, steps: int) -> int:
+        """Vectors of one row's contributions to faster modules."""
+        return int(self._outputs(steps) @ self.clock.offsets[:-1])
+
+    def _outputs(self, steps: int) -> np.ndarray:
+        """(g,) 1 + ticks."""
+        counts: np.ndarray = -(-steps // self.clock.periods) + 1
+        return counts
+
+
+@lru_cache(maxsize=64)
+def clock_layout(clock: Clock) -> Layout:
+    """The layout of a clock, whose periods are all different."""
+    widths = tuple(-(-size // LANES) for size in clock.sizes)
+    table = ClockTable(
+        periods=np.array(clock.periods, np.int64),
+        units=np.array(clock.sizes, np.int64),
+        starts=np.array(clock.starts, np.int64),
+        offsets=np.cumsum((0, *widths), dtype=np.int64),
+    )
+    spans = tuple(slice(a, b) for a, b in zip(clock.starts, clock.starts[1:], strict=False))
+    return Layout(table, spans, widths)
+
+
+def _columns(block: Tensor, width: int) -> Tensor:
+    """The last axis padded to ``width`` vectors."""
+    return pad(block, (0, width * LANES - block.shape[-1]))
+
+
+def _pack(blocks: list[list[Tensor]]) -> tuple[Tensor, Places]:
+    """Blocks (R, rows, columns) of each use and module as (R, numbers), and their places."""
+    flat = [block.reshape(block.shape[0], -1) for use in blocks for block in use]
+    lengths = [part.shape[1] // LANES for part in flat]
+    first = np.cumsum([0, *lengths], dtype=np.int64)[:-1]
+    return torch.cat(flat, dim=1), Places(*np.split(first, len(blocks)))
+
+
+def _forward_blocks(w_ih: Tensor | None, w_hh: Tensor, layout: Layout) -> list[list[Tensor]]:
+    """Per module: W_I transposed, W_H's diagonal block transposed, its columns transposed."""
+    across = w_hh.transpose(1, 2)  # (R, n, n)
+    offsets = layout.clock.offsets
+    # every unit's outgoing weights, the receiving units at their padded places: (R, n, N)
+    out = torch.cat(
+        [_columns(across[:, :, s], w) for s, w in zip(layout.spans, layout.widths, strict=True)],
+        dim=2,
+    )
+    assert out.shape[2] == layout.padded
+    blocks: list[list[Tensor]] = [[], [], []]
+    for span, width, offset in zip(layout.spans, layout.widths, offsets, strict=False):
+        nothing = w_hh.new_empty(w_hh.shape[0], 0, 0)
+        blocks[0].append(
+            nothing if w_ih is None else _columns(w_ih[:, span].transpose(1, 2), width)
+        )
+        blocks[1].append(_columns(across[:, span, span], width))
+        blocks[2].append(out[:, span, : int(offset) * LANES])
+    return blocks
+
+
+def _backward_blocks(w_ih: Tensor | None, w_hh: Tensor, layout: Layout) -> list[list[Tensor]]:
+    """Per module: W_I, W_H's diagonal block, its columns."""
+    blocks: list[list[Tensor]] = [[], [], []]
+    for span, width in zip(layout.spans, layout.widths, strict=True):
+        nothing = w_hh.new_empty(w_hh.shape[0], 0, 0)
+        blocks[0].append(
+            nothing if w_ih is None else _columns(w_ih[:, span], -(-w_ih.shape[2] // LANES))
+        )
+        blocks[1].append(_columns(w_hh[:, span, span], width))
+        blocks[2].append(_columns(w_hh[:, : span.start, span], width))
+    return blocks
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where each weight of a layer is in the blocks that the compiled code wants, as indices.
+
+    An index counts from 1 on; 0 stands for the padding.
+
+    Attributes:
+        forward: for each number of the forward pass's blocks, which weight: of W_I, then of W_H.
+        forward_places: of those blocks.
+        backward: likewise of the backward pass.
+        places: likewise.
+        inverse: for each weight, which number of the backward pass's blocks; 0 for forbidden ones.
+        bias: (N,) for each padded unit, which unit.
+        units: (n,) place of each unit among the padded ones, from 0 on.
+    """
+
+    forward: Tensor
+    forward_places: Places
+    backward: Tensor
+    places: Places
+    inverse: Tensor
+    bias: Tensor
+    units: Tensor
+
+    def weights(self, w_ih: Tensor | None, w_hh: Tensor, index: Tensor) -> Tensor:
+        """(R, numbers): the blocks of all weights."""
+        return select([w_hh] if w_ih is None else [w_ih, w_hh], index)
+
+    def unpacked(self, blocks: Tensor, features: int) -> tuple[Tensor | None, Tensor]:
+        """W_I and W_H, or their gradients, from the backward pass's blocks (R, numbers)."""
+        n = len(self.units)
+        flat = select([blocks], self.inverse)  # (R, n m + n n)
+        w_ih = flat[:, : n * features].reshape(-1, n, features) if features else None
+        return w_ih, flat[:, n * features :].reshape(-1, n, n)
+
+
+def select(parts: list[Tensor], index: Tensor) -> Tensor:
+    """Numbers of (R, ...) tensors, one after the other, by their index from 1 on; 0 gives 0."""
+    zero = parts[0].new_zeros(parts[0].shape[0], 1)
+    flat = torch.cat([zero, *(part.reshape(part.shape[0], -1) for part in parts)], dim=1)
+    return flat.index_select(1, index)
+
+
+@lru_cache(maxsize=64)
+def packing(clock: Clock, features: int) -> Packing:
+    """The packing of a layer with a clock whose periods are all different, and m inputs."""
+    layout, n = clock_layout(clock), clock.hidden_size
+    every = torch.arange(1, n * features + n * n + 1)[None]  # (1, n m + n n)
+    w_ih = every[:, : n * features].view(1, n, features) if features else None
+    w_hh = every[:, n * features :].view(1, n, n)
+    forward, forward_places = _pack(_forward_blocks(w_ih, w_hh, layout))
+    backward, places = _pack(_backward_blocks(w_ih, w_hh, layout))
+    inverse = torch.zeros(every.shape[1] + 1, dtype=torch.int64)
+    inverse[backward[0]] = torch.arange(1, backward.shape[1] + 1)
+    units = torch.cat(
+        [
+            torch.arange(s.stop - s.start) + int(offset) * LANES
+            for s, offset in zip(layout.spans, layout.clock.offsets, strict=False)
+        ]
+    )
+    bias = torch.zeros(layout.padded, dtype=torch.int64)
+    bias[units] = torch.arange(1, n + 1)
+    return Packing(forward[0], forward_places, backward[0], places, inverse[1:], bias, units)

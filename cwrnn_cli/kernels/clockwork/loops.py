@@ -1,0 +1,396 @@
+"""A clockwork layer for a few rows of the batch, compiled whole: all modules, forward and backward.
+
+The rows of a batch never meet but in the weights' gradients, so a thread takes a few rows, as many
+as keep everything it touches in its cache, and does the whole layer for them. Units are padded
+module by module to whole vectors; in the buffers of a call the rows of a step, then the steps, lie
+one behind the other. The weights come in blocks, one per module and use (:mod:`.layout`, where the
+types of the arguments are).
+
+What there is of each module i, flat, places counted in vectors of :data:`~..numba.simd.LANES`:
+
+=====================  =========================================================================
+``hidden``             (1 + ticks, rows, width) its outputs, the initial state first; before a tick
+                       is computed, what drives it
+``contributions``      (1 + ticks, rows, offsets[i]) those times its columns of W_H, which faster
+                       modules add to what drives them
+``grad_contributions`` (1 + ticks, rows, offsets[i]) their gradients, summed over all readers
+``grad_hidden``        (1 + ticks, rows, width) the gradient of each output; once a tick is done,
+                       that of the argument of its tanh
+=====================  =========================================================================
+"""
+
+import numpy as np
+
+from ..numba.products import Numbers, Vectors, accumulate, clear, jit, vectors_for
+from ..numba.simd import LANES, broadcast, get, load, put, store, tanh
+from .layout import GradPlaces, History, Rows, Ticks
+
+PIECE = 1 << 16  # numbers of the input, or of outputs, that are worked on at a time
+
+
+@jit
+def _tick_count(steps, period):
+    """Ticks of a module within so many steps."""
+    return (steps + period - 1) // period
+
+
+@jit
+def _gather(x, sizes, rows, ticks, inputs):
+    """inputs[s, b] = x[(ticks.first + s) * period, rows.first + b], padded with 0.
+
+    x is (T, B, m); inputs gets (ticks, rows, m padded).
+    """
+    features = sizes.features
+    padded = vectors_for(features) * LANES
+    for s in range(ticks.size):
+        step = (ticks.first + s) * ticks.period
+        for b in range(rows.size):
+            source = (step * sizes.batch + rows.first + b) * features
+            target = (s * rows.size + b) * padded
+            for c in range(features):
+                put(inputs, target + c, get(x, source + c))
+            for c in range(features, padded):
+                put(inputs, target + c, 0.0)
+
+
+@jit
+def _scatter_gradient(grad_x, sizes, rows, ticks, inputs, grad, weight, units):
+    """grad_x[(ticks.first + s) * period, rows.first + b] += grad[s, b] @ weight.
+
+    grad_x is (T, B, m), inputs (ticks, rows, m padded) for its own use, grad (ticks * rows, units)
+    numbers, weight (units, m padded).
+    """
+    features = sizes.features
+    width = vectors_for(features)
+    count = ticks.size * rows.size
+    clear(inputs, 0, count * width)
+    accumulate(Vectors(inputs, 0, width), grad, weight, count, units, width)
+    for s in range(ticks.size):
+        step = (ticks.first + s) * ticks.period
+        for b in range(rows.size):
+            target = (step * sizes.batch + rows.first + b) * features
+            source = (s * rows.size + b) * width * LANES
+            for c in range(features):
+                put(grad_x, target + c, get(grad_x, target + c) + get(inputs, source + c))
+
+
+@jit
+def _add_outer(grad_weight, grad, hidden, units, depth):
+    """grad_weight[u] += sum over d of grad[u, d] hidden[d], as many at a time as fit the cache.
+
+    grad_weight is (units, width), grad (units, depth) numbers, hidden (depth, width).
+    """
+    width = hidden.stride
+    some = max(PIECE // (width * LANES), 1)
+    for first in range(0, depth, some):
+        accumulate(
+            grad_weight,
+            Numbers(grad.array, grad.first + first * grad.column, grad.row, grad.column),
+            Vectors(hidden.array, hidden.first + first * width, width),
+            units,
+            min(some, depth - first),
+            width,
+        )
+
+
+@jit
+def place_hidden(clock, steps, rows, places):
+    """Where the outputs of a piece of rows lie, module by module: ``places`` (g,) of a History."""
+    total = 0
+    for i in range(places.size):
+        places[i] = total
+        width = clock.offsets[i + 1] - clock.offsets[i]
+        total += (_tick_count(steps, clock.periods[i]) + 1) * width
+    for i in range(places.size):
+        places[i] = rows.first * total + rows.size * places[i]
+
+
+@jit
+def forward_piece(layer, x, h0, bias, rows, hidden, scratch):
+    """The outputs of all modules at their ticks for a piece of rows, to ``hidden``, a History.
+
+    Other arguments as in :func:`forward`.
+    """
+    periods, units, starts, offsets = layer.clock
+    sizes, weights, places = layer.sizes, layer.weights.values, layer.weights.places
+    y, y_places = hidden
+    steps, features, count = sizes.steps, sizes.features, rows.size
+    modules = periods.size
+    n = starts[modules]
+    m_width = vectors_for(features)
+    place = np.empty(modules, np.int64)  # of each slower module's contribution to a tick
+    contributions = np.empty(modules, np.int64)  # their places in scratch
+    used = 0
+    for i in range(modules):
+        contributions[i] = used
+        used += (_tick_count(steps, periods[i]) + 1) * count * offsets[i]
+    inputs = scratch[used * LANES :]  # (some ticks, rows, m padded)
+    for back in range(modules):  # slowest first
+        i = modules - 1 - back
+        width = offsets[i + 1] - offsets[i]
+        period, k = periods[i], units[i]
+        ticks = _tick_count(steps, period)
+        lanes = width * LANES
+        row = count * width  # vectors from tick to tick
+        for b in range(count):
+            at = (y_places[i] + b * width) * LANES
+            for u in range(k):
+                y[at + u] = h0.values[(rows.first + b) * n + starts[i] + u] if h0.given else 0.0
+            for u in range(k, lanes):
+                y[at + u] = 0.0
+        drive = y_places[i] + row  # of tick 0
+        for at in range(ticks * count):
+            for u in range(width):
+                store(y, drive + at * width + u, load(bias, offsets[i] + u))
+        if features > 0:
+            some = max(PIECE // (count * m_width * LANES), 1)
+            for start in range(0, ticks, some):
+                part = min(some, ticks - start)
+                _gather(x, sizes, rows, Ticks(period, start, part), inputs)
+                accumulate(
+                    Vectors(y, drive + start * row, width),
+                    Numbers(inputs, 0, m_width * LANES, 1),
+                    Vectors(weights, places.inputs[i], width),
+                    part * count,
+                    features,
+                    width,
+                )
+        own = Vectors(weights, places.own[i], width)
+        for s in range(ticks):
+            now = drive + s * row
+            before = Numbers(y, (now - row) * LANES, lanes, 1)
+            accumulate(Vectors(y, now, width), before, own, count, k, width)
+            t = s * period
+            for j in range(i + 1, modules):
+                held = (t - 1) // periods[j] + 1  # tick whose output is read, 0: initial state
+                place[j] = contributions[j] + held * count * offsets[j] + offsets[i]
+            for b in range(count):
+                for u in range(width):
+                    z = load(y, now + b * width + u)
+                    for j in range(i + 1, modules):
+                        z = z + load(scratch, place[j] + b * offsets[j] + u)
+                    store(y, now + b * width + u, tanh(z))
+        if i > 0:
+            outputs = (1 + ticks) * count
+            clear(scratch, contributions[i], outputs * offsets[i])
+            accumulate(
+                Vectors(scratch, contributions[i], offsets[i]),
+                Numbers(y, y_places[i] * LANES, lanes, 1),
+                Vectors(weights, places.columns[i], offsets[i]),
+                outputs,
+                k,
+                offsets[i],
+            )
+
+
+@jit
+def _hold(clock, sizes, rows, hidden, output):
+    """Every unit's output at every step, held between its module's ticks, to output (T, B, n)."""
+    periods, _, starts, offsets = clock
+    y, y_places = hidden
+    modules = periods.size
+    n = starts[modules]
+    for t in range(sizes.steps):
+        for b in range(rows.size):
+            o = (t * sizes.batch + rows.first + b) * n
+            for i in range(modules):
+                width = offsets[i + 1] - offsets[i]
+                tick = t // periods[i] + 1
+                a = (y_places[i] + (tick * rows.size + b) * width) * LANES - starts[i]
+                for u in range(starts[i], starts[i + 1]):
+                    put(output, o + u, get(y, a + u))
+
+
+@jit
+def forward(layer, x, h0, bias, share, hidden, scratch, output):
+    """The outputs of all modules for a share of the rows, a piece at a time.
+
+    Args:
+        layer: a Layer with the weights' forward blocks.
+        x: (T, B, m).
+        h0: a State.
+        bias: (N,).
+        share: a Share.
+        hidden: gets the modules' outputs of all rows, piece after piece, each a History.
+        scratch: for a piece: contributions, then the inputs of some ticks.
+        output: (T, B, n) gets every unit's output at every step.
+    """
+    places = np.empty(layer.clock.periods.size, np.int64)
+    for first in range(share.begin, share.end, share.piece):
+        rows = Rows(first, min(share.piece, share.end - first))
+        place_hidden(layer.clock, layer.sizes.steps, rows, places)
+        history = History(hidden, places)
+        forward_piece(layer, x, h0, bias, rows, history, scratch)
+        _hold(layer.clock, layer.sizes, rows, history, output)
+
+
+@jit
+def place_gradients(clock, steps, rows, contributions, hidden):
+    """The GradPlaces of a piece of rows, made of these two arrays (g,), which are written."""
+    offsets = clock.offsets
+    used = 0
+    for i in range(contributions.size):
+        contributions[i] = used
+        used += (_tick_count(steps, clock.periods[i]) + 1) * rows.size * offsets[i]
+    for i in range(hidden.size):
+        hidden[i] = used
+        width = offsets[i + 1] - offsets[i]
+        used += (_tick_count(steps, clock.periods[i]) + 1) * rows.size * width
+    return GradPlaces(contributions, hidden, used)
+
+
+@jit
+def _sum_held(clock, sizes, rows, grad_output, scratch, grad_hidden):
+    """The gradient of each tick's output: the sum over the steps for which it was held.
+
+    From grad_output (T, B, n) to scratch, at the places ``grad_hidden`` (g,).
+    """
+    periods, _, starts, offsets = clock
+    modules = periods.size
+    n = starts[modules]
+    zero = broadcast(scratch, 0.0)
+    for i in range(modules):
+        width = offsets[i + 1] - offsets[i]
+        clear(scratch, grad_hidden[i], rows.size * width)
+    for t in range(sizes.steps):
+        for b in range(rows.size):
+            o = (t * sizes.batch + rows.first + b) * n
+            for i in range(modules):
+                width = offsets[i + 1] - offsets[i]
+                begin = grad_hidden[i] + ((t // periods[i] + 1) * rows.size + b) * width
+                a = begin * LANES - starts[i]
+                if t % periods[i] == 0:
+                    store(scratch, begin + width - 1, zero)
+                    for u in range(starts[i], starts[i + 1]):
+                        put(scratch, a + u, get(grad_output, o + u))
+                else:
+                    for u in range(starts[i], starts[i + 1]):
+                        put(scratch, a + u, get(scratch, a + u) + get(grad_output, o + u))
+
+
+@jit
+def backward_piece(layer, x, rows, hidden, scratch, places, gradients):
+    """The gradients of :func:`forward_piece`; arguments as in :func:`backward`.
+
+    ``hidden`` is a History and ``places`` a GradPlaces; ``scratch`` has grad_hidden already.
+    """
+    periods, units, starts, offsets = layer.clock
+    sizes, weights, blocks = layer.sizes, layer.weights.values, layer.weights.places
+    y, y_places = hidden
+    grad_contributions, grad_hidden, end = places
+    grad_weights, grad_bias, grad_h0 = gradients.weights, gradients.bias, gradients.h0
+    steps, features, count = sizes.steps, sizes.features, rows.size
+    modules = periods.size
+    n = starts[modules]
+    m_width = vectors_for(features)
+    one = broadcast(y, 1.0)
+    place = np.empty(modules, np.int64)  # of each slower module's contribution to a tick
+    clear(scratch, 0, grad_hidden[0])
+    inputs = scratch[end * LANES :]  # (some ticks, rows, m padded)
+    for i in range(modules):  # fastest first
+        width = offsets[i + 1] - offsets[i]
+        period, k = periods[i], units[i]
+        ticks = _tick_count(steps, period)
+        lanes = width * LANES
+        row = count * width  # vectors from tick to tick
+        outputs = (1 + ticks) * count
+        wide = offsets[i] * LANES
+        for j in range(i):  # from what this module contributed to module j
+            first = (grad_contributions[i] + offsets[j]) * LANES
+            block = blocks.columns[i] + starts[j] * width
+            accumulate(
+                Vectors(scratch, grad_hidden[i], width),
+                Numbers(scratch, first, wide, 1),
+                Vectors(weights, block, width),
+                outputs,
+                units[j],
+                width,
+            )
+            _add_outer(
+                Vectors(grad_weights, block, width),
+                Numbers(scratch, first, 1, wide),
+                Vectors(y, y_places[i], width),
+                units[j],
+                outputs,
+            )
+        drive = grad_hidden[i] + row  # of tick 0
+        own = Vectors(weights, blocks.own[i], width)
+        for back in range(ticks):
+            s = ticks - 1 - back
+            now = drive + s * row
+            t = s * period
+            for j in range(i + 1, modules):
+                held = (t - 1) // periods[j] + 1  # tick whose output was read, 0: initial state
+                place[j] = grad_contributions[j] + held * count * offsets[j] + offsets[i]
+            for b in range(count):
+                for u in range(width):
+                    at = now + b * width + u
+                    value = load(y, y_places[i] + (s + 1) * row + b * width + u)
+                    grad_z = load(scratch, at) * (one - value * value)
+                    store(scratch, at, grad_z)
+                    for j in range(i + 1, modules):
+                        p = place[j] + b * offsets[j] + u
+                        store(scratch, p, load(scratch, p) + grad_z)
+            after = Numbers(scratch, now * LANES, lanes, 1)
+            accumulate(Vectors(scratch, now - row, width), after, own, count, k, width)
+        _add_outer(
+            Vectors(grad_weights, blocks.own[i], width),
+            Numbers(scratch, drive * LANES, 1, lanes),
+            Vectors(y, y_places[i], width),
+            k,
+            ticks * count,
+        )
+        for u in range(width):
+            total = load(grad_bias, offsets[i] + u)
+            for at in range(ticks * count):
+                total = total + load(scratch, drive + at * width + u)
+            store(grad_bias, offsets[i] + u, total)
+        for b in range(count):
+            initial = (grad_hidden[i] + b * width) * LANES
+            for u in range(k):
+                grad_h0[(rows.first + b) * n + starts[i] + u] = scratch[initial + u]
+        if features > 0:
+            some = max(PIECE // (count * m_width * LANES), 1)
+            for start in range(0, ticks, some):
+                part = Ticks(period, start, min(some, ticks - start))
+                first = (drive + start * row) * LANES
+                _gather(x, sizes, rows, part, inputs)
+                accumulate(
+                    Vectors(grad_weights, blocks.inputs[i], m_width),
+                    Numbers(scratch, first, 1, lanes),
+                    Vectors(inputs, 0, m_width),
+                    k,
+                    part.size * count,
+                    m_width,
+                )
+                if gradients.wants_x:
+                    grad = Numbers(scratch, first, lanes, 1)
+                    weight = Vectors(weights, blocks.inputs[i], m_width)
+                    _scatter_gradient(gradients.x, sizes, rows, part, inputs, grad, weight, k)
+
+
+@jit
+def backward(layer, x, share, hidden, scratch, grad_output, gradients):
+    """The gradients of :func:`forward`.
+
+    Args:
+        layer: a Layer with the weights' backward blocks.
+        x: (T, B, m).
+        share: a Share, of pieces as in :func:`forward`.
+        hidden: what :func:`forward` left.
+        scratch: for a piece: grad_contributions, grad_hidden, then the inputs of some ticks.
+        grad_output: (T, B, n).
+        gradients: Gradients.
+    """
+    clock, sizes = layer.clock, layer.sizes
+    modules = clock.periods.size
+    places = np.empty(modules, np.int64)
+    contributions = np.empty(modules, np.int64)
+    outputs = np.empty(modules, np.int64)
+    for first in range(share.begin, share.end, share.piece):
+        rows = Rows(first, min(share.piece, share.end - first))
+        place_hidden(clock, sizes.steps, rows, places)
+        where = place_gradients(clock, sizes.steps, rows, contributions, outputs)
+        _sum_held(clock, sizes, rows, grad_output, scratch, where.hidden)
+        history = History(hidden, places)
+        backward_piece(layer, x, rows, history, scratch, where, gradients)

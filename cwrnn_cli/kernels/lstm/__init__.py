@@ -1,0 +1,157 @@
+"""The recurrence of LSTM layers, with or without peepholes."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .. import reference
+from ..backend import Backend, Backends, does_all, unsupported_by_numba, unsupported_by_triton
+from ..sequences import last_valid
+
+TRITON_CELLS = 64  # four n x n blocks of float32 numbers beyond that do not fit on chip
+
+Outputs = tuple[Tensor, Tensor, Tensor]  # (R, B, T, n) outputs; last outputs and cells (R, B, n)
+
+
+class Arguments(NamedTuple):
+    """Of :func:`.reference.lstm`, in its order, and the sequences' lengths."""
+
+    x: Tensor  # (R, B, T, m)
+    weight_ih: Tensor | None  # (R, 4n, m)
+    weight_hh: Tensor  # (R, 4n, n)
+    bias: Tensor | None  # (R, 4n)
+    peephole: Tensor | None  # (R, 3, n)
+    h0: Tensor | None  # (R, B, n)
+    c0: Tensor | None  # (R, B, n)
+    lengths: Tensor | None  # (B,)
+
+
+def lstm(
+    x: Tensor,
+    weight_ih: Tensor | None,
+    weight_hh: Tensor,
+    bias: Tensor | None,
+    peephole: Tensor | None = None,
+    h0: Tensor | None = None,
+    c0: Tensor | None = None,
+    lengths: Tensor | None = None,
+    backend: str = "auto",
+) -> Outputs:
+    """Outputs (R, B, T, n) and last hidden and cell states (R, B, n) of R LSTM layers.
+
+    Args:
+        x: (R, B, T, m) inputs.
+        weight_ih: (R, 4n, m) in the order i, f, g, o, or None where m is 0.
+        weight_hh: (R, 4n, n).
+        bias: (R, 4n), or None.
+        peephole: (R, 3, n), or None.
+        h0: (R, B, n), or None for zeros.
+        c0: (R, B, n), or None for zeros.
+        lengths: (B,) int64 valid steps of each sequence, whose last one gives the states; None: all
+            T. Outputs behind them are undefined.
+        backend: see :mod:`cwrnn_cli.kernels`.
+
+    Raises:
+        ValueError: no such backend, or one that cannot do this: with the reason.
+    """
+    arguments = Arguments(x, weight_ih, weight_hh, bias, peephole, h0, c0, lengths)
+    return BACKENDS.run(backend, arguments)
+
+
+def _with_states(y: Tensor, c: Tensor, lengths: Tensor | None) -> Outputs:
+    """Outputs and cells, (R, B, T, n) each, to the outputs and what is left at each end."""
+    return y, last_valid(y, lengths), last_valid(c, lengths)
+
+
+def _reference(arguments: Arguments) -> Outputs:
+    return _with_states(*reference.lstm(*arguments[:-1]), arguments.lengths)
+
+
+def _compiled(arguments: Arguments) -> Outputs:
+    from . import compiled  # noqa: PLC0415  (imports Numba)
+
+    return _with_states(*compiled.lstm(*arguments[:-1]), arguments.lengths)
+
+
+def _triton(arguments: Arguments) -> Outputs:
+    from . import triton  # noqa: PLC0415  (imports Triton)
+
+    return _with_states(*triton.lstm(*arguments[:-1]), arguments.lengths)
+
+
+def _torch(arguments: Arguments) -> Outputs:
+    """By torch, cuDNN on a GPU."""
+    x, weight_ih, weight_hh, bias, _, h0, c0, lengths = arguments
+    assert weight_ih is not None
+    n = weight_hh.shape[2]
+    zeros = x.new_zeros(1, x.shape[1], n)
+    state = (zeros if h0 is None else h0, zeros if c0 is None else c0)
+    weights = [weight_ih[0], weight_hh[0]]
+    if bias is not None:
+        weights += [bias[0], torch.zeros_like(bias[0])]  # torch has two that it adds
+    if lengths is None:
+        y, h, c = torch.lstm(x[0], state, weights, bias is not None, 1, 0.0, True, False, True)
+        return y[None], h, c
+    packed = torch.nn.utils.rnn.pack_padded_sequence(
+        x[0], lengths.cpu(), batch_first=True, enforce_sorted=False
+    )
+    order = packed.sorted_indices
+    assert order is not None and packed.unsorted_indices is not None
+    sorted_state = tuple(s.index_select(1, order) for s in state)
+    data, h, c = torch.lstm(
+        packed.data,
+        packed.batch_sizes,
+        sorted_state,
+        weights,
+        bias is not None,
+        1,
+        0.0,
+        True,
+        False,
+    )
+    y, _ = torch.nn.utils.rnn.pad_packed_sequence(
+        packed._replace(data=data), batch_first=True, total_length=x.shape[2]
+    )
+    back = packed.unsorted_indices
+    return y[None], h.index_select(1, back), c.index_select(1, back)
+
+
+def _unsupported_by_numba(arguments: Arguments) -> str | None:
+    return unsupported_by_numba(arguments.weight_hh)
+
+
+def _unsupported_by_triton(arguments: Arguments) -> str | None:
+    weight = arguments.weight_hh
+    return unsupported_by_triton(weight, weight.shape[2], TRITON_CELLS)
+
+
+def _unsupported_by_torch(arguments: Arguments) -> str | None:
+    unsupported = None
+    if arguments.peephole is not None:
+        unsupported = "peepholes"
+    elif arguments.x.shape[0] != 1:
+        unsupported = f"{arguments.x.shape[0]} networks at once"
+    elif arguments.weight_ih is None:
+        unsupported = "no input"
+    return f"its LSTM has no way to do {unsupported}" if unsupported else None
+
+
+def _fastest(arguments: Arguments) -> str:
+    """The backend that was the fastest on shapes like this (results/bench)."""
+    by_torch = not _unsupported_by_torch(arguments)
+    if _unsupported_by_numba(arguments):
+        return "torch" if by_torch else "reference"
+    return "torch" if by_torch and arguments.weight_hh.shape[2] > 512 else "compiled"
+
+
+BACKENDS = Backends(
+    {
+        "reference": Backend(_reference, does_all),
+        "compiled": Backend(_compiled, _unsupported_by_numba),
+        "triton": Backend(_triton, _unsupported_by_triton),
+        "torch": Backend(_torch, _unsupported_by_torch),
+    },
+    _fastest,
+    general="reference",
+)

@@ -1,0 +1,124 @@
+"""The recurrence of an LSTM layer, compiled: what is left when all large products are done.
+
+Vectors run over the cells (padded to whole vectors), rows over the batch. A call does all steps for
+a range of rows; rows are independent, so threads share them out. Arrays are flat and indexed in
+vectors of :data:`~..numba.simd.LANES` (:mod:`.layout`, where the types of the arguments are);
+nothing is allocated.
+"""
+
+from ..numba.products import Numbers, Vectors, accumulate, jit
+from ..numba.simd import LANES, broadcast, fma, load, sigmoid, store, tanh
+
+
+@jit
+def forward(history, weight, peepholes, sizes, rows):
+    """All steps of an LSTM for some rows.
+
+    Args:
+        history: a History: gates as they come from outside, outputs and cells at index 0; the rest
+            is written.
+        weight: (cells, 4 width) vectors, W_H transposed.
+        peepholes: Peepholes.
+        sizes: Sizes.
+        rows: Rows.
+    """
+    z, y, c = history
+    peephole, peeping = peepholes
+    cells, width, steps, batch = sizes
+    four = 4 * width
+    count = rows.end - rows.begin
+    recurrent = Vectors(weight, 0, four)
+    for t in range(steps):
+        before = t * batch * width  # (B, width) outputs and cells at index t
+        now = before + batch * width
+        gates = 4 * before  # (B, 4 width)
+        hidden = Numbers(y, (before + rows.begin * width) * LANES, width * LANES, 1)
+        accumulate(
+            Vectors(z, gates + rows.begin * four, four), hidden, recurrent, count, cells, four
+        )
+        for b in range(rows.begin, rows.end):
+            for u in range(width):
+                at = gates + b * four + u
+                old = load(c, before + b * width + u)
+                zi = load(z, at)
+                zf = load(z, at + width)
+                if peeping:
+                    zi = fma(load(peephole, u), old, zi)
+                    zf = fma(load(peephole, width + u), old, zf)
+                gate_i = sigmoid(zi)
+                gate_f = sigmoid(zf)
+                gate_g = tanh(load(z, at + 2 * width))
+                cell = fma(gate_f, old, gate_i * gate_g)
+                zo = load(z, at + 3 * width)
+                if peeping:
+                    zo = fma(load(peephole, 2 * width + u), cell, zo)
+                gate_o = sigmoid(zo)
+                store(z, at, gate_i)
+                store(z, at + width, gate_f)
+                store(z, at + 2 * width, gate_g)
+                store(z, at + 3 * width, gate_o)
+                store(c, now + b * width + u, cell)
+                store(y, now + b * width + u, gate_o * tanh(cell))
+
+
+@jit
+def backward(gradients, history, weight, peepholes, sizes, rows):
+    """The gradients of :func:`forward`, last step first.
+
+    Args:
+        gradients: Gradients from outside, to which those from inside are added.
+        history: the History that :func:`forward` left; its gates become their gradients.
+        weight: (4 cells, width) vectors, W_H itself.
+        peepholes: Peepholes.
+        sizes: Sizes.
+        rows: Rows.
+    """
+    z, _, c = history
+    grad_y, grad_c = gradients
+    peephole, peeping = peepholes
+    cells, width, steps, batch = sizes
+    four = 4 * width
+    count = rows.end - rows.begin
+    one = broadcast(c, 1.0)
+    for back in range(steps):
+        t = steps - 1 - back
+        before = t * batch * width  # (B, width) outputs and cells at index t
+        now = before + batch * width
+        gates = 4 * before  # (B, 4 width)
+        for b in range(rows.begin, rows.end):
+            for u in range(width):
+                at = gates + b * four + u
+                here = now + b * width + u
+                old = load(c, before + b * width + u)
+                gate_i = load(z, at)
+                gate_f = load(z, at + width)
+                gate_g = load(z, at + 2 * width)
+                gate_o = load(z, at + 3 * width)
+                squashed = tanh(load(c, here))
+                grad = load(grad_y, here)
+                grad_zo = grad * squashed * gate_o * (one - gate_o)
+                grad_cell = fma(grad * gate_o, one - squashed * squashed, load(grad_c, here))
+                if peeping:
+                    grad_cell = fma(load(peephole, 2 * width + u), grad_zo, grad_cell)
+                store(grad_c, here, grad_cell)
+                grad_zi = grad_cell * gate_g * gate_i * (one - gate_i)
+                grad_zf = grad_cell * old * gate_f * (one - gate_f)
+                grad_old = grad_cell * gate_f
+                if peeping:
+                    grad_old = fma(load(peephole, u), grad_zi, grad_old)
+                    grad_old = fma(load(peephole, width + u), grad_zf, grad_old)
+                earlier = before + b * width + u
+                store(grad_c, earlier, load(grad_c, earlier) + grad_old)
+                store(z, at, grad_zi)
+                store(z, at + width, grad_zf)
+                store(z, at + 2 * width, grad_cell * gate_i * (one - gate_g * gate_g))
+                store(z, at + 3 * width, grad_zo)
+        for gate in range(4):  # the padding of the gates' rows is passed over
+            accumulate(
+                Vectors(grad_y, before + rows.begin * width, width),
+                Numbers(z, (gates + (4 * rows.begin + gate) * width) * LANES, four * LANES, 1),
+                Vectors(weight, gate * cells * width, width),
+                count,
+                cells,
+                width,
+            )

@@ -1,0 +1,226 @@
+"""Task 2's networks in compiled code: how they lie in memory, their readout and their loss.
+
+A network's weights are one flat array theta of P numbers, its parts one behind the other, each
+padded to whole vectors; padding is 0 and stays 0:
+
+    clockwork  the backward blocks, bias (N), W_O transposed (N, K), b_O (K)
+    LSTM       W_I transposed (m, 4 width), W_H transposed (n, 4 width), bias (4 width),
+               peepholes (3 width) if there are any, W_O transposed (width, K), b_O (K)
+
+with N the hidden units and K the classes, both padded.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from ..clockwork.layout import ClockTable, Places, Weights
+from ..lstm import layout as lstm_layout
+from .products import Numbers, Vectors, accumulate, jit
+from .simd import LANES, broadcast, fma, get, load, put, store
+
+
+class Sequences(NamedTuple):
+    """A data set.
+
+    Attributes:
+        frames: flat (frames, m), all sequences one after the other, noise included.
+        features: m.
+        offsets: (S + 1,) int64 first frame of each sequence, then the number of frames.
+        labels: (S,) int64 classes.
+    """
+
+    frames: np.ndarray
+    features: int
+    offsets: np.ndarray
+    labels: np.ndarray
+
+
+class Parameters(NamedTuple):
+    """What training changes.
+
+    Attributes:
+        theta: (P,) the weights.
+        velocity: (P,) their momentum.
+        gradient: (P,) for training's own use.
+    """
+
+    theta: np.ndarray
+    velocity: np.ndarray
+    gradient: np.ndarray
+
+
+class Updates(NamedTuple):
+    """How an epoch goes.
+
+    Attributes:
+        order: (S,) int64 in which the sequences come.
+        rate: learning rate.
+        momenta: (S,) Nesterov's, update by update.
+    """
+
+    order: np.ndarray
+    rate: float
+    momenta: np.ndarray
+
+
+class Readout(NamedTuple):
+    """The output layer's place in theta, in vectors.
+
+    Attributes:
+        weight: W_O transposed.
+        bias: b_O.
+        classes: how many, without padding.
+    """
+
+    weight: int
+    bias: int
+    classes: int
+
+
+class ClockworkNetwork(NamedTuple):
+    """A CW-RNN, or an SRN: one module of period 1.
+
+    Attributes:
+        clock: its modules.
+        places: of the backward blocks in theta.
+        bias: its place in theta, in vectors.
+        readout: the output layer.
+        forward: the forward blocks, kept equal to theta's.
+    """
+
+    clock: ClockTable
+    places: Places
+    bias: int
+    readout: Readout
+    forward: Weights
+
+
+class ClockworkBuffers(NamedTuple):
+    """Memory for the longest sequence.
+
+    Attributes:
+        hidden: of a History of one row.
+        scratch: for one row, as :func:`.clockwork.loops.backward` has it.
+        last: (N,) outputs at the last step.
+        part: a vector.
+        logits: (K,).
+    """
+
+    hidden: np.ndarray
+    scratch: np.ndarray
+    last: np.ndarray
+    part: np.ndarray
+    logits: np.ndarray
+
+
+class LstmNetwork(NamedTuple):
+    """An LSTM.
+
+    Attributes:
+        cells: n.
+        peepholes: whether there are any.
+        weight_hh: place of W_H in theta, in vectors.
+        bias: likewise.
+        peephole: likewise.
+        readout: the output layer.
+        backward: (4n, width) vectors, W_H as the backward pass wants it, kept equal to theta's.
+    """
+
+    cells: int
+    peepholes: bool
+    weight_hh: int
+    bias: int
+    peephole: int
+    readout: Readout
+    backward: np.ndarray
+
+
+class LstmBuffers(NamedTuple):
+    """Memory for the longest sequence.
+
+    Attributes:
+        history: of one row.
+        gradients: of one row.
+        part: a vector.
+        logits: (K,).
+    """
+
+    history: lstm_layout.History
+    gradients: lstm_layout.Gradients
+    part: np.ndarray
+    logits: np.ndarray
+
+
+class Units(NamedTuple):
+    """Numbers of hidden units, one behind the other.
+
+    Attributes:
+        values: where they are among others.
+        first: their first vector.
+        size: how many, padding included.
+    """
+
+    values: np.ndarray
+    first: int
+    size: int
+
+
+@jit
+def compute_logits(theta, readout, hidden, logits):
+    """Logits = W_O h + b_O; hidden are Units, logits (K,)."""
+    width = logits.size // LANES
+    for u in range(width):
+        store(logits, u, load(theta, readout.bias + u))
+    accumulate(
+        Vectors(logits, 0, width),
+        Numbers(hidden.values, hidden.first * LANES, 0, 1),
+        Vectors(theta, readout.weight, width),
+        1,
+        hidden.size,
+        width,
+    )
+
+
+@jit
+def cross_entropy(logits, classes, label):
+    """-log softmax(logits)[label]; logits become its gradient, their padding 0."""
+    highest = get(logits, 0)
+    for c in range(1, classes):
+        highest = max(highest, get(logits, c))
+    total = 0.0
+    for c in range(classes):
+        total += math.exp(get(logits, c) - highest)
+    loss = math.log(total) + highest - get(logits, label)
+    for c in range(classes):
+        put(logits, c, math.exp(get(logits, c) - highest) / total)
+    for c in range(classes, logits.size):
+        put(logits, c, 0.0)
+    put(logits, label, get(logits, label) - 1.0)
+    return loss
+
+
+@jit
+def readout_backward(parameters, readout, hidden, grad_logits, part, grad_hidden):
+    """Gradients of W_O and b_O, and of the hidden units; all are written.
+
+    ``hidden`` and ``grad_hidden`` are Units, grad_logits is (K,), part a vector for its own use.
+    """
+    theta, _, gradient = parameters
+    width = grad_logits.size // LANES
+    for u in range(width):
+        store(gradient, readout.bias + u, load(grad_logits, u))
+    for unit in range(hidden.size):
+        value = broadcast(theta, get(hidden.values, hidden.first * LANES + unit))
+        row = readout.weight + unit * width
+        grad = broadcast(theta, 0.0)
+        for u in range(width):
+            error = load(grad_logits, u)
+            store(gradient, row + u, error * value)
+            grad = fma(load(theta, row + u), error, grad)
+        store(part, 0, grad)
+        total = get(part, 0)
+        for lane in range(1, LANES):
+            total += get(part, lane)
+        put(grad_hidden.values, grad_hidden.first * LANES + unit, total)
