@@ -5,7 +5,7 @@
 ``reference`` the cells step by step, any device and dtype: the oracle
 ``sequences`` what is done with the steps of a sequence whatever the cell is
 ``clockwork`` CW-RNN and SRN: :func:`.clockwork.clockwork`, and its backends a file each
-``lstm``      LSTM: :func:`.lstm.lstm`, likewise
+``lstm``      LSTM, likewise: the folder is named after the function
 ``numba``     what compiled code for a CPU stands on: vectors, products, buffers, threads, the cache
               of compiled code; and what is compiled but no layer: training loops, beam search
 ============  ==================================================================================

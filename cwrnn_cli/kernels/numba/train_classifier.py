@@ -2,17 +2,17 @@
 
 One network at a time learns one sequence after the other: forward pass, softmax and cross entropy
 at the last step, backward pass, Nesterov step. Vectors run over the network's own units, as in the
-cells' loops (:mod:`..clockwork.loops`, :mod:`..lstm.loops`), whose code does the layer; networks
-are shared out to threads by the caller. No step is computed that is only padding. The types of the
+loops of each cell (its ``loops`` module), whose code does the layer; networks are shared out to
+threads by the caller. No step is computed that is only padding. The types of the
 arguments are in :mod:`.classifier`.
 """
 
 import numpy as np
 
-from ..clockwork import loops as clockwork
+from ..clockwork import loops as clockwork_loops
 from ..clockwork.layout import Gradients, History, Layer, Rows, Sizes, State, Weights
 from ..lstm import layout as lstm_layout
-from ..lstm import loops as lstm
+from ..lstm import loops as lstm_loops
 from .classifier import Units, compute_logits, cross_entropy, readout_backward
 from .nesterov import nesterov
 from .products import Numbers, Vectors, accumulate, clear, jit, vectors_for
@@ -70,8 +70,8 @@ def _forward_clockwork(theta, network, x, sizes, places, buffers, logits):
     rows = Rows(0, 1)
     hidden = History(buffers.hidden, places)
     bias = theta[network.bias * LANES :]
-    clockwork.place_hidden(network.clock, sizes.steps, rows, places)
-    clockwork.forward_piece(layer, x, State(x, False), bias, rows, hidden, buffers.scratch)
+    clockwork_loops.place_hidden(network.clock, sizes.steps, rows, places)
+    clockwork_loops.forward_piece(layer, x, State(x, False), bias, rows, hidden, buffers.scratch)
     _last_outputs(network.clock, sizes.steps, hidden, buffers.last)
     compute_logits(theta, network.readout, Units(buffers.last, 0, buffers.last.size), logits)
 
@@ -126,14 +126,14 @@ def clockwork_epoch(sequences, network, parameters, updates, buffers):
         readout_backward(
             parameters, network.readout, last, buffers.logits, buffers.part, grad_units
         )
-        where = clockwork.place_gradients(clock, sizes.steps, rows, contributions, outputs)
+        where = clockwork_loops.place_gradients(clock, sizes.steps, rows, contributions, outputs)
         clear(buffers.scratch, outputs[0], where.end - outputs[0])
         for i in range(modules):
             width = clock.offsets[i + 1] - clock.offsets[i]
             first = outputs[i] + _last_tick(sizes.steps, clock.periods[i]) * width
             for u in range(width):
                 store(buffers.scratch, first + u, load(grad_last, clock.offsets[i] + u))
-        clockwork.backward_piece(
+        clockwork_loops.backward_piece(
             Layer(clock, sizes, blocks),
             x,
             rows,
@@ -178,7 +178,7 @@ def _forward_lstm(theta, network, x, features, steps, history, logits):
     accumulate(Vectors(gates, 0, four), inputs, weight_ih, steps, features, four)
     clear(hidden, 0, width)
     clear(cells, 0, width)
-    lstm.forward(
+    lstm_loops.forward(
         history,
         theta[network.weight_hh * LANES :],
         _peepholes(theta, network),
@@ -225,7 +225,7 @@ def lstm_epoch(sequences, network, parameters, updates, buffers):
         clear(grad_c, 0, (1 + steps) * width)
         last, grad_last = Units(y, steps * width, lanes), Units(grad_y, steps * width, lanes)
         readout_backward(parameters, network.readout, last, buffers.logits, buffers.part, grad_last)
-        lstm.backward(
+        lstm_loops.backward(
             buffers.gradients,
             buffers.history,
             network.backward,
