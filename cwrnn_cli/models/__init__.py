@@ -3,11 +3,13 @@
 from ..clock import Clock
 from .cell import CELLS, CellSpec
 from .clockwork import ClockworkRNN, ClockworkSpec
+from .gru import GRU, GRUSpec
 from .lstm import LSTM, LSTMSpec
 from .srn import SRN, SRNSpec
 
 __all__ = [
     "CELLS",
+    "GRU",
     "LSTM",
     "SRN",
     "CellSpec",
@@ -18,5 +20,6 @@ __all__ = [
     "SRNSpec",
 ]
 
-REGISTERED: tuple[type[CellSpec], ...] = (SRNSpec, LSTMSpec, ClockworkSpec)  # in tables' order
-CELLS.update({cell.name: cell for cell in REGISTERED})
+# in the order of tables
+_REGISTERED: tuple[type[CellSpec], ...] = (SRNSpec, LSTMSpec, ClockworkSpec, GRUSpec)
+CELLS.update({cell.name: cell for cell in _REGISTERED})

@@ -1,0 +1,171 @@
+"""The gated recurrent unit (Cho et al., 2014), which the paper has not: its cell, and its layer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from ..kernels.backend import Backend, Backends, does_all
+from ..kernels.sequences import last_valid
+from .cell import CellSpec, State
+from .lstm import LSTMSpec
+from .recurrent import RecurrentLayer
+
+
+@dataclass(frozen=True)
+class GRUSpec(CellSpec):
+    """A GRU with torch's equations, which :class:`GRU` gives; autograd trains it."""
+
+    name: ClassVar[str] = "gru"
+    label: ClassVar[str] = "GRU"
+    colour: ClassVar[str] = "#e0a030"
+    like: ClassVar[str | None] = LSTMSpec.name
+    peer: ClassVar[type[nn.Module] | None] = nn.GRU
+
+    @classmethod
+    def of_size(cls, hidden_size: int, options: Mapping[str, Any]) -> Self:
+        """See :meth:`CellSpec.of_size`; it has no options."""
+        return cls(hidden_size)
+
+    def weights(self, input_size: int) -> dict[str, tuple[int, ...]]:
+        """See :meth:`CellSpec.weights`; rows in the order r, z, n."""
+        n, m = self.hidden_size, input_size
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (3 * n, m)} if m else {}
+        return shapes | {"weight_hh": (3 * n, n), "bias": (3 * n,), "bias_hn": (n,)}
+
+    def forward(
+        self,
+        x: Tensor,
+        weights: Mapping[str, Tensor],
+        state: State | None = None,
+        lengths: Tensor | None = None,
+        backend: str = "auto",
+    ) -> tuple[Tensor, State]:
+        """See :meth:`CellSpec.forward`."""
+        h0 = x.new_zeros(*x.shape[:2], self.hidden_size) if state is None else state[0]
+        y = BACKENDS.run(backend, (x, weights, h0))
+        return y, (last_valid(y, lengths),)
+
+    def layer(self, input_size: int, **options: Any) -> "GRU":
+        """See :meth:`CellSpec.layer`."""
+        return GRU(input_size, self.hidden_size, **options)
+
+
+Arguments = tuple[Tensor, Mapping[str, Tensor], Tensor]  # x, weights, h0: see below
+
+
+def _steps(arguments: Arguments) -> Tensor:
+    """The equations step by step, (R, B, T, n): the oracle, and what trains ensembles.
+
+    Arguments are x (R, B, T, m), the weights by name with the leading axis R, and h0 (R, B, n).
+    """
+    x, weights, y = arguments
+    across = weights["weight_hh"].transpose(1, 2)  # (R, n, 3n)
+    drive = x.new_zeros(*x.shape[:3], across.shape[2])  # (R, B, T, 3n)
+    if "weight_ih" in weights:
+        drive = drive + x @ weights["weight_ih"][:, None].transpose(2, 3)
+    if "bias" in weights:
+        drive = drive + weights["bias"][:, None, None]
+    outputs = []
+    for step in drive.unbind(2):
+        r_in, z_in, n_in = step.chunk(3, dim=2)  # (R, B, n) each
+        r_own, z_own, n_own = (y @ across).chunk(3, dim=2)
+        if "bias_hn" in weights:
+            n_own = n_own + weights["bias_hn"][:, None]
+        new = torch.tanh(n_in + torch.sigmoid(r_in + r_own) * n_own)
+        y = torch.lerp(new, y, torch.sigmoid(z_in + z_own))
+        outputs.append(y)
+    return torch.stack(outputs, dim=2)
+
+
+def _torch(arguments: Arguments) -> Tensor:
+    """By torch, cuDNN on a GPU."""
+    x, weights, h0 = arguments
+    chosen = [weights["weight_ih"][0], weights["weight_hh"][0]]
+    if "bias" in weights:
+        bias, own = weights["bias"][0], weights["bias_hn"][0]
+        chosen += [bias, torch.cat([torch.zeros_like(bias[: 2 * len(own)]), own])]
+    y, _ = torch.gru(x[0], h0, chosen, "bias" in weights, 1, 0.0, True, False, True)
+    return y[None]
+
+
+def _unsupported_by_torch(arguments: Arguments) -> str | None:
+    x = arguments[0]
+    unsupported = None
+    if x.shape[0] != 1:
+        unsupported = f"{x.shape[0]} networks at once"
+    elif not x.shape[3]:
+        unsupported = "no input"
+    return f"its GRU has no way to do {unsupported}" if unsupported else None
+
+
+BACKENDS = Backends(
+    {"reference": Backend(_steps, does_all), "torch": Backend(_torch, _unsupported_by_torch)},
+    lambda arguments: "reference" if _unsupported_by_torch(arguments) else "torch",
+    general="reference",
+)
+
+
+class GRU(RecurrentLayer):
+    r"""A GRU layer, as `torch.nn.GRU` with one layer; the paper has none.
+
+    .. math::
+        r_t &= \sigma(W_r y_{t-1} + V_r x_t + b_r) \\
+        z_t &= \sigma(W_z y_{t-1} + V_z x_t + b_z) \\
+        n_t &= \tanh(r_t \odot (W_n y_{t-1} + b_{hn}) + V_n x_t + b_n) \\
+        y_t &= (1 - z_t) \odot n_t + z_t \odot y_{t-1}
+
+    Args:
+        input_size: m, features of an input step. 0: no input; pass (T, B, 0).
+        hidden_size: n, units of one direction.
+        bias: whether there are biases.
+        batch_first: inputs and outputs are (B, T, ·) instead of (T, B, ·); states are not affected.
+        bidirectional: a second network reads each sequence from its last valid step.
+        device: of the weights.
+        dtype: of the weights.
+
+    Inputs:
+        - **input**: (T, B, m), or (B, T, m) if `batch_first`, or (T, m) unbatched, or a
+          `PackedSequence`.
+        - **hx**: (D, B, n), or (D, n) unbatched; default: zeros.
+
+    Outputs:
+        - **output**: (T, B, D n), or as the input was given.
+        - **h_n**: (D, B, n), or (D, n) unbatched, at each sequence's last valid step.
+
+    Attributes:
+        weight_ih: (3n, m), rows in the order r, z, n; absent (None) if `input_size` is 0.
+        weight_hh: (3n, n).
+        bias: (3n,), the sum of torch's two where torch only ever adds them; or None.
+        bias_hn: (n,), the one that the reset gate scales, or None.
+        weight_ih_reverse, ...: the second direction's, if bidirectional.
+        backend: "auto", "reference" or "torch"; may be set at any time.
+
+    All weights start from U(-1/sqrt(n), 1/sqrt(n)), as in `torch.nn.GRU`.
+
+    Raises:
+        ValueError: sizes or dtypes that do not fit; a backend that cannot do this.
+        RuntimeError: shapes that do not fit, as `torch.nn.GRU` raises it.
+
+    Example:
+        >>> output, h_n = GRU(13, 20)(torch.randn(100, 5, 13))
+    """
+
+    optional_weights = ("weight_ih", "bias", "bias_hn")
+    cell: GRUSpec
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        batch_first: bool = False,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        cell = GRUSpec(hidden_size)
+        super().__init__(cell, input_size, bias, batch_first, bidirectional, device, dtype)
+        self.reset_parameters()
