@@ -36,6 +36,8 @@ class Protocol:
         weight_std: standard deviation of the Gaussian that all weights start from.
         forget_bias: what the LSTM's forget gates' biases start at, or None.
         peepholes: our reading: whether the LSTM has them (Table 1's counts fit them here).
+        loss: our reading: half the sum of squares over all steps, the cross entropy at the last
+            step, or CTC's -log p.
         noise: standard deviation of the Gaussian noise on the inputs in training.
         batch: our reading: sequences per update.
         patience: epochs without improvement after which training stops, or None.
@@ -64,6 +66,7 @@ class Protocol:
     weight_std: float
     forget_bias: float | None
     peepholes: bool
+    loss: str
     runs: int
     epochs: int
     results: dict[str, Published]
@@ -106,6 +109,7 @@ AUDIO = Protocol(
     weight_std=0.1,
     forget_bias=5.0,
     peepholes=True,
+    loss="half_sum_of_squares",
     network_per_sequence=True,
     runs=100,
     epochs=2000,
@@ -150,6 +154,7 @@ TIMIT = Protocol(
     weight_std=0.1,
     forget_bias=5.0,
     peepholes=False,
+    loss="cross_entropy",
     noise=0.6,
     patience=5,
     stop_on="cross_entropy",
@@ -193,6 +198,7 @@ IAMONDB = Protocol(
     weight_std=0.1,
     forget_bias=None,
     peepholes=False,
+    loss="ctc",
     batch=8,
     patience=50,
     stop_on="valid_cer",

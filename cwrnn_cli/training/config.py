@@ -42,7 +42,6 @@ class TrainConfig:
         momentum_ramp: whether it rises to that value as in Sutskever et al. (2013) or is constant.
         weight_std: of the initial weights.
         noise: standard deviation of the Gaussian noise on the inputs in training.
-        loss: name of the loss.
         data_name: name of the corpus.
         data_sha256: of the HDF5 file.
         standin: whether it stands in for the paper's.
@@ -75,7 +74,6 @@ class TrainConfig:
     momentum_ramp: bool
     weight_std: float
     noise: float
-    loss: str
     data_name: str
     data_sha256: str
     standin: bool
@@ -143,9 +141,9 @@ class TrainConfig:
         ]
 
     def values(self) -> dict[str, Any]:
-        """Every field by name, those of the cell among them."""
+        """Every field by name, those of the cell among them, and the name of the loss."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cell"}
-        return {"task": own.pop("task")} | self.cell.to_json() | own
+        return {"task": own.pop("task")} | self.cell.to_json() | own | {"loss": self.protocol.loss}
 
     def differences(self, other: "TrainConfig") -> list[str]:
         """Names of the fields in which two runs compute something else."""

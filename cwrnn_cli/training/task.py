@@ -60,7 +60,6 @@ class Problem:
         output_size: units of the output layer.
         sequences: S, of the training set.
         length: T, steps of the longest of them.
-        loss: name of the loss.
         data_options: how the corpus became frames.
     """
 
@@ -68,7 +67,6 @@ class Problem:
     output_size: int
     sequences: int
     length: int
-    loss: str
     data_options: Mapping[str, Any]
 
 

@@ -44,7 +44,7 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
     def problem(self, data: AudioData) -> Problem:
         """See :class:`Task`."""
         sequences, length = data.targets.shape
-        return Problem(0, 1, sequences, length, "half_sum_of_squares", {})
+        return Problem(0, 1, sequences, length, {})
 
     def prepare_default(self, path: Path) -> str:
         """The built-in piece."""

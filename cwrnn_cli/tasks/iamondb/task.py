@@ -75,7 +75,7 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
         """See :class:`Task`."""
         longest = int(np.diff(data.train.offsets).max())
         sizes = data.train.frames.shape[1], len(data.characters) + 1
-        return Problem(*sizes, len(data.train), longest, "ctc", data.options)
+        return Problem(*sizes, len(data.train), longest, data.options)
 
     def trainer(self, config: TrainConfig, data: IamondbData) -> IamondbTrainer:
         """See :class:`Task`."""

@@ -65,7 +65,7 @@ class TimitTask(Task[TimitData, TimitEvaluation]):
         """See :class:`Task`."""
         longest = int(np.diff(data.train.offsets).max())
         sizes = data.train.frames.shape[1], len(data.words)
-        return Problem(*sizes, len(data.train), longest, "cross_entropy", data.features)
+        return Problem(*sizes, len(data.train), longest, data.features)
 
     def trainer(self, config: TrainConfig, data: TimitData) -> TimitTrainer:
         """See :class:`Task`."""
