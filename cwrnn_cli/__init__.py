@@ -43,10 +43,11 @@ def load(
         >>> readout(y).shape  # doctest: +SKIP
         torch.Size([1, 320, 1])
     """
-    from .tasks import TASKS  # noqa: PLC0415  (torch is slow to import)
+    from . import tasks  # noqa: F401, PLC0415  (registers them; torch is slow to import)
     from .training.folder import RunFolder  # noqa: PLC0415
+    from .training.task import task_named  # noqa: PLC0415
 
     folder = RunFolder(Path(run))
-    task = TASKS[folder.config().task]
+    task = task_named(folder.config().task)
     layer, readout = task.network(folder, network, None if data is None else Path(data))
     return layer.eval(), readout.eval()

@@ -213,3 +213,6 @@ IAMONDB = Protocol(
         100000: {"srn": 0.475, "lstm": 0.192, "cw": 0.395},
     },
 )
+
+# by task; the protocols of tasks that other packages bring come in beside them when they are loaded
+PROTOCOLS: dict[str, Protocol] = {p.task: p for p in (AUDIO, TIMIT, IAMONDB)}

@@ -15,7 +15,8 @@ from ..option import Option, short, shown_defaults
 from ..paper import Protocol
 from ..tasks import TASKS
 from ..training.config import learning_rate
-from ..training.task import AnyTask, Data
+from ..training.data import Data
+from ..training.task import AnyTask
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

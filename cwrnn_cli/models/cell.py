@@ -8,15 +8,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
 from ..option import Option
 from ..paper import Protocol
-
-if TYPE_CHECKING:
-    from .recurrent import RecurrentLayer
+from .recurrent import RecurrentLayer
 
 State = tuple[Tensor, ...]
 
@@ -145,7 +143,7 @@ class CellSpec(ABC):
         """
 
     @abstractmethod
-    def layer(self, input_size: int, **options: Any) -> "RecurrentLayer":
+    def layer(self, input_size: int, **options: Any) -> RecurrentLayer:
         """An ordinary layer of this cell; options as of `torch.nn.RNN`."""
 
     def to_json(self) -> dict[str, Any]:

@@ -1,13 +1,33 @@
 """What every recurrent layer here shares with `torch.nn.RNN`: shapes, packing, directions."""
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from .cell import CellSpec
+
+class Direction(Protocol):
+    """What a layer asks of its cell; :class:`.CellSpec` has it."""
+
+    @property
+    def hidden_size(self) -> int:
+        """n, units of one direction."""
+
+    def weights(self, input_size: int) -> dict[str, tuple[int, ...]]:
+        """Name and shape of each tensor of parameters of one direction."""
+
+    def forward(
+        self,
+        x: Tensor,
+        weights: Mapping[str, Tensor],
+        state: tuple[Tensor, ...] | None,
+        lengths: Tensor | None,
+        backend: str,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Run one direction: (R, B, T, n) outputs, and the last valid state."""
 
 
 class RecurrentLayer(nn.Module):
@@ -28,7 +48,7 @@ class RecurrentLayer(nn.Module):
 
     def __init__(
         self,
-        cell: CellSpec,
+        cell: Direction,
         input_size: int,
         bias: bool = True,
         batch_first: bool = False,

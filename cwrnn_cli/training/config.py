@@ -10,8 +10,7 @@ from data_prep import __version__
 
 from ..models.cell import CellSpec
 from ..models.ensemble import Shape
-from ..paper import Protocol
-from .task import TASKS
+from ..paper import PROTOCOLS, Protocol
 
 RAMP_UPDATES = 250  # Sutskever et al. (2013), eq. 5
 
@@ -87,7 +86,7 @@ class TrainConfig:
     @property
     def protocol(self) -> Protocol:
         """The paper's, of the task."""
-        return TASKS[self.task].protocol
+        return PROTOCOLS[self.task]
 
     @property
     def model(self) -> str:
@@ -197,11 +196,9 @@ class TrainConfig:
         """Back from config.json.
 
         Raises:
-            KeyError: the task or the cell is none that we have, or a field of the cell is missing.
+            KeyError: the cell is none that we have, or a field of it is missing.
             TypeError: another field is.
         """
-        if values["task"] not in TASKS:
-            raise KeyError(values["task"])
         known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
         return cls(cell=CellSpec.from_json(values), **known)
 

@@ -10,7 +10,8 @@ from ..models.cell import CellSpec, cell_named, option_owners
 from ..models.sizing import hidden_size_for
 from ..paper import Protocol
 from .config import TrainConfig, learning_rate
-from .task import TASKS, AnyTask, Data
+from .data import Data
+from .task import TASKS, AnyTask
 
 
 def configure(data: Data, model: str, params: int | None = None, **options: Any) -> TrainConfig:

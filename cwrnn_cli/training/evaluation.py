@@ -7,7 +7,7 @@ import numpy as np
 
 from ..models.ensemble import Ensemble
 from .config import TrainConfig
-from .task import TASKS, D
+from .data import D
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Evaluation(Generic[D]):
 
 def published(config: TrainConfig) -> dict[str, Any] | None:
     """What the paper reports for this model and size, or None if it has no such network."""
-    protocol = TASKS[config.task].protocol
+    protocol = config.protocol
     if protocol.hidden_sizes.get(config.params, {}).get(config.model) != config.hidden_size:
         return None
     found: dict[str, Any] = {"metric": protocol.metric}

@@ -17,10 +17,11 @@ from data_prep.files import write_text
 
 from . import distributed
 from .config import TrainConfig, versions
+from .data import Data
 from .folder import RunFolder
 from .loop import Progress, train
 from .results import Cell, write_results
-from .task import TASKS, Data
+from .task import TASKS
 
 RESULTS = "results.h5"
 CELLS = "cells"

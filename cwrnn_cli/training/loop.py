@@ -9,8 +9,9 @@ from typing import Any
 
 from . import distributed
 from .config import TrainConfig
+from .data import Data
 from .folder import RunFolder
-from .task import TASKS, Data
+from .task import TASKS
 
 CHECKPOINT_SECONDS = 10.0
 

@@ -16,10 +16,11 @@ import numpy as np
 from data_prep.files import write_text
 
 from .config import TrainConfig
+from .data import Data
 from .folder import RunFolder
 from .grid import CELLS
 from .loop import Progress, train
-from .task import TASKS, Data
+from .task import TASKS
 
 SCAN = "scan.json"
 HELD_OUT_SEED = 1000  # reported results use 0

@@ -10,45 +10,23 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
+from torch import nn
 
 from data_prep.errors import UserError
 
+from ..models.ensemble import Ensemble
+from ..models.recurrent import RecurrentLayer
 from ..option import Option
-from ..paper import Protocol
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from ..models.ensemble import Ensemble
-    from ..models.recurrent import RecurrentLayer
-    from .config import TrainConfig
-    from .evaluation import Evaluation
-    from .folder import RunFolder
-    from .results import Results
-    from .trainer import EnsembleTrainer
-
-
-@dataclass(frozen=True)
-class Data:
-    """A prepared corpus; a subclass adds what it holds.
-
-    Attributes:
-        source: name of the corpus.
-        standin: whether it stands in for the paper's.
-        sha256: of the file.
-        path: of the file.
-        task: name of the task that reads it.
-    """
-
-    source: str
-    standin: bool
-    sha256: str
-    path: Path
-
-    task: ClassVar[str]
+from ..paper import PROTOCOLS, Protocol
+from .config import TrainConfig
+from .data import D, Data
+from .evaluation import Evaluation
+from .folder import RunFolder
+from .results import Results
+from .trainer import EnsembleTrainer
 
 
 @dataclass(frozen=True)
@@ -83,8 +61,7 @@ class Recognised:
     text: str
 
 
-D = TypeVar("D", bound=Data)
-E = TypeVar("E", bound="Evaluation[Any]")
+E = TypeVar("E", bound=Evaluation[Any])
 
 
 class Task(ABC, Generic[D, E]):
@@ -156,13 +133,13 @@ class Task(ABC, Generic[D, E]):
     # training
 
     @abstractmethod
-    def trainer(self, config: "TrainConfig", data: D) -> "EnsembleTrainer":
+    def trainer(self, config: TrainConfig, data: D) -> EnsembleTrainer:
         """The networks of a run at their start, ready to train."""
 
     # what came of it
 
     @abstractmethod
-    def evaluate(self, run: "RunFolder", data: D, split: str, **options: Any) -> E:
+    def evaluate(self, run: RunFolder, data: D, split: str, **options: Any) -> E:
         """Run every network of a run over a split of the corpus that it was trained on.
 
         Args:
@@ -200,15 +177,15 @@ class Task(ABC, Generic[D, E]):
         return ""
 
     @abstractmethod
-    def comparison(self, results: "Results") -> dict[str, Any]:
+    def comparison(self, results: Results) -> dict[str, Any]:
         """The JSON of `cwrnn compare`."""
 
     @abstractmethod
-    def comparison_text(self, results: "Results") -> str:
+    def comparison_text(self, results: Results) -> str:
         """The table of `cwrnn compare`, ours beside the paper's."""
 
     @abstractmethod
-    def figures(self, out: Path, results: "Results", caption: str) -> list[Path]:
+    def figures(self, out: Path, results: Results, caption: str) -> list[Path]:
         """Draw the figures of `cwrnn compare` into a folder.
 
         Args:
@@ -220,7 +197,7 @@ class Task(ABC, Generic[D, E]):
             The files.
         """
 
-    def recognise(self, run: "RunFolder", data: D, file: Path) -> Recognised:
+    def recognise(self, run: RunFolder, data: D, file: Path) -> Recognised:
         """What a run makes of one file of the user's.
 
         Raises:
@@ -238,7 +215,7 @@ class Task(ABC, Generic[D, E]):
             raise UserError(f"--plot: not an option for a run of task {self.name}")
 
     @abstractmethod
-    def networks(self, run: "RunFolder") -> "Ensemble":
+    def networks(self, run: RunFolder) -> Ensemble:
         """A run's networks, with the weights that :meth:`evaluate` evaluates.
 
         Raises:
@@ -246,7 +223,7 @@ class Task(ABC, Generic[D, E]):
         """
 
     @abstractmethod
-    def best_network(self, run: "RunFolder", data: Path | None = None) -> int:
+    def best_network(self, run: RunFolder, data: Path | None = None) -> int:
         """Index of the network with the least error by which choices are made.
 
         Args:
@@ -257,7 +234,7 @@ class Task(ABC, Generic[D, E]):
             UserError: all networks diverged.
         """
 
-    def compare_runs(self, out: Path, runs: "Sequence[RunFolder]", at: Sequence[int]) -> list[Path]:
+    def compare_runs(self, out: Path, runs: Sequence[RunFolder], at: Sequence[int]) -> list[Path]:
         """A table and curves of runs of `cwrnn train` as they are, trained to their end or not.
 
         Args:
@@ -276,8 +253,8 @@ class Task(ABC, Generic[D, E]):
     # what all tasks do alike
 
     def network(
-        self, run: "RunFolder", which: int | str = "best", data: Path | None = None
-    ) -> "tuple[RecurrentLayer, nn.Linear]":
+        self, run: RunFolder, which: int | str = "best", data: Path | None = None
+    ) -> tuple[RecurrentLayer, nn.Linear]:
         """One network of a run as layer and output layer: see :func:`cwrnn_cli.load`."""
         ensemble = self.networks(run)
         index = self.best_network(run, data) if which == "best" else which
@@ -292,7 +269,7 @@ class Task(ABC, Generic[D, E]):
         return f"{name} ({self.standin_label})" if standin else name
 
     def evaluate_run(
-        self, run: "RunFolder", data: D | Path | None = None, split: str | None = None, **more: Any
+        self, run: RunFolder, data: D | Path | None = None, split: str | None = None, **more: Any
     ) -> E:
         """:meth:`evaluate`, with the corpus and the split looked up.
 
@@ -314,7 +291,7 @@ class Task(ABC, Generic[D, E]):
         config = run.config()
         return self.evaluate(run, self.data_of(config, data), split, **more)
 
-    def data_of(self, config: "TrainConfig", data: D | Path | None = None) -> D:
+    def data_of(self, config: TrainConfig, data: D | Path | None = None) -> D:
         """The corpus of a run: the one given, or the one at its place.
 
         Raises:
@@ -334,7 +311,7 @@ def _the(names: str) -> str:
     return names if names.startswith("one") else f"the {names}"
 
 
-AnyTask = Task[Data, "Evaluation[Data]"]
+AnyTask = Task[Data, Evaluation[Data]]
 
 
 class Registry(Mapping[str, AnyTask]):
@@ -358,7 +335,9 @@ class Registry(Mapping[str, AnyTask]):
             module, _, found = self._places[name].partition(":")
             # a task takes its own data and evaluations only; whoever asks here passes on what
             # the same task gave
-            self._tasks[name] = cast(AnyTask, getattr(import_module(module), found)())
+            task = cast(AnyTask, getattr(import_module(module), found)())
+            PROTOCOLS.setdefault(name, task.protocol)
+            self._tasks[name] = task
         return self._tasks[name]
 
     def __iter__(self) -> Iterator[str]:

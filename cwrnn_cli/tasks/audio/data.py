@@ -10,7 +10,7 @@ from torch import Tensor
 from data_prep import store
 from data_prep.errors import UserError
 
-from ...training.task import Data
+from ...training.data import Data
 
 METRICS = ("mse", "nmse", "nmse_paper")
 METRIC_NAMES = {"mse": "MSE", "nmse": "MSE/variance", "nmse_paper": "MSE/σ"}

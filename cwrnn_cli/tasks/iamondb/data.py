@@ -12,7 +12,7 @@ from torch import Tensor
 from data_prep import store
 from data_prep.errors import UserError
 
-from ...training.task import Data
+from ...training.data import Data
 
 BLANK = 0  # the output unit that says "no character"; character c has unit c + 1
 

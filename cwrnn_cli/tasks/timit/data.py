@@ -11,7 +11,7 @@ from torch import Tensor
 from data_prep import store
 from data_prep.errors import UserError
 
-from ...training.task import Data
+from ...training.data import Data
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,28 @@
+"""What all prepared corpora have in common."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+
+@dataclass(frozen=True)
+class Data:
+    """A prepared corpus; a subclass adds what it holds.
+
+    Attributes:
+        source: name of the corpus.
+        standin: whether it stands in for the paper's.
+        sha256: of the file.
+        path: of the file.
+        task: name of the task that reads it.
+    """
+
+    source: str
+    standin: bool
+    sha256: str
+    path: Path
+
+    task: ClassVar[str]
+
+
+D = TypeVar("D", bound=Data)
