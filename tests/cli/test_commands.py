@@ -89,7 +89,7 @@ def test_resume_goes_on_with_the_same_commands_run(cwrnn, piece, tmp_path):
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(cwrnn, piece, tmp_path, monkeypatch):
-    from cwrnn_cli.tasks.audio.trainer import AudioTrainer
+    from cwrnn_cli.tasks.audio.engines import AudioTrainer
 
     measure = AudioTrainer.measure
 

@@ -16,8 +16,8 @@ from ...training.results import Results
 from ...training.task import Problem, Task
 from . import evaluate, report
 from .data import AudioData, load
+from .engines import AudioTrainer
 from .evaluate import AudioEvaluation
-from .trainer import AudioTrainer
 
 
 class AudioTask(Task[AudioData, AudioEvaluation]):

@@ -17,8 +17,8 @@ from ...training.task import Problem, Recognised, Task
 from . import evaluate, report
 from .data import IamondbData, load
 from .decode import BeamOptions
+from .engines import IamondbTrainer
 from .evaluate import IamondbEvaluation
-from .trainer import IamondbTrainer
 
 EXAMPLES = 5  # lines shown with what was read
 BEAM_WIDTH = 20  # where only the order of the n-gram is given

@@ -16,8 +16,8 @@ from ...training.stopping import BestNetworks
 from ...training.task import Problem, Recognised, Task
 from . import evaluate, report
 from .data import TimitData, load
+from .engines import TimitTrainer
 from .evaluate import TimitEvaluation
-from .trainer import TimitTrainer
 
 LIKELIEST = 5  # words shown for a recording
 

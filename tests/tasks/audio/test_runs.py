@@ -131,7 +131,7 @@ def test_where_chunks_end_changes_nothing(piece, tmp_path, monkeypatch):
     config = config_of(piece, epochs=90)
     weights = []
     for lines in (100, 7, 1):
-        monkeypatch.setattr("cwrnn_cli.tasks.audio.trainer.LOG_LINES", lines)
+        monkeypatch.setattr("cwrnn_cli.tasks.audio.engines.LOG_LINES", lines)
         folder = trained(piece, tmp_path / str(lines), config)
         assert folder.checkpoint().epoch == 90
         weights.append(folder.checkpoint().weights)

@@ -14,10 +14,9 @@ from cwrnn_cli.clock import Clock, shared_out
 from cwrnn_cli.models.ensemble import Ensemble
 from cwrnn_cli.tasks.audio import data as audio
 from cwrnn_cli.tasks.iamondb import data as handwriting
-from cwrnn_cli.tasks.iamondb.engines import transcripts
+from cwrnn_cli.tasks.iamondb.engines import IamondbTrainer, transcripts
 from cwrnn_cli.tasks.iamondb.evaluate import recognise, summary
 from cwrnn_cli.tasks.iamondb.task import IamondbTask
-from cwrnn_cli.tasks.iamondb.trainer import IamondbTrainer
 from cwrnn_cli.training.configure import configure
 from cwrnn_cli.training.folder import RunFolder
 from cwrnn_cli.training.loop import Interrupted, train

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from cwrnn_cli.clock import Clock
 from cwrnn_cli.models.ensemble import Ensemble
 from cwrnn_cli.tasks.timit import data as words
-from cwrnn_cli.tasks.timit.engines import CompiledEngine, StepwiseEngine
+from cwrnn_cli.tasks.timit.engines import CompiledEngine, StepwiseEngine, TimitTrainer
 from cwrnn_cli.tasks.timit.evaluate import summary
 from cwrnn_cli.tasks.timit.task import TimitTask
-from cwrnn_cli.tasks.timit.trainer import TimitTrainer
 from cwrnn_cli.training.configure import configure
 from cwrnn_cli.training.folder import RunFolder
 from cwrnn_cli.training.loop import Interrupted, train
