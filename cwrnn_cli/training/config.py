@@ -11,6 +11,7 @@ from data_prep import __version__
 from ..models.cell import CellSpec
 from ..models.ensemble import Shape
 from ..paper import PROTOCOLS, Protocol
+from .optimizer import PUBLISHED
 
 RAMP_UPDATES = 250  # Sutskever et al. (2013), eq. 5
 
@@ -46,7 +47,7 @@ class TrainConfig:
         standin: whether it stands in for the paper's.
         device: "cpu" or "cuda".
         data_path: where the HDF5 file was; not part of what is computed.
-        optimizer: "nesterov", or "adam" with ``momentum`` as its first decay rate.
+        optimizer: of :data:`.optimizer.OPTIMIZERS`; ``momentum`` is Adam's first decay rate.
         clip: longest gradient of a network, over all of its weights; longer ones are shortened to
             it. None: no limit.
         decay: whether the learning rate falls, in a straight line over all updates of ``epochs``,
@@ -78,7 +79,7 @@ class TrainConfig:
     standin: bool
     device: str
     data_path: str = field(compare=False)
-    optimizer: str = "nesterov"
+    optimizer: str = PUBLISHED
     clip: float | None = None
     decay: bool = False
     data_options: dict[str, Any] = field(default_factory=dict, compare=False)
@@ -158,7 +159,7 @@ class TrainConfig:
             "momentum": protocol.momentum,
             "noise": protocol.noise,
             "batch": protocol.batch,
-            "optimizer": "nesterov",
+            "optimizer": PUBLISHED,
             "clip": None,
             "decay": False,
             "patience": protocol.patience,

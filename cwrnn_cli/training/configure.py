@@ -11,6 +11,7 @@ from ..models.sizing import hidden_size_for
 from ..paper import Protocol
 from .config import TrainConfig, learning_rate
 from .data import Data
+from .optimizer import OPTIMIZERS, PUBLISHED
 from .task import TASKS, AnyTask
 
 
@@ -37,6 +38,7 @@ def configure(data: Data, model: str, params: int | None = None, **options: Any)
     own = _own_options(cell, protocol, given)
     _check_task(task, given)
     params = params or max(protocol.hidden_sizes)
+    optimizer = given.get("optimizer", PUBLISHED)
     values: dict[str, Any] = {
         "runs": protocol.runs,
         "batch": protocol.batch,
@@ -46,7 +48,7 @@ def configure(data: Data, model: str, params: int | None = None, **options: Any)
         "stop_on": protocol.stop_on,
         "lr": learning_rate(protocol, cell),
         "momentum": protocol.momentum,
-        "momentum_ramp": protocol.momentum_ramp and given.get("optimizer") != "adam",
+        "momentum_ramp": protocol.momentum_ramp and OPTIMIZERS[optimizer].ramps,
         "noise": protocol.noise,
         "device": "cpu",
     }
@@ -126,8 +128,8 @@ def _check(config: TrainConfig) -> None:
         raise UserError(f"--lr {config.lr:g}: expected a learning rate above 0")
     if not (0 <= config.momentum < 1):
         raise UserError(f"--momentum {config.momentum:g}: expected 0 or more, below 1")
-    if config.optimizer == "adam" and config.momentum_ramp:
-        raise UserError("--momentum-ramp: not with --optimizer adam")
+    if config.momentum_ramp and not OPTIMIZERS[config.optimizer].ramps:
+        raise UserError(f"--momentum-ramp: not with --optimizer {config.optimizer}")
     if config.clip is not None and not (0 < config.clip < np.inf):
         raise UserError(f"--clip {config.clip:g}: expected a length above 0")
     if not (0 <= config.noise < np.inf):

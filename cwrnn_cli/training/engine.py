@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from ..models.ensemble import Ensemble
+from .optimizer import OPTIMIZERS, PUBLISHED
 
 Weights = dict[str, Tensor]
-
-_SQUARE = ".square"  # behind a weight's name: Adam's second moment
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class TrainState:
 
     Attributes:
         weights: name -> (R, ...) on the CPU.
-        velocity: momentum buffers, like the weights; Adam's second moments as name.square.
+        velocity: momentum buffers, and what else the optimiser keeps, like the weights.
         generators: state of each network's random generator.
         updates: that were made.
     """
@@ -76,12 +75,13 @@ class AutogradEngine(ABC):
     Args:
         ensemble: R networks, on the device and of the dtype to compute in; trained in place.
         generators: one per network, on which training goes on drawing.
-        optimizer: "nesterov" or "adam".
+        optimizer: of :data:`.optimizer.OPTIMIZERS`.
 
     Attributes:
         ensemble: the same.
         generators: the same.
-        buffers: name -> momentum of that weight; for Adam also name.square -> its second moment.
+        optimizer: how the networks take a step.
+        buffers: name -> momentum of that weight, or what else the optimiser keeps.
         updates: that were made before; Adam's bias correction counts them.
     """
 
@@ -89,13 +89,15 @@ class AutogradEngine(ABC):
         self,
         ensemble: Ensemble,
         generators: list[np.random.Generator],
-        optimizer: str = "nesterov",
+        optimizer: str = PUBLISHED,
     ) -> None:
-        self.ensemble, self.generators, self.optimizer = ensemble, generators, optimizer
-        weights = dict(ensemble.named_parameters())
-        if optimizer == "adam":
-            weights |= {name + _SQUARE: weight for name, weight in weights.items()}
-        self.buffers = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+        self.ensemble, self.generators = ensemble, generators
+        self.optimizer = OPTIMIZERS[optimizer]
+        self.buffers = {
+            name + suffix: torch.zeros_like(weight)
+            for suffix in self.optimizer.buffers.values()
+            for name, weight in ensemble.named_parameters()
+        }
         self.updates = 0
 
     @abstractmethod
@@ -140,21 +142,12 @@ class Selection:
         self.networks = engine.ensemble.part(members)
         self._named = dict(self.networks.named_parameters())
         self._buffers = {name: b[members] for name, b in engine.buffers.items()}
-        self._optimizer: torch.optim.Optimizer
-        if engine.optimizer == "adam":
-            self._optimizer = torch.optim.Adam(self._named.values())
-            for name, weight in self._named.items():
-                self._optimizer.state[weight] = {
-                    "step": torch.tensor(float(engine.updates)),
-                    "exp_avg": self._buffers[name],
-                    "exp_avg_sq": self._buffers[name + _SQUARE],
-                }
-        else:
-            self._optimizer = torch.optim.SGD(
-                self._named.values(), lr=1.0, momentum=0.9, nesterov=True
-            )
-            for name, weight in self._named.items():
-                self._optimizer.state[weight] = {"momentum_buffer": self._buffers[name]}
+        self._optimizer = engine.optimizer.make(self._named.values())
+        for name, weight in self._named.items():
+            self._optimizer.state[weight] = {"step": torch.tensor(float(engine.updates))} | {
+                key: self._buffers[name + suffix]
+                for key, suffix in engine.optimizer.buffers.items()
+            }
 
     def step(self, rates: float | np.ndarray, momentum: float) -> None:
         """One update with the gradients that the networks hold.
@@ -167,11 +160,7 @@ class Selection:
         if np.ndim(rates):  # an update is linear in the gradient
             self._scale(torch.from_numpy(np.asarray(rates) / rate))
         group = self._optimizer.param_groups[0]
-        group["lr"] = rate
-        if self._engine.optimizer == "adam":
-            group["betas"] = (momentum, 0.999)
-        else:
-            group["momentum"] = momentum
+        group.update(self._engine.optimizer.settings(momentum), lr=rate)
         self._optimizer.step()
         self._engine.updates += 1
 

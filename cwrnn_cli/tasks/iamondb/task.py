@@ -11,6 +11,7 @@ from ...option import Option
 from ...paper import IAMONDB
 from ...training.config import TrainConfig
 from ...training.folder import RunFolder
+from ...training.optimizer import OPTIMIZERS, PUBLISHED
 from ...training.results import Results
 from ...training.stopping import BestNetworks
 from ...training.task import Problem, Recognised, Task
@@ -36,9 +37,9 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
         Option("batch", "Lines per update.", int, of_protocol=lambda protocol: str(protocol.batch)),
         Option(
             "optimizer",
-            "adam departs from the paper.",
-            ("nesterov", "adam"),
-            default="nesterov",
+            f"Another than {PUBLISHED} departs from the paper.",
+            tuple(OPTIMIZERS),
+            default=PUBLISHED,
         ),
         Option("clip", "Shorten gradients to this length.", float, default="the paper names none"),
         Option(
