@@ -1,5 +1,7 @@
 """Recurrent cells as torch modules, ensembles of them, and their sizes."""
 
+from importlib.metadata import entry_points
+
 from ..clock import Clock
 from .cell import CELLS, CellSpec
 from .clockwork import ClockworkRNN, ClockworkSpec
@@ -23,3 +25,5 @@ __all__ = [
 # in the order of tables
 _REGISTERED: tuple[type[CellSpec], ...] = (SRNSpec, LSTMSpec, ClockworkSpec, GRUSpec)
 CELLS.update({cell.name: cell for cell in _REGISTERED})
+# and those of other packages
+CELLS.update({point.name: point.load() for point in entry_points(group="cwrnn.cells")})

@@ -26,6 +26,7 @@ from .data import D, Data
 from .evaluation import Evaluation
 from .folder import RunFolder
 from .results import Results
+from .stopping import BestNetworks
 from .trainer import EnsembleTrainer
 
 
@@ -184,7 +185,6 @@ class Task(ABC, Generic[D, E]):
     def comparison_text(self, results: Results) -> str:
         """The table of `cwrnn compare`, ours beside the paper's."""
 
-    @abstractmethod
     def figures(self, out: Path, results: Results, caption: str) -> list[Path]:
         """Draw the figures of `cwrnn compare` into a folder.
 
@@ -194,8 +194,9 @@ class Task(ABC, Generic[D, E]):
             caption: data, and the command that made them.
 
         Returns:
-            The files.
+            The files; here none.
         """
+        return []
 
     def recognise(self, run: RunFolder, data: D, file: Path) -> Recognised:
         """What a run makes of one file of the user's.
@@ -214,17 +215,20 @@ class Task(ABC, Generic[D, E]):
         if not self.plots:
             raise UserError(f"--plot: not an option for a run of task {self.name}")
 
-    @abstractmethod
     def networks(self, run: RunFolder) -> Ensemble:
         """A run's networks, with the weights that :meth:`evaluate` evaluates.
+
+        As here for those that an :class:`.EarlyStop` stops: of each one's best epoch.
 
         Raises:
             UserError: no checkpoint.
         """
+        return BestNetworks.of(run).ensemble
 
-    @abstractmethod
     def best_network(self, run: RunFolder, data: Path | None = None) -> int:
         """Index of the network with the least error by which choices are made.
+
+        As here for those that an :class:`.EarlyStop` stops: what they stop by.
 
         Args:
             run: with a checkpoint.
@@ -233,6 +237,7 @@ class Task(ABC, Generic[D, E]):
         Raises:
             UserError: all networks diverged.
         """
+        return BestNetworks.of(run).best()
 
     def compare_runs(self, out: Path, runs: Sequence[RunFolder], at: Sequence[int]) -> list[Path]:
         """A table and curves of runs of `cwrnn train` as they are, trained to their end or not.

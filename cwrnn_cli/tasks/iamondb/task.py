@@ -6,14 +6,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ...models.ensemble import Ensemble
 from ...option import Option
 from ...paper import IAMONDB
 from ...training.config import TrainConfig
 from ...training.folder import RunFolder
 from ...training.optimizer import OPTIMIZERS, PUBLISHED
 from ...training.results import Results
-from ...training.stopping import BestNetworks
 from ...training.task import Problem, Recognised, Task
 from . import evaluate, report
 from .data import IamondbData, load
@@ -91,14 +89,6 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
         if width is not None or ngram is not None:
             beam = BeamOptions(BEAM_WIDTH if width is None else width, ngram or 0)
         return evaluate.evaluate(run, data, split, beam)
-
-    def networks(self, run: RunFolder) -> Ensemble:
-        """See :class:`Task`; each at its best epoch."""
-        return BestNetworks.of(run).ensemble
-
-    def best_network(self, run: RunFolder, data: Path | None = None) -> int:
-        """See :class:`Task`; the data are not needed."""
-        return BestNetworks.of(run).best()
 
     def selection(self, evaluation: IamondbEvaluation) -> np.ndarray:
         """Error rates on the validation set, infinite before the first epoch."""

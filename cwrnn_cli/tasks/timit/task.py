@@ -6,13 +6,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ...models.ensemble import Ensemble
 from ...option import Option, short
 from ...paper import TIMIT
 from ...training.config import TrainConfig
 from ...training.folder import RunFolder
 from ...training.results import Results
-from ...training.stopping import BestNetworks
 from ...training.task import Problem, Recognised, Task
 from . import evaluate, report
 from .data import TimitData, load
@@ -76,14 +74,6 @@ class TimitTask(Task[TimitData, TimitEvaluation]):
     ) -> TimitEvaluation:
         """See :class:`Task`."""
         return evaluate.evaluate(run, data, split)
-
-    def networks(self, run: RunFolder) -> Ensemble:
-        """See :class:`Task`; each at its best epoch."""
-        return BestNetworks.of(run).ensemble
-
-    def best_network(self, run: RunFolder, data: Path | None = None) -> int:
-        """See :class:`Task`; the data are not needed."""
-        return BestNetworks.of(run).best()
 
     def selection(self, evaluation: TimitEvaluation) -> np.ndarray:
         """What a network stops by, on the training set; infinite where it diverged."""
