@@ -46,12 +46,12 @@ def _compile(dtype: torch.dtype) -> None:
     nowhere = np.zeros(0, np.int64)
     start = np.zeros(1, np.int64)
     weights = Weights(none, Places(nowhere, nowhere, nowhere))
-    layer = Layer(ClockTable(nowhere, nowhere, start, start), Sizes(0, 0, 0), weights)
-    share = Share(0, 0, 1)
+    layer = Layer(ClockTable(nowhere, nowhere, start, start), weights)
+    sizes, share = Sizes(0, 0, 0), Share(0, 0, 1)
     with log_compilation("the clockwork layer"):
-        loops.forward(layer, none, State(none, False), none, share, none, none, none)
+        loops.forward(layer, sizes, none, State(none, False), none, share, none, none, none)
         gradients = Gradients(none, none, none, none, False)
-        loops.backward(layer, none, share, none, none, none, gradients)
+        loops.backward(layer, sizes, none, share, none, none, none, gradients)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class _Plan:
 
     def layer(self, weights: Tensor, places: Places) -> Layer:
         """One network's, with its blocks of weights."""
-        return Layer(self.layout.clock, self.sizes, Weights(_flat(weights), places))
+        return Layer(self.layout.clock, Weights(_flat(weights), places))
 
 
 def _flat(tensor: Tensor) -> np.ndarray:
@@ -150,6 +150,7 @@ class _Clockwork(torch.autograd.Function):
             for r, share in shares:
                 loops.forward(
                     plan.layer(weights[r], packed.forward_places),
+                    plan.sizes,
                     _flat(x[r]),
                     State(_flat(start[r]), h0 is not None),
                     _flat(padded_bias[r]),
@@ -185,6 +186,7 @@ class _Clockwork(torch.autograd.Function):
             for r, share in shares:
                 loops.backward(
                     plan.layer(weights[r], packed.places),
+                    plan.sizes,
                     _flat(x[r]),
                     share,
                     _flat(hidden[r]),

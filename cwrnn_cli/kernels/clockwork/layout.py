@@ -80,16 +80,14 @@ class Sizes(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """What the passes of one network's layer have in common.
+    """One network's layer.
 
     Attributes:
         clock: its modules.
-        sizes: of the input.
         weights: forward blocks in the forward pass, backward blocks in the backward pass.
     """
 
     clock: ClockTable
-    sizes: Sizes
     weights: Weights
 
 
@@ -163,12 +161,10 @@ class GradPlaces(NamedTuple):
     Attributes:
         contributions: (g,) int64: each module's (1 + ticks, rows, offsets[i]) vectors.
         hidden: (g,) int64: each module's (1 + ticks, rows, width) vectors.
-        end: the first vector behind them.
     """
 
     contributions: np.ndarray
     hidden: np.ndarray
-    end: int
 
 
 class Gradients(NamedTuple):

@@ -54,17 +54,17 @@ def _gather(x, sizes, rows, ticks, inputs):
 
 
 @jit
-def _scatter_gradient(grad_x, sizes, rows, ticks, inputs, grad, weight, units):
-    """grad_x[(ticks.first + s) * period, rows.first + b] += grad[s, b] @ weight.
+def _scatter_gradient(grad_x, sizes, rows, ticks, inputs, grad, grad_at, weights, w_at, units):
+    """grad_x[(ticks.first + s) * period, rows.first + b] += grad[s, b] @ weights.
 
     grad_x is (T, B, m), inputs (ticks, rows, m padded) for its own use, grad (ticks * rows, units)
-    numbers, weight (units, m padded).
+    Numbers, weights (units, m padded) Vectors.
     """
     features = sizes.features
     width = vectors_for(features)
     count = ticks.size * rows.size
     clear(inputs, 0, count * width)
-    accumulate(Vectors(inputs, 0, width), grad, weight, count, units, width)
+    accumulate(inputs, Vectors(0, width), grad, grad_at, weights, w_at, count, units, width)
     for s in range(ticks.size):
         step = (ticks.first + s) * ticks.period
         for b in range(rows.size):
@@ -75,22 +75,19 @@ def _scatter_gradient(grad_x, sizes, rows, ticks, inputs, grad, weight, units):
 
 
 @jit
-def _add_outer(grad_weight, grad, hidden, units, depth):
-    """grad_weight[u] += sum over d of grad[u, d] hidden[d], as many at a time as fit the cache.
+def _add_outer(grad_weights, w_at, grad, grad_at, hidden, first, units, depth):
+    """grad_weights[u] += sum over d of grad[u, d] hidden[d], as many at a time as fit the cache.
 
-    grad_weight is (units, width), grad (units, depth) numbers, hidden (depth, width).
+    grad_weights is (units, width) Vectors, grad (units, depth) Numbers, hidden (depth, width) from
+    vector ``first`` on.
     """
-    width = hidden.stride
+    width = w_at.stride
     some = max(PIECE // (width * LANES), 1)
-    for first in range(0, depth, some):
-        accumulate(
-            grad_weight,
-            Numbers(grad.array, grad.first + first * grad.column, grad.row, grad.column),
-            Vectors(hidden.array, hidden.first + first * width, width),
-            units,
-            min(some, depth - first),
-            width,
-        )
+    for d in range(0, depth, some):
+        part = Numbers(grad_at.first + d * grad_at.column, grad_at.row, grad_at.column)
+        outputs = Vectors(first + d * width, width)
+        count = min(some, depth - d)
+        accumulate(grad_weights, w_at, grad, part, hidden, outputs, units, count, width)
 
 
 @jit
@@ -106,14 +103,15 @@ def place_hidden(clock, steps, rows, places):
 
 
 @jit
-def forward_piece(layer, x, h0, bias, rows, hidden, scratch):
+def forward_piece(layer, sizes, x, h0, bias, rows, hidden, scratch):
     """The outputs of all modules at their ticks for a piece of rows, to ``hidden``, a History.
 
     Other arguments as in :func:`forward`.
     """
     periods, units, starts, offsets = layer.clock
-    sizes, weights, places = layer.sizes, layer.weights.values, layer.weights.places
+    weights, places = layer.weights
     y, y_places = hidden
+    h0_values = h0.values
     steps, features, count = sizes.steps, sizes.features, rows.size
     modules = periods.size
     n = starts[modules]
@@ -133,33 +131,29 @@ def forward_piece(layer, x, h0, bias, rows, hidden, scratch):
         lanes = width * LANES
         row = count * width  # vectors from tick to tick
         for b in range(count):
-            at = (y_places[i] + b * width) * LANES
+            initial = (y_places[i] + b * width) * LANES
+            source = (rows.first + b) * n + starts[i]
             for u in range(k):
-                y[at + u] = h0.values[(rows.first + b) * n + starts[i] + u] if h0.given else 0.0
+                y[initial + u] = h0_values[source + u] if h0.given else 0.0
             for u in range(k, lanes):
-                y[at + u] = 0.0
+                y[initial + u] = 0.0
         drive = y_places[i] + row  # of tick 0
-        for at in range(ticks * count):
+        for b in range(ticks * count):
             for u in range(width):
-                store(y, drive + at * width + u, load(bias, offsets[i] + u))
+                store(y, drive + b * width + u, load(bias, offsets[i] + u))
         if features > 0:
             some = max(PIECE // (count * m_width * LANES), 1)
             for start in range(0, ticks, some):
                 part = min(some, ticks - start)
                 _gather(x, sizes, rows, Ticks(period, start, part), inputs)
-                accumulate(
-                    Vectors(y, drive + start * row, width),
-                    Numbers(inputs, 0, m_width * LANES, 1),
-                    Vectors(weights, places.inputs[i], width),
-                    part * count,
-                    features,
-                    width,
-                )
-        own = Vectors(weights, places.own[i], width)
+                at, x_at = Vectors(drive + start * row, width), Numbers(0, m_width * LANES, 1)
+                w_at = Vectors(places.inputs[i], width)
+                accumulate(y, at, inputs, x_at, weights, w_at, part * count, features, width)
+        own = Vectors(places.own[i], width)
         for s in range(ticks):
             now = drive + s * row
-            before = Numbers(y, (now - row) * LANES, lanes, 1)
-            accumulate(Vectors(y, now, width), before, own, count, k, width)
+            before = Numbers((now - row) * LANES, lanes, 1)
+            accumulate(y, Vectors(now, width), y, before, weights, own, count, k, width)
             t = s * period
             for j in range(i + 1, modules):
                 held = (t - 1) // periods[j] + 1  # tick whose output is read, 0: initial state
@@ -173,14 +167,9 @@ def forward_piece(layer, x, h0, bias, rows, hidden, scratch):
         if i > 0:
             outputs = (1 + ticks) * count
             clear(scratch, contributions[i], outputs * offsets[i])
-            accumulate(
-                Vectors(scratch, contributions[i], offsets[i]),
-                Numbers(y, y_places[i] * LANES, lanes, 1),
-                Vectors(weights, places.columns[i], offsets[i]),
-                outputs,
-                k,
-                offsets[i],
-            )
+            at, y_at = Vectors(contributions[i], offsets[i]), Numbers(y_places[i] * LANES, lanes, 1)
+            w_at = Vectors(places.columns[i], offsets[i])
+            accumulate(scratch, at, y, y_at, weights, w_at, outputs, k, offsets[i])
 
 
 @jit
@@ -202,11 +191,12 @@ def _hold(clock, sizes, rows, hidden, output):
 
 
 @jit
-def forward(layer, x, h0, bias, share, hidden, scratch, output):
+def forward(layer, sizes, x, h0, bias, share, hidden, scratch, output):
     """The outputs of all modules for a share of the rows, a piece at a time.
 
     Args:
         layer: a Layer with the weights' forward blocks.
+        sizes: Sizes.
         x: (T, B, m).
         h0: a State.
         bias: (N,).
@@ -215,18 +205,23 @@ def forward(layer, x, h0, bias, share, hidden, scratch, output):
         scratch: for a piece: contributions, then the inputs of some ticks.
         output: (T, B, n) gets every unit's output at every step.
     """
-    places = np.empty(layer.clock.periods.size, np.int64)
+    clock = layer.clock
+    history = History(hidden, np.empty(clock.periods.size, np.int64))
     for first in range(share.begin, share.end, share.piece):
         rows = Rows(first, min(share.piece, share.end - first))
-        place_hidden(layer.clock, layer.sizes.steps, rows, places)
-        history = History(hidden, places)
-        forward_piece(layer, x, h0, bias, rows, history, scratch)
-        _hold(layer.clock, layer.sizes, rows, history, output)
+        place_hidden(clock, sizes.steps, rows, history.places)
+        forward_piece(layer, sizes, x, h0, bias, rows, history, scratch)
+        _hold(clock, sizes, rows, history, output)
 
 
 @jit
-def place_gradients(clock, steps, rows, contributions, hidden):
-    """The GradPlaces of a piece of rows, made of these two arrays (g,), which are written."""
+def place_gradients(clock, steps, rows, places):
+    """Where the backward pass of a piece of rows has what, to ``places``: GradPlaces.
+
+    Returns:
+        The first vector behind that.
+    """
+    contributions, hidden = places
     offsets = clock.offsets
     used = 0
     for i in range(contributions.size):
@@ -236,7 +231,7 @@ def place_gradients(clock, steps, rows, contributions, hidden):
         hidden[i] = used
         width = offsets[i + 1] - offsets[i]
         used += (_tick_count(steps, clock.periods[i]) + 1) * rows.size * width
-    return GradPlaces(contributions, hidden, used)
+    return used
 
 
 @jit
@@ -269,16 +264,17 @@ def _sum_held(clock, sizes, rows, grad_output, scratch, grad_hidden):
 
 
 @jit
-def backward_piece(layer, x, rows, hidden, scratch, places, gradients):
+def backward_piece(layer, sizes, x, rows, hidden, scratch, places, end, gradients):
     """The gradients of :func:`forward_piece`; arguments as in :func:`backward`.
 
-    ``hidden`` is a History and ``places`` a GradPlaces; ``scratch`` has grad_hidden already.
+    ``hidden`` is a History, ``places`` and ``end`` are from :func:`place_gradients`; ``scratch``
+    has grad_hidden already.
     """
     periods, units, starts, offsets = layer.clock
-    sizes, weights, blocks = layer.sizes, layer.weights.values, layer.weights.places
+    weights, blocks = layer.weights
     y, y_places = hidden
-    grad_contributions, grad_hidden, end = places
-    grad_weights, grad_bias, grad_h0 = gradients.weights, gradients.bias, gradients.h0
+    grad_contributions, grad_hidden = places
+    grad_weights, grad_bias, grad_h0, grad_x, wants_x = gradients
     steps, features, count = sizes.steps, sizes.features, rows.size
     modules = periods.size
     n = starts[modules]
@@ -298,23 +294,13 @@ def backward_piece(layer, x, rows, hidden, scratch, places, gradients):
         for j in range(i):  # from what this module contributed to module j
             first = (grad_contributions[i] + offsets[j]) * LANES
             block = blocks.columns[i] + starts[j] * width
-            accumulate(
-                Vectors(scratch, grad_hidden[i], width),
-                Numbers(scratch, first, wide, 1),
-                Vectors(weights, block, width),
-                outputs,
-                units[j],
-                width,
-            )
-            _add_outer(
-                Vectors(grad_weights, block, width),
-                Numbers(scratch, first, 1, wide),
-                Vectors(y, y_places[i], width),
-                units[j],
-                outputs,
-            )
+            w_at = Vectors(block, width)
+            to, grad_at = Vectors(grad_hidden[i], width), Numbers(first, wide, 1)
+            accumulate(scratch, to, scratch, grad_at, weights, w_at, outputs, units[j], width)
+            grad_at = Numbers(first, 1, wide)  # transposed
+            _add_outer(grad_weights, w_at, scratch, grad_at, y, y_places[i], units[j], outputs)
         drive = grad_hidden[i] + row  # of tick 0
-        own = Vectors(weights, blocks.own[i], width)
+        own = Vectors(blocks.own[i], width)
         for back in range(ticks):
             s = ticks - 1 - back
             now = drive + s * row
@@ -331,15 +317,11 @@ def backward_piece(layer, x, rows, hidden, scratch, places, gradients):
                     for j in range(i + 1, modules):
                         p = place[j] + b * offsets[j] + u
                         store(scratch, p, load(scratch, p) + grad_z)
-            after = Numbers(scratch, now * LANES, lanes, 1)
-            accumulate(Vectors(scratch, now - row, width), after, own, count, k, width)
-        _add_outer(
-            Vectors(grad_weights, blocks.own[i], width),
-            Numbers(scratch, drive * LANES, 1, lanes),
-            Vectors(y, y_places[i], width),
-            k,
-            ticks * count,
-        )
+            after = Numbers(now * LANES, lanes, 1)
+            before = Vectors(now - row, width)
+            accumulate(scratch, before, scratch, after, weights, own, count, k, width)
+        grad_at = Numbers(drive * LANES, 1, lanes)  # transposed
+        _add_outer(grad_weights, own, scratch, grad_at, y, y_places[i], k, ticks * count)
         for u in range(width):
             total = load(grad_bias, offsets[i] + u)
             for at in range(ticks * count):
@@ -355,26 +337,24 @@ def backward_piece(layer, x, rows, hidden, scratch, places, gradients):
                 part = Ticks(period, start, min(some, ticks - start))
                 first = (drive + start * row) * LANES
                 _gather(x, sizes, rows, part, inputs)
-                accumulate(
-                    Vectors(grad_weights, blocks.inputs[i], m_width),
-                    Numbers(scratch, first, 1, lanes),
-                    Vectors(inputs, 0, m_width),
-                    k,
-                    part.size * count,
-                    m_width,
-                )
-                if gradients.wants_x:
-                    grad = Numbers(scratch, first, lanes, 1)
-                    weight = Vectors(weights, blocks.inputs[i], m_width)
-                    _scatter_gradient(gradients.x, sizes, rows, part, inputs, grad, weight, k)
+                w_at, x_at = Vectors(blocks.inputs[i], m_width), Vectors(0, m_width)
+                grad_at = Numbers(first, 1, lanes)  # transposed
+                depth = part.size * count
+                accumulate(grad_weights, w_at, scratch, grad_at, inputs, x_at, k, depth, m_width)
+                if wants_x:
+                    grad_at = Numbers(first, lanes, 1)
+                    _scatter_gradient(
+                        grad_x, sizes, rows, part, inputs, scratch, grad_at, weights, w_at, k
+                    )
 
 
 @jit
-def backward(layer, x, share, hidden, scratch, grad_output, gradients):
+def backward(layer, sizes, x, share, hidden, scratch, grad_output, gradients):
     """The gradients of :func:`forward`.
 
     Args:
         layer: a Layer with the weights' backward blocks.
+        sizes: Sizes.
         x: (T, B, m).
         share: a Share, of pieces as in :func:`forward`.
         hidden: what :func:`forward` left.
@@ -382,15 +362,13 @@ def backward(layer, x, share, hidden, scratch, grad_output, gradients):
         grad_output: (T, B, n).
         gradients: Gradients.
     """
-    clock, sizes = layer.clock, layer.sizes
+    clock = layer.clock
     modules = clock.periods.size
-    places = np.empty(modules, np.int64)
-    contributions = np.empty(modules, np.int64)
-    outputs = np.empty(modules, np.int64)
+    history = History(hidden, np.empty(modules, np.int64))
+    places = GradPlaces(np.empty(modules, np.int64), np.empty(modules, np.int64))
     for first in range(share.begin, share.end, share.piece):
         rows = Rows(first, min(share.piece, share.end - first))
-        place_hidden(clock, sizes.steps, rows, places)
-        where = place_gradients(clock, sizes.steps, rows, contributions, outputs)
-        _sum_held(clock, sizes, rows, grad_output, scratch, where.hidden)
-        history = History(hidden, places)
-        backward_piece(layer, x, rows, history, scratch, where, gradients)
+        place_hidden(clock, sizes.steps, rows, history.places)
+        end = place_gradients(clock, sizes.steps, rows, places)
+        _sum_held(clock, sizes, rows, grad_output, scratch, places.hidden)
+        backward_piece(layer, sizes, x, rows, history, scratch, places, end, gradients)

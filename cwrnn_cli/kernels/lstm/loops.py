@@ -26,16 +26,16 @@ def forward(history, weight, peepholes, sizes, rows):
     peephole, peeping = peepholes
     cells, width, steps, batch = sizes
     four = 4 * width
+    lanes = width * LANES
     count = rows.end - rows.begin
-    recurrent = Vectors(weight, 0, four)
+    recurrent = Vectors(0, four)
     for t in range(steps):
         before = t * batch * width  # (B, width) outputs and cells at index t
         now = before + batch * width
         gates = 4 * before  # (B, 4 width)
-        hidden = Numbers(y, (before + rows.begin * width) * LANES, width * LANES, 1)
-        accumulate(
-            Vectors(z, gates + rows.begin * four, four), hidden, recurrent, count, cells, four
-        )
+        first = before + rows.begin * width
+        at, y_at = Vectors(gates + rows.begin * four, four), Numbers(first * LANES, lanes, 1)
+        accumulate(z, at, y, y_at, weight, recurrent, count, cells, four)
         for b in range(rows.begin, rows.end):
             for u in range(width):
                 at = gates + b * four + u
@@ -114,11 +114,7 @@ def backward(gradients, history, weight, peepholes, sizes, rows):
                 store(z, at + 2 * width, grad_cell * gate_i * (one - gate_g * gate_g))
                 store(z, at + 3 * width, grad_zo)
         for gate in range(4):  # the padding of the gates' rows is passed over
-            accumulate(
-                Vectors(grad_y, before + rows.begin * width, width),
-                Numbers(z, (gates + (4 * rows.begin + gate) * width) * LANES, four * LANES, 1),
-                Vectors(weight, gate * cells * width, width),
-                count,
-                cells,
-                width,
-            )
+            first = (gates + (4 * rows.begin + gate) * width) * LANES
+            at, z_at = Vectors(before + rows.begin * width, width), Numbers(first, four * LANES, 1)
+            w_at = Vectors(gate * cells * width, width)
+            accumulate(grad_y, at, z, z_at, weight, w_at, count, cells, width)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..clockwork.layout import ClockTable, Places, Weights
+from ..clockwork.layout import Layer, Places
 from ..lstm import layout as lstm_layout
 from .products import Numbers, Vectors, accumulate, jit
 from .simd import LANES, broadcast, fma, get, load, put, store
@@ -83,18 +83,16 @@ class ClockworkNetwork(NamedTuple):
     """A CW-RNN, or an SRN: one module of period 1.
 
     Attributes:
-        clock: its modules.
+        forward: its modules and the forward blocks, which are kept equal to theta's.
         places: of the backward blocks in theta.
         bias: its place in theta, in vectors.
         readout: the output layer.
-        forward: the forward blocks, kept equal to theta's.
     """
 
-    clock: ClockTable
+    forward: Layer
     places: Places
     bias: int
     readout: Readout
-    forward: Weights
 
 
 class ClockworkBuffers(NamedTuple):
@@ -154,33 +152,25 @@ class LstmBuffers(NamedTuple):
 
 
 class Units(NamedTuple):
-    """Numbers of hidden units, one behind the other.
+    """Where numbers of the hidden units are in an array, one behind the other.
 
     Attributes:
-        values: where they are among others.
         first: their first vector.
         size: how many, padding included.
     """
 
-    values: np.ndarray
     first: int
     size: int
 
 
 @jit
-def compute_logits(theta, readout, hidden, logits):
-    """Logits = W_O h + b_O; hidden are Units, logits (K,)."""
+def compute_logits(theta, readout, h, units, logits):
+    """Logits = W_O h + b_O; h are Units, logits (K,)."""
     width = logits.size // LANES
     for u in range(width):
         store(logits, u, load(theta, readout.bias + u))
-    accumulate(
-        Vectors(logits, 0, width),
-        Numbers(hidden.values, hidden.first * LANES, 0, 1),
-        Vectors(theta, readout.weight, width),
-        1,
-        hidden.size,
-        width,
-    )
+    h_at, w_at = Numbers(units.first * LANES, 0, 1), Vectors(readout.weight, width)
+    accumulate(logits, Vectors(0, width), h, h_at, theta, w_at, 1, units.size, width)
 
 
 @jit
@@ -202,17 +192,17 @@ def cross_entropy(logits, classes, label):
 
 
 @jit
-def readout_backward(parameters, readout, hidden, grad_logits, part, grad_hidden):
+def readout_backward(parameters, readout, h, units, grad_logits, part, grad_h):
     """Gradients of W_O and b_O, and of the hidden units; all are written.
 
-    ``hidden`` and ``grad_hidden`` are Units, grad_logits is (K,), part a vector for its own use.
+    h and grad_h are Units, grad_logits is (K,), part a vector for its own use.
     """
     theta, _, gradient = parameters
     width = grad_logits.size // LANES
     for u in range(width):
         store(gradient, readout.bias + u, load(grad_logits, u))
-    for unit in range(hidden.size):
-        value = broadcast(theta, get(hidden.values, hidden.first * LANES + unit))
+    for unit in range(units.size):
+        value = broadcast(theta, get(h, units.first * LANES + unit))
         row = readout.weight + unit * width
         grad = broadcast(theta, 0.0)
         for u in range(width):
@@ -223,4 +213,4 @@ def readout_backward(parameters, readout, hidden, grad_logits, part, grad_hidden
         total = get(part, 0)
         for lane in range(1, LANES):
             total += get(part, lane)
-        put(grad_hidden.values, grad_hidden.first * LANES + unit, total)
+        put(grad_h, units.first * LANES + unit, total)

@@ -7,7 +7,6 @@ overlap those before. In :func:`accumulate`, lanes are columns, and one factor i
 from typing import NamedTuple
 
 import numba
-import numpy as np
 
 from .simd import LANES, broadcast, fma, get, load, store
 
@@ -15,30 +14,29 @@ jit = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 
 class Vectors(NamedTuple):
-    """A matrix of vectors in an array: those of row r begin at vector ``first + r * stride``.
+    """Where a matrix of vectors is in an array: row r begins at vector ``first + r * stride``.
+
+    The array is no part of it: where a tuple is made, Numba counts the references to the arrays in
+    it, and that takes as long as a small product.
 
     Attributes:
-        array: of any shape, contiguous.
         first: vector of row 0.
         stride: vectors from row to row.
     """
 
-    array: np.ndarray
     first: int
     stride: int
 
 
 class Numbers(NamedTuple):
-    """A matrix of numbers in an array: (r, c) is at ``first + r * row + c * column``.
+    """Where a matrix of numbers is in an array: (r, c) is at ``first + r * row + c * column``.
 
     Attributes:
-        array: of any shape, contiguous.
         first: place of the number of row 0 and column 0.
         row: numbers from row to row.
         column: numbers from column to column.
     """
 
-    array: np.ndarray
     first: int
     row: int
     column: int
@@ -59,11 +57,12 @@ def clear(array, first, count):
 
 
 @jit
-def multiply_rows(weight, rows, cols, x, x0, out, out0):
-    """out[r] = sum_c weight[r, c] x[c].
+def multiply_rows(w, w_at, rows, cols, x, x0, out, out0):
+    """out[r] = sum_c w[r, c] x[c].
 
     Args:
-        weight: (rows, cols) :class:`Vectors`.
+        w: (rows, cols) vectors at ``w_at``.
+        w_at: Vectors.
         rows: how many.
         cols: how many.
         x: (cols) vectors from vector ``x0`` on.
@@ -71,7 +70,7 @@ def multiply_rows(weight, rows, cols, x, x0, out, out0):
         out: gets (rows) vectors from vector ``out0`` on.
         out0: see out.
     """
-    w, w0, stride = weight
+    w0, stride = w_at
     if rows >= 8:
         tiles = (rows + 7) // 8
         for tile in range(tiles):
@@ -107,9 +106,9 @@ def multiply_rows(weight, rows, cols, x, x0, out, out0):
 
 
 @jit
-def multiply_columns(weight, rows, cols, x, x0, out, out0):
-    """out[c] = sum_r weight[r, c] x[r]: the transposed product, arguments likewise."""
-    w, w0, stride = weight
+def multiply_columns(w, w_at, rows, cols, x, x0, out, out0):
+    """out[c] = sum_r w[r, c] x[r]: the transposed product, arguments likewise."""
+    w0, stride = w_at
     if cols >= 8:
         tiles = (cols + 7) // 8
         for tile in range(tiles):
@@ -162,20 +161,23 @@ def multiply_columns(weight, rows, cols, x, x0, out, out0):
 
 
 @jit
-def sum_outer(left, right, steps, rows, cols, total):
-    """total[r, c] = sum_s left[s, r] right[s, c]: a weight gradient, in registers over all steps.
+def sum_outer(a, a_at, b, b_at, out, out_at, steps, rows, cols):
+    """out[r, c] = sum_s a[s, r] b[s, c]: a weight gradient, summed in registers over all steps.
 
     Args:
-        left: (steps, rows) :class:`Vectors`.
-        right: (steps, cols) :class:`Vectors`.
+        a: (steps, rows) vectors at ``a_at``.
+        a_at: Vectors.
+        b: (steps, cols) vectors at ``b_at``.
+        b_at: Vectors.
+        out: (rows, cols) vectors at ``out_at``, written.
+        out_at: Vectors.
         steps: how many.
         rows: how many.
         cols: how many.
-        total: (rows, cols) :class:`Vectors`, written.
     """
-    a, a0, a_step = left
-    b, b0, b_step = right
-    out, out0, stride = total
+    a0, a_step = a_at
+    b0, b_step = b_at
+    out0, stride = out_at
     tile_r = min(rows, 4)
     tile_c = min(cols, 4)
     if tile_r == 4 and tile_c == 4:
@@ -246,20 +248,23 @@ def sum_outer(left, right, steps, rows, cols, total):
 
 
 @jit
-def accumulate(target, factor, weight, rows, depth, width):
-    """Target += factor @ weight.
+def accumulate(dest, dest_at, x, x_at, w, w_at, rows, depth, width):
+    """Add x @ w to dest.
 
     Args:
-        target: (rows, width) :class:`Vectors`.
-        factor: (rows, depth) :class:`Numbers`.
-        weight: (depth, width) :class:`Vectors`.
+        dest: (rows, width) vectors at ``dest_at``.
+        dest_at: Vectors.
+        x: (rows, depth) numbers at ``x_at``.
+        x_at: Numbers.
+        w: (depth, width) vectors at ``w_at``.
+        w_at: Vectors.
         rows: how many.
         depth: how many.
         width: in vectors.
     """
-    dest, d0, d_row = target
-    x, x0, x_row, x_step = factor
-    w, w0, w_row = weight
+    d0, d_row = dest_at
+    x0, x_row, x_step = x_at
+    w0, w_row = w_at
     b = 0
     while b + 4 <= rows:
         p0 = x0 + b * x_row

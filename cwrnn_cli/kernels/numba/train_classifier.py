@@ -3,14 +3,14 @@
 One network at a time learns one sequence after the other: forward pass, softmax and cross entropy
 at the last step, backward pass, Nesterov step. Vectors run over the network's own units, as in the
 loops of each cell (its ``loops`` module), whose code does the layer; networks are shared out to
-threads by the caller. No step is computed that is only padding. The types of the
-arguments are in :mod:`.classifier`.
+threads by the caller. No step is computed that is only padding. The types of the arguments are in
+:mod:`.classifier`.
 """
 
 import numpy as np
 
 from ..clockwork import loops as clockwork_loops
-from ..clockwork.layout import Gradients, History, Layer, Rows, Sizes, State, Weights
+from ..clockwork.layout import Gradients, GradPlaces, History, Layer, Rows, Sizes, State, Weights
 from ..lstm import layout as lstm_layout
 from ..lstm import loops as lstm_loops
 from .classifier import Units, compute_logits, cross_entropy, readout_backward
@@ -22,9 +22,9 @@ from .simd import LANES, broadcast, fma, get, load, put, store
 @jit
 def derive_clockwork(theta, features, network):
     """The forward blocks of a ClockworkNetwork, which are written, from theta's (transposed)."""
-    _, units, starts, offsets = network.clock
-    source_places, target_places = network.places, network.forward.places
-    weights = network.forward.values
+    clock, (weights, target_places) = network.forward
+    _, units, starts, offsets = clock
+    source_places = network.places
     m_lanes = vectors_for(features) * LANES
     for i in range(units.size):
         lanes = (offsets[i + 1] - offsets[i]) * LANES
@@ -55,36 +55,37 @@ def _last_tick(steps, period):
 @jit
 def _last_outputs(clock, steps, hidden, last):
     """Every module's output at the last step, from a History of one row to ``last`` (N,)."""
-    for i in range(clock.periods.size):
-        width = clock.offsets[i + 1] - clock.offsets[i]
-        tick = _last_tick(steps, clock.periods[i])
+    periods, _, _, offsets = clock
+    y, places = hidden
+    for i in range(periods.size):
+        width = offsets[i + 1] - offsets[i]
+        first = places[i] + _last_tick(steps, periods[i]) * width
         for u in range(width):
-            output = load(hidden.values, hidden.places[i] + tick * width + u)
-            store(last, clock.offsets[i] + u, output)
+            store(last, offsets[i] + u, load(y, first + u))
 
 
 @jit
-def _forward_clockwork(theta, network, x, sizes, places, buffers, logits):
-    """The forward pass of one sequence, to ``logits`` (K,); ``places`` (g,) of its History."""
-    layer = Layer(network.clock, sizes, network.forward)
+def _forward_clockwork(layer, sizes, x, h0, bias, hidden, scratch, last):
+    """The outputs at the last step of one sequence, to ``last`` (N,)."""
     rows = Rows(0, 1)
-    hidden = History(buffers.hidden, places)
-    bias = theta[network.bias * LANES :]
-    clockwork_loops.place_hidden(network.clock, sizes.steps, rows, places)
-    clockwork_loops.forward_piece(layer, x, State(x, False), bias, rows, hidden, buffers.scratch)
-    _last_outputs(network.clock, sizes.steps, hidden, buffers.last)
-    compute_logits(theta, network.readout, Units(buffers.last, 0, buffers.last.size), logits)
+    clockwork_loops.place_hidden(layer.clock, sizes.steps, rows, hidden.places)
+    clockwork_loops.forward_piece(layer, sizes, x, h0, bias, rows, hidden, scratch)
+    _last_outputs(layer.clock, sizes.steps, hidden, last)
 
 
 @jit
 def clockwork_logits(sequences, network, theta, buffers, results):
     """Logits of all sequences, to ``results`` (S, K); arguments as in :func:`clockwork_epoch`."""
-    offsets, features = sequences.offsets, sequences.features
-    places = np.empty(network.clock.periods.size, np.int64)
+    frames, features, offsets, _ = sequences
+    y, scratch, last, part, _ = buffers
+    layer, readout = network.forward, network.readout
+    hidden = History(y, np.empty(layer.clock.periods.size, np.int64))
+    h0, bias, units = State(part, False), theta[network.bias * LANES :], Units(0, last.size)
     for s in range(offsets.size - 1):
         sizes = Sizes(offsets[s + 1] - offsets[s], 1, features)
-        x = sequences.frames[offsets[s] * features : offsets[s + 1] * features]  # (T, m)
-        _forward_clockwork(theta, network, x, sizes, places, buffers, results[s])
+        x = frames[offsets[s] * features : offsets[s + 1] * features]  # (T, m)
+        _forward_clockwork(layer, sizes, x, h0, bias, hidden, scratch, last)
+        compute_logits(theta, readout, last, units, results[s])
 
 
 @jit
@@ -101,48 +102,48 @@ def clockwork_epoch(sequences, network, parameters, updates, buffers):
     Returns:
         The sum of the sequences' cross entropies, each before its update.
     """
+    # what has arrays in it is taken out of tuples, or made, once: see Vectors
+    frames, features, offsets, labels = sequences
     theta, velocity, gradient = parameters
-    clock, offsets, features = network.clock, sequences.offsets, sequences.features
-    modules = clock.periods.size
-    rows = Rows(0, 1)
-    places = np.empty(modules, np.int64)
-    contributions = np.empty(modules, np.int64)
-    outputs = np.empty(modules, np.int64)
-    last = Units(buffers.last, 0, buffers.last.size)
-    grad_last = np.empty_like(buffers.last)  # (N,)
-    ignored = np.empty(clock.starts[modules], theta.dtype)  # (n,) gradient of the initial state
-    bias = gradient[network.bias * LANES :]
-    blocks = Weights(theta, network.places)
-    rate = broadcast(theta, updates.rate)
+    order, rate, momenta = updates
+    y, scratch, last, part, logits = buffers
+    forward, readout = network.forward, network.readout
+    backward = Layer(forward.clock, Weights(theta, network.places))
+    clock = forward.clock
+    periods, _, starts, clock_offsets = clock
+    modules = periods.size
+    rows, units = Rows(0, 1), Units(0, last.size)
+    hidden = History(y, np.empty(modules, np.int64))
+    grad_hidden = np.empty(modules, np.int64)
+    places = GradPlaces(np.empty(modules, np.int64), grad_hidden)
+    grad_last = np.empty_like(last)  # (N,)
+    h0, bias = State(part, False), theta[network.bias * LANES :]
+    grad_h0 = np.empty(starts[modules], theta.dtype)  # (n,), of no use
+    grad_bias = gradient[network.bias * LANES :]
+    gradients = Gradients(gradient, grad_bias, grad_h0, part, False)
+    rates = broadcast(theta, rate)
     total = 0.0
-    for update in range(updates.order.size):
-        s = updates.order[update]
-        sizes = Sizes(offsets[s + 1] - offsets[s], 1, features)
-        x = sequences.frames[offsets[s] * features : offsets[s + 1] * features]  # (T, m)
-        _forward_clockwork(theta, network, x, sizes, places, buffers, buffers.logits)
-        total += cross_entropy(buffers.logits, network.readout.classes, sequences.labels[s])
-        clear(gradient, 0, network.readout.weight)
-        grad_units = Units(grad_last, 0, grad_last.size)
-        readout_backward(
-            parameters, network.readout, last, buffers.logits, buffers.part, grad_units
-        )
-        where = clockwork_loops.place_gradients(clock, sizes.steps, rows, contributions, outputs)
-        clear(buffers.scratch, outputs[0], where.end - outputs[0])
+    for update in range(order.size):
+        s = order[update]
+        steps = offsets[s + 1] - offsets[s]
+        sizes = Sizes(steps, 1, features)
+        x = frames[offsets[s] * features : offsets[s + 1] * features]  # (T, m)
+        _forward_clockwork(forward, sizes, x, h0, bias, hidden, scratch, last)
+        compute_logits(theta, readout, last, units, logits)
+        total += cross_entropy(logits, readout.classes, labels[s])
+        clear(gradient, 0, readout.weight)
+        readout_backward(parameters, readout, last, units, logits, part, grad_last)
+        end = clockwork_loops.place_gradients(clock, steps, rows, places)
+        clear(scratch, grad_hidden[0], end - grad_hidden[0])
         for i in range(modules):
-            width = clock.offsets[i + 1] - clock.offsets[i]
-            first = outputs[i] + _last_tick(sizes.steps, clock.periods[i]) * width
+            width = clock_offsets[i + 1] - clock_offsets[i]
+            first = grad_hidden[i] + _last_tick(steps, periods[i]) * width
             for u in range(width):
-                store(buffers.scratch, first + u, load(grad_last, clock.offsets[i] + u))
+                store(scratch, first + u, load(grad_last, clock_offsets[i] + u))
         clockwork_loops.backward_piece(
-            Layer(clock, sizes, blocks),
-            x,
-            rows,
-            History(buffers.hidden, places),
-            buffers.scratch,
-            where,
-            Gradients(gradient, bias, ignored, x, False),
+            backward, sizes, x, rows, hidden, scratch, places, end, gradients
         )
-        nesterov(theta, velocity, gradient, rate, updates.momenta[update])
+        nesterov(theta, velocity, gradient, rates, momenta[update])
         derive_clockwork(theta, features, network)
     return total
 
@@ -160,42 +161,38 @@ def derive_lstm(theta, network):
 
 
 @jit
-def _peepholes(theta, network):
-    """Peepholes of the network."""
-    return lstm_layout.Peepholes(theta[network.peephole * LANES :], network.peepholes)
-
-
-@jit
-def _forward_lstm(theta, network, x, features, steps, history, logits):
-    """The forward pass of one sequence x (T, m), to ``logits`` (K,)."""
+def _forward_lstm(theta, network, weight_hh, peepholes, x, features, history):
+    """All steps of one sequence x (T, m), to ``history``; weight_hh from theta on."""
     gates, hidden, cells = history
+    steps = x.size // features
     width = vectors_for(network.cells)
     four = 4 * width
     for t in range(steps):
         for u in range(four):
             store(gates, t * four + u, load(theta, network.bias + u))
-    inputs, weight_ih = Numbers(x, 0, features, 1), Vectors(theta, 0, four)
-    accumulate(Vectors(gates, 0, four), inputs, weight_ih, steps, features, four)
+    at, x_at, w_at = Vectors(0, four), Numbers(0, features, 1), Vectors(0, four)
+    accumulate(gates, at, x, x_at, theta, w_at, steps, features, four)
     clear(hidden, 0, width)
     clear(cells, 0, width)
-    lstm_loops.forward(
-        history,
-        theta[network.weight_hh * LANES :],
-        _peepholes(theta, network),
-        lstm_layout.Sizes(network.cells, width, steps, 1),
-        lstm_layout.Rows(0, 1),
-    )
-    compute_logits(theta, network.readout, Units(hidden, steps * width, width * LANES), logits)
+    sizes = lstm_layout.Sizes(network.cells, width, steps, 1)
+    lstm_loops.forward(history, weight_hh, peepholes, sizes, lstm_layout.Rows(0, 1))
 
 
 @jit
 def lstm_logits(sequences, network, theta, buffers, results):
     """The logits of all sequences, to ``results`` (S, K); arguments as in :func:`lstm_epoch`."""
-    offsets, features = sequences.offsets, sequences.features
+    frames, features, offsets, _ = sequences
+    history = buffers.history
+    y = history.hidden
+    width = vectors_for(network.cells)
+    weight_hh = theta[network.weight_hh * LANES :]
+    peepholes = lstm_layout.Peepholes(theta[network.peephole * LANES :], network.peepholes)
     for s in range(offsets.size - 1):
-        x = sequences.frames[offsets[s] * features : offsets[s + 1] * features]  # (T, m)
         steps = offsets[s + 1] - offsets[s]
-        _forward_lstm(theta, network, x, features, steps, buffers.history, results[s])
+        x = frames[offsets[s] * features : offsets[s + 1] * features]  # (T, m)
+        _forward_lstm(theta, network, weight_hh, peepholes, x, features, history)
+        units = Units(steps * width, width * LANES)
+        compute_logits(theta, network.readout, y, units, results[s])
 
 
 @jit
@@ -205,38 +202,37 @@ def lstm_epoch(sequences, network, parameters, updates, buffers):
     Arguments and result as in :func:`clockwork_epoch`, but: ``network`` is an LstmNetwork, whose
     W_H for the backward pass changes with theta, ``buffers`` are LstmBuffers.
     """
+    frames, features, offsets, labels = sequences
     theta, velocity, gradient = parameters
-    offsets, features = sequences.offsets, sequences.features
-    z, y, c = buffers.history  # (T, 4 width), (1 + T, width), (1 + T, width)
-    grad_y, grad_c = buffers.gradients  # (1 + T, width) each
-    cells = network.cells
+    order, rate, momenta = updates
+    history, gradients, part, logits = buffers
+    z, y, c = history  # (T, 4 width), (1 + T, width), (1 + T, width)
+    grad_y, grad_c = gradients  # (1 + T, width) each
+    cells, readout, backward = network.cells, network.readout, network.backward
+    weight_hh = theta[network.weight_hh * LANES :]
+    peepholes = lstm_layout.Peepholes(theta[network.peephole * LANES :], network.peepholes)
     width = vectors_for(cells)
     four, lanes = 4 * width, width * LANES
-    rate = broadcast(theta, updates.rate)
+    rates = broadcast(theta, rate)
     total = 0.0
-    for update in range(updates.order.size):
-        s = updates.order[update]
-        x = sequences.frames[offsets[s] * features : offsets[s + 1] * features]  # (T, m)
+    for update in range(order.size):
+        s = order[update]
         steps = offsets[s + 1] - offsets[s]
-        _forward_lstm(theta, network, x, features, steps, buffers.history, buffers.logits)
-        total += cross_entropy(buffers.logits, network.readout.classes, sequences.labels[s])
-        clear(gradient, 0, network.readout.weight)
+        x = frames[offsets[s] * features : offsets[s + 1] * features]  # (T, m)
+        _forward_lstm(theta, network, weight_hh, peepholes, x, features, history)
+        last = Units(steps * width, lanes)
+        compute_logits(theta, readout, y, last, logits)
+        total += cross_entropy(logits, readout.classes, labels[s])
+        clear(gradient, 0, readout.weight)
         clear(grad_y, 0, steps * width)
         clear(grad_c, 0, (1 + steps) * width)
-        last, grad_last = Units(y, steps * width, lanes), Units(grad_y, steps * width, lanes)
-        readout_backward(parameters, network.readout, last, buffers.logits, buffers.part, grad_last)
-        lstm_loops.backward(
-            buffers.gradients,
-            buffers.history,
-            network.backward,
-            _peepholes(theta, network),
-            lstm_layout.Sizes(cells, width, steps, 1),
-            lstm_layout.Rows(0, 1),
-        )
-        grad_z = Vectors(z, 0, four)
-        inputs, before = Numbers(x, 0, 1, features), Numbers(y, 0, 1, lanes)
-        accumulate(Vectors(gradient, 0, four), inputs, grad_z, features, steps, four)
-        accumulate(Vectors(gradient, network.weight_hh, four), before, grad_z, cells, steps, four)
+        readout_backward(parameters, readout, y, last, logits, part, grad_y)
+        sizes = lstm_layout.Sizes(cells, width, steps, 1)
+        lstm_loops.backward(gradients, history, backward, peepholes, sizes, lstm_layout.Rows(0, 1))
+        at, x_at, z_at = Vectors(0, four), Numbers(0, 1, features), Vectors(0, four)
+        accumulate(gradient, at, x, x_at, z, z_at, features, steps, four)
+        at, y_at = Vectors(network.weight_hh, four), Numbers(0, 1, lanes)
+        accumulate(gradient, at, y, y_at, z, z_at, cells, steps, four)
         for t in range(steps):
             for u in range(four):
                 i = network.bias + u
@@ -248,6 +244,6 @@ def lstm_epoch(sequences, network, parameters, updates, buffers):
                         i = network.peephole + row * width + u
                         grad = load(z, t * four + gate * width + u)
                         store(gradient, i, fma(grad, load(c, tick * width + u), load(gradient, i)))
-        nesterov(theta, velocity, gradient, rate, updates.momenta[update])
+        nesterov(theta, velocity, gradient, rates, momenta[update])
         derive_lstm(theta, network)
     return total

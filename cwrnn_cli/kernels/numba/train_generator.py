@@ -85,10 +85,10 @@ def clockwork_epochs(theta, velocity, target, rate, momentum, periods, starts, l
                         for slower in range(j, modules):
                             z = z + load(product, products[slower] + u)
                         store(y, here + u - first, tanh(z))
-                    columns = Vectors(theta, first, n)  # (end, k)
-                    multiply_rows(columns, end, k, y, here, product, products[j])
-                    readout = Vectors(theta, weight_out + first, 0)  # (1, k)
-                    multiply_rows(readout, 1, k, y, here, output, j)
+                    columns = Vectors(first, n)  # (end, k)
+                    multiply_rows(theta, columns, end, k, y, here, product, products[j])
+                    readout = Vectors(weight_out + first, 0)  # (1, k)
+                    multiply_rows(theta, readout, 1, k, y, here, output, j)
             prediction = load(theta, bias_out)
             for j in range(modules):
                 prediction = prediction + load(output, j)
@@ -117,9 +117,9 @@ def clockwork_epochs(theta, velocity, target, rate, momentum, periods, starts, l
                     k = end - first
                     s = t // periods[j]
                     here = history[j] + s * k
-                    columns = Vectors(theta, first, n)  # (end, k)
+                    columns = Vectors(first, n)  # (end, k)
                     read = readers[j] + s * end
-                    multiply_columns(columns, end, k, grad_readers, read, grad_y, first)
+                    multiply_columns(theta, columns, end, k, grad_readers, read, grad_y, first)
                     error = load(held_error, held[j] + s)
                     for u in range(first, end):
                         value = load(y, here + u - first)
@@ -135,11 +135,11 @@ def clockwork_epochs(theta, velocity, target, rate, momentum, periods, starts, l
         for j in range(modules):
             first, end = starts[j], starts[j + 1]
             k = end - first
-            outputs = Vectors(y, history[j], k)
-            grads = Vectors(grad_readers, readers[j], end)
-            sum_outer(grads, outputs, ticks[j], end, k, Vectors(gradient, first, n))
-            errors = Vectors(held_error, held[j], 1)
-            sum_outer(errors, outputs, ticks[j], 1, k, Vectors(gradient, weight_out + first, n))
+            y_at = Vectors(history[j], k)  # (ticks, k)
+            grad_at, at = Vectors(readers[j], end), Vectors(first, n)  # (ticks, end), (end, k)
+            sum_outer(grad_readers, grad_at, y, y_at, gradient, at, ticks[j], end, k)
+            grad_at, at = Vectors(held[j], 1), Vectors(weight_out + first, n)  # (ticks, 1), (1, k)
+            sum_outer(held_error, grad_at, y, y_at, gradient, at, ticks[j], 1, k)
         nesterov(theta, velocity, gradient, load(rate, 0), momentum[epoch])
 
 
@@ -170,7 +170,7 @@ def lstm_epochs(theta, velocity, target, rate, momentum, n, peepholes, losses):
     errors = np.empty((steps, LANES), theta.dtype)
     grad_y = np.empty((n, LANES), theta.dtype)
     grad_cell = np.empty((n, LANES), theta.dtype)
-    recurrent = Vectors(theta, 0, n)  # (4n, n)
+    recurrent = Vectors(0, n)  # (4n, n)
     gradient = np.zeros_like(theta)
     zero = broadcast(theta, 0.0)
     one = broadcast(theta, 1.0)
@@ -183,7 +183,7 @@ def lstm_epochs(theta, velocity, target, rate, momentum, n, peepholes, losses):
             g0 = t * 4 * n
             h0 = t * n
             if t > 0:
-                multiply_rows(recurrent, 4 * n, n, y, h0 - n, gates, g0)
+                multiply_rows(theta, recurrent, 4 * n, n, y, h0 - n, gates, g0)
             else:
                 clear(gates, 0, 4 * n)
             prediction = load(theta, bias_out)
@@ -227,7 +227,7 @@ def lstm_epochs(theta, velocity, target, rate, momentum, n, peepholes, losses):
             h0 = t * n
             error = load(errors, t)
             if back > 0:
-                multiply_columns(recurrent, 4 * n, n, gates, g0 + 4 * n, grad_y, 0)
+                multiply_columns(theta, recurrent, 4 * n, n, gates, g0 + 4 * n, grad_y, 0)
             for u in range(n):
                 before = load(cell, h0 - n + u) if t > 0 else zero
                 now = load(cell, h0 + u)
@@ -262,8 +262,8 @@ def lstm_epochs(theta, velocity, target, rate, momentum, n, peepholes, losses):
                 store(gradient, i + n, load(gradient, i + n) + grad_zf)
                 store(gradient, i + 2 * n, load(gradient, i + 2 * n) + grad_zg)
                 store(gradient, i + 3 * n, load(gradient, i + 3 * n) + grad_zo)
-        outputs = Vectors(y, 0, n)
-        later = Vectors(gates, 4 * n, 4 * n)  # of the steps from 1 on, which read those outputs
-        sum_outer(later, outputs, steps - 1, 4 * n, n, Vectors(gradient, 0, n))
-        sum_outer(Vectors(errors, 0, 1), outputs, steps, 1, n, Vectors(gradient, weight_out, n))
+        y_at = Vectors(0, n)  # (steps, n)
+        grad_at = Vectors(4 * n, 4 * n)  # (steps - 1, 4n), from step 1 on: it reads output 0
+        sum_outer(gates, grad_at, y, y_at, gradient, recurrent, steps - 1, 4 * n, n)
+        sum_outer(errors, Vectors(0, 1), y, y_at, gradient, Vectors(weight_out, n), steps, 1, n)
         nesterov(theta, velocity, gradient, load(rate, 0), momentum[epoch])
