@@ -140,8 +140,8 @@ class RecurrentLayer(nn.Module):
         outputs, lasts = [], []
         for direction, suffix in enumerate(self._suffixes()):
             own = None if state is None else tuple(s[direction] for s in state)
-            seen = x if direction == 0 else reversed_sequences(x, lengths)
-            y, last = self._direction(suffix, seen, own, lengths)
+            inputs = x if direction == 0 else reversed_sequences(x, lengths)
+            y, last = self._direction(suffix, inputs, own, lengths)
             outputs.append(y if direction == 0 else reversed_sequences(y, lengths))
             lasts.append(last)
         y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)

@@ -25,7 +25,7 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
 
     name = "audio"
     protocol = AUDIO
-    splits = ("train",)  # a network is judged by the sequence that it learnt
+    splits = ("train",)  # a network is evaluated on the sequence that it learnt
     default_split = "train"
     selection_split = "train"
     commands: ClassVar[Mapping[tuple[str, str], str]] = {
