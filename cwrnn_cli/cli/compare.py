@@ -55,6 +55,9 @@ from .options import (
     "for several.",
 )
 @click.option(
+    "--split", help="... on this split: valid, while choices are still to be made.  [default: test]"
+)
+@click.option(
     "--at", default="25,50", show_default=True, help="... at these epochs, with commas between."
 )
 @click.option(
@@ -67,6 +70,7 @@ def command(
     models: str | None,
     rates: tuple[str, ...],
     given_runs: tuple[Path, ...],
+    split: str | None,
     at: str,
     data: Path | None,
     device: str,
@@ -82,7 +86,7 @@ def command(
     """
     experiment = TASKS[task]
     if given_runs:
-        _compare_runs(experiment, given_runs, numbers(at, "--at"), out)
+        _compare_runs(experiment, given_runs, split, numbers(at, "--at"), out)
         return
     chosen = chosen_models(models)
     budgets = chosen_sizes(sizes, experiment)
@@ -126,12 +130,14 @@ def command(
     say("written: " + ", ".join(map(str, [out / RESULTS, *files])))
 
 
-def _compare_runs(task: AnyTask, runs: tuple[Path, ...], at: list[int], out: Path | None) -> None:
+def _compare_runs(
+    task: AnyTask, runs: tuple[Path, ...], split: str | None, at: list[int], out: Path | None
+) -> None:
     folders = [RunFolder(run) for run in runs]
     for folder in folders:
         if folder.config().task != task.name:
             raise UserError(f"{folder.path}: a run of task {folder.config().task}, not {task.name}")
-    files = task.compare_runs(out or RUNS_FOLDER / f"compare-{task.name}-runs", folders, at)
+    files = task.compare_runs(out or RUNS_FOLDER / f"compare-{task.name}-runs", folders, split, at)
     click.echo(files[0].read_text(encoding="utf-8").rstrip())
     say("written: " + ", ".join(map(str, files)))
 

@@ -1,7 +1,7 @@
 """A scan of learning rates: "optimised separately for each method" (Section 4), on held-out seeds.
 
 Every model at every size, over a grid of rates and with each of the momenta asked for, all of it
-evaluated by what choices may be made by (:meth:`.Task.selection`), never the test set. The best rate
+judged by what choices may be made by (:meth:`.Task.selection`), never the test set. The best rate
 is one per model and momentum, for all sizes, as in the paper.
 """
 

@@ -239,12 +239,15 @@ class Task(ABC, Generic[D, E]):
         """
         return BestNetworks.of(run).best()
 
-    def compare_runs(self, out: Path, runs: Sequence[RunFolder], at: Sequence[int]) -> list[Path]:
+    def compare_runs(
+        self, out: Path, runs: Sequence[RunFolder], split: str | None, at: Sequence[int]
+    ) -> list[Path]:
         """A table and curves of runs of `cwrnn train` as they are, trained to their end or not.
 
         Args:
             out: folder to write into.
             runs: each with a checkpoint.
+            split: to evaluate them on; None: :attr:`default_split`.
             at: epochs at which to compare all of them.
 
         Returns:

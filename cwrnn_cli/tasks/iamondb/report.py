@@ -168,7 +168,7 @@ def compare_runs(
 
     Args:
         out: folder to write into.
-        evaluations: on the test set.
+        evaluations: all on one split.
         runs: theirs.
         at: epochs at which to compare all runs.
 
@@ -183,10 +183,11 @@ def compare_runs(
         write_text(files[-2], json.dumps(result, indent=1) + "\n")
         write_text(files[-1], noted)
         lines[name] = [json.loads(line) for line in noted.splitlines()]
-        rows.append([*_run_cells(name, result, evaluation.config.epochs)])
+        rows.append(_run_cells(name, result, evaluation.config.epochs))
         rows[-1] += [percent(_lowest(lines[name], epoch)) for epoch in at]
     header = (
-        "parameters", "run", "units", "test CER %", "paper (Table 3)", "validation CER %",
+        "parameters", "run", "departs from the paper by", "units",
+        f"{evaluations[-1].split} CER %", "paper (Table 3, test)", "validation CER %",
         "best epoch", "epochs", "stopped by", *(f"validation by epoch {epoch}" for epoch in at),
     )  # fmt: skip
     networks = {evaluation.config.runs for evaluation in evaluations}
@@ -200,14 +201,16 @@ def compare_runs(
 def _run_cells(name: str, result: Mapping[str, Any], epochs: int) -> list[str]:
     model, params, metrics = result["model"], result["params"], result["metrics"]
     variant = [d for d in result["deviations"] if d["name"] not in ("runs", "epochs")]
+    departs = ", ".join(f"{d['name']} {d['ours']}" for d in variant)
     papers = None if variant else IAMONDB.table.get(params, {}).get(model)
     end = "the rule"
     if result["cut_short"]:
         end = "--epochs" if result["epochs"] == epochs else "us: cut short"
     best = metrics["best_epoch"]["median"]
     return [
-        page.cell_name((model, params)) + (", variant" if variant else ""),
+        page.cell_name((model, params)),
         name,
+        departs or "–",
         str(result["hidden_size"]),
         percent(metrics["cer"]["mean"]),
         percent(papers),

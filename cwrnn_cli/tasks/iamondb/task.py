@@ -122,9 +122,12 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
         """Learning curves."""
         return report.figures(out, results, caption)
 
-    def compare_runs(self, out: Path, runs: Sequence[RunFolder], at: Sequence[int]) -> list[Path]:
-        """Table and learning curves; looks at the test set."""
-        return report.compare_runs(out, [self.evaluate_run(run) for run in runs], runs, at)
+    def compare_runs(
+        self, out: Path, runs: Sequence[RunFolder], split: str | None, at: Sequence[int]
+    ) -> list[Path]:
+        """Table and learning curves."""
+        evaluations = [self.evaluate_run(run, split=split) for run in runs]
+        return report.compare_runs(out, evaluations, runs, at)
 
     def recognise(self, run: RunFolder, data: IamondbData, file: Path) -> Recognised:
         """The text of a line file."""
