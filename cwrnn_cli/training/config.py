@@ -11,7 +11,7 @@ from data_prep import __version__
 from ..models.cell import CellSpec
 from ..models.ensemble import Shape
 from ..paper import Protocol
-from .task import TASKS
+from .task import TASKS, task_named
 
 RAMP_UPDATES = 250  # Sutskever et al. (2013), eq. 5
 
@@ -199,11 +199,11 @@ class TrainConfig:
         """Back from config.json.
 
         Raises:
-            KeyError: the task or the cell is none that we have, or a field of the cell is missing.
+            UserError: the task is none that we have.
+            KeyError: the cell is none that we have, or a field of the cell is missing.
             TypeError: another field is.
         """
-        if values["task"] not in TASKS:
-            raise KeyError(values["task"])
+        task_named(values["task"])
         known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
         return cls(cell=CellSpec.from_json(values), **known)
 

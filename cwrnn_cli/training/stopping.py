@@ -163,12 +163,14 @@ class BestNetworks:
     """A run's networks at their best epochs.
 
     Attributes:
+        run: where they were trained.
         config: of the run.
         ensemble: the networks.
         epoch: epochs trained.
         extra: of the checkpoint.
     """
 
+    run: RunFolder
     config: TrainConfig
     ensemble: Ensemble
     epoch: int
@@ -187,7 +189,7 @@ class BestNetworks:
             UserError: all diverged.
         """
         if self.diverged.all():
-            raise UserError("every network diverged; train with a lower --lr")
+            raise all_diverged(self.run)
         return int(np.where(self.diverged, np.inf, self.extra["lowest"].numpy()).argmin())
 
     @classmethod
@@ -200,4 +202,9 @@ class BestNetworks:
         config, last = folder.config(), folder.checkpoint()
         ensemble = Ensemble(config.shape, config.networks)
         ensemble.load_state_dict({n: last.extra[_BEST + n] for n in config.shape.weights()})
-        return cls(config, ensemble, last.epoch, last.extra)
+        return cls(folder, config, ensemble, last.epoch, last.extra)
+
+
+def all_diverged(run: RunFolder) -> UserError:
+    """What to say where there is no network to choose."""
+    return UserError(f"{run.path}: every network diverged; train with a lower --lr")

@@ -85,6 +85,21 @@ class Recognised:
     text: str
 
 
+@dataclass(frozen=True)
+class RunsReport:
+    """Runs of `cwrnn train` side by side.
+
+    Attributes:
+        json: for ``--json``.
+        text: for people.
+        files: that were written.
+    """
+
+    json: dict[str, Any]
+    text: str
+    files: list[Path]
+
+
 D = TypeVar("D", bound=Data)
 E = TypeVar("E", bound="Evaluation[Any]")
 
@@ -259,16 +274,20 @@ class Task(ABC, Generic[D, E]):
             UserError: all networks diverged.
         """
 
-    def compare_runs(self, out: Path, runs: "Sequence[RunFolder]", at: Sequence[int]) -> list[Path]:
+    def compare_runs(
+        self,
+        out: Path,
+        runs: "Sequence[RunFolder]",
+        at: Sequence[int],
+        data: Path | None = None,
+    ) -> RunsReport:
         """A table and curves of runs of `cwrnn train` as they are, trained to their end or not.
 
         Args:
             out: folder to write into.
             runs: each with a checkpoint.
             at: epochs at which to compare all of them.
-
-        Returns:
-            The files, the table first.
+            data: the runs' HDF5 file, if it has moved.
 
         Raises:
             UserError: the task has no such report.
@@ -283,11 +302,11 @@ class Task(ABC, Generic[D, E]):
         """One network of a run as layer and output layer: see :func:`cwrnn_cli.load`."""
         ensemble = self.networks(run)
         index = self.best_network(run, data) if which == "best" else which
-        if not isinstance(index, int) or not 0 <= index < ensemble.networks:
+        if not isinstance(index, int | np.integer) or not 0 <= index < ensemble.networks:
             raise UserError(
                 f"{run.path}: network {which!r}: expected 'best' or 0 to {ensemble.networks - 1}"
             )
-        return ensemble.member(index)
+        return ensemble.member(int(index))
 
     def data_label(self, name: str, standin: bool) -> str:
         """The data's name, with what it stands in for where it does."""
@@ -385,5 +404,5 @@ def task_named(name: str) -> AnyTask:
         UserError: there is none of that name.
     """
     if name not in TASKS:
-        raise UserError(f"task {name}: expected one of {', '.join(TASKS)}")
+        raise UserError(f"task {name}: expected one of {', '.join(TASKS)} (is its package here?)")
     return TASKS[name]

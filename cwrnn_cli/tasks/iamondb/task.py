@@ -13,7 +13,7 @@ from ...training.config import TrainConfig
 from ...training.folder import RunFolder
 from ...training.results import Results
 from ...training.stopping import BestNetworks
-from ...training.task import Problem, Recognised, Task
+from ...training.task import Problem, Recognised, RunsReport, Task
 from . import evaluate, report
 from .data import IamondbData, load
 from .decode import BeamOptions
@@ -131,9 +131,18 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
         """Learning curves."""
         return report.figures(out, results, caption)
 
-    def compare_runs(self, out: Path, runs: Sequence[RunFolder], at: Sequence[int]) -> list[Path]:
+    def compare_runs(
+        self, out: Path, runs: Sequence[RunFolder], at: Sequence[int], data: Path | None = None
+    ) -> RunsReport:
         """Table and learning curves; looks at the test set."""
-        return report.compare_runs(out, [self.evaluate_run(run) for run in runs], runs, at)
+        corpora: dict[Path, IamondbData] = {}  # each is read once
+        evaluations = []
+        for run in runs:
+            place = data or Path(run.config().data_path)
+            if place not in corpora:
+                corpora[place] = self.load(place)
+            evaluations.append(self.evaluate_run(run, corpora[place]))
+        return report.compare_runs(out, evaluations, runs, at)
 
     def recognise(self, run: RunFolder, data: IamondbData, file: Path) -> Recognised:
         """The text of a line file."""
