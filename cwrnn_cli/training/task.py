@@ -382,6 +382,9 @@ class Registry(Mapping[str, AnyTask]):
             self._tasks[name] = cast(AnyTask, getattr(import_module(module), found)())
         return self._tasks[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._places  # Mapping's own would import the task
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 

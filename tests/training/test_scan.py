@@ -16,7 +16,7 @@ from cwrnn_cli.training.loop import Interrupted
 from cwrnn_cli.training.scan import Point, cell_folder, collect, run_scan
 from data_prep.errors import UserError
 
-TOO_MUCH = 1e39  # no network survives this rate
+TOO_MUCH = 3e38  # no network survives this rate
 
 
 class Unread:
