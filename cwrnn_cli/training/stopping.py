@@ -27,7 +27,8 @@ class Measured:
         diverged: (A,) bool.
         line: for metrics.jsonl.
         at_best: name -> (A,) numbers to keep of each network's best epoch.
-        since: (A,) epoch of the first excursion, where several were measured at once; default: now.
+        since: (A,) epoch of the first excursion, or -1, where several were measured at once;
+            default: now.
     """
 
     error: np.ndarray
@@ -74,8 +75,8 @@ class AtTheEnd:
 
     def update(self, epoch: int, active: np.ndarray, found: Measured, now: Now) -> None:
         """See :class:`StopRule`."""
-        assert found.since is not None
-        self.diverged_at = np.where(self.diverged_at < 0, found.since, self.diverged_at)
+        since = np.where(found.diverged, epoch, -1) if found.since is None else found.since
+        self.diverged_at = np.where(self.diverged_at < 0, since, self.diverged_at)
 
     def state(self) -> Weights:
         """See :class:`StopRule`."""
