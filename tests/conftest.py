@@ -10,6 +10,7 @@ from cwrnn_cli.cli import main
 from cwrnn_cli.models import CELLS
 from cwrnn_cli.models.ensemble import Ensemble, Shape
 from data_prep import audio
+from tests import corpora
 
 # compiled code makes the first example slow, and the machine may be busy
 settings.register_profile("cwrnn", deadline=None, derandomize=True)
@@ -21,6 +22,22 @@ def piece(tmp_path_factory) -> Path:
     """The built-in piece, prepared as by default."""
     path = tmp_path_factory.mktemp("data") / "built-in.h5"
     audio.prepare(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def spoken(tmp_path_factory) -> Path:
+    """A few words of task 2."""
+    path = tmp_path_factory.mktemp("words") / "timit.h5"
+    corpora.write_timit(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def lines(tmp_path_factory) -> Path:
+    """A few lines of task 3."""
+    path = tmp_path_factory.mktemp("lines") / "iamondb.h5"
+    corpora.write_iamondb(path)
     return path
 
 

@@ -19,7 +19,6 @@ from ..training.folder import RunFolder
 from ..training.grid import RESULTS, Grid, open_grid, run_grid
 from ..training.loop import Interrupted
 from ..training.results import read_results
-from ..training.task import AnyTask
 from .options import (
     chosen_device,
     chosen_models,
@@ -86,7 +85,17 @@ def command(
     """
     experiment = TASKS[task]
     if given_runs:
-        _compare_runs(experiment, given_runs, split, numbers(at, "--at"), out)
+        folders = [RunFolder(run) for run in dict.fromkeys(given_runs)]
+        for folder in folders:
+            if (found := folder.config().task) != task:
+                raise UserError(f"{folder.path}: a run of task {found}, not {task}")
+        out = out or RUNS_FOLDER / f"compare-{task}-runs"
+        report = experiment.compare_runs(out, folders, split, numbers(at, "--at"), data)
+        if as_json:
+            print_json(report.json)
+        else:
+            click.echo(report.text)
+        say("written: " + ", ".join(map(str, report.files)))
         return
     chosen = chosen_models(models)
     budgets = chosen_sizes(sizes, experiment)
@@ -128,18 +137,6 @@ def command(
     else:
         click.echo(experiment.comparison_text(results))
     say("written: " + ", ".join(map(str, [out / RESULTS, *files])))
-
-
-def _compare_runs(
-    task: AnyTask, runs: tuple[Path, ...], split: str | None, at: list[int], out: Path | None
-) -> None:
-    folders = [RunFolder(run) for run in runs]
-    for folder in folders:
-        if folder.config().task != task.name:
-            raise UserError(f"{folder.path}: a run of task {folder.config().task}, not {task.name}")
-    files = task.compare_runs(out or RUNS_FOLDER / f"compare-{task.name}-runs", folders, split, at)
-    click.echo(files[0].read_text(encoding="utf-8").rstrip())
-    say("written: " + ", ".join(map(str, files)))
 
 
 def command_line() -> str:

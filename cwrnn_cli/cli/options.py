@@ -233,12 +233,15 @@ def chosen_sizes(text: str | None, task: AnyTask) -> list[int]:
 
 
 def numbers(text: str, option: str, example: str = "such as 25,50") -> list[int]:
-    """Whole numbers with commas between.
+    """Whole numbers of at least 1 with commas between.
 
     Raises:
         UserError: anything else.
     """
     try:
-        return [int(word) for word in text.split(",")]
-    except ValueError as error:
-        raise UserError(f"{option} {text}: expected numbers {example}") from error
+        found = [int(word) for word in text.split(",")]
+    except ValueError:
+        found = [0]
+    if min(found) < 1:
+        raise UserError(f"{option} {text}: expected numbers {example}")
+    return found

@@ -12,6 +12,7 @@ from ..models import CELLS
 from ..reporting.scan import scan_text, write_scan
 from ..tasks import TASKS
 from ..training.configure import configure
+from ..training.folder import check_free
 from ..training.loop import Interrupted
 from ..training.scan import HELD_OUT_SEED, Point, collect, run_scan
 from .compare import command_line
@@ -84,8 +85,8 @@ def command(
         for rate in grid.get(model, grid[""])
     ]
     out = out or RUNS_FOLDER / f"scan-{task}"
-    if out.exists() and any(out.iterdir()) and not resume:
-        raise UserError(f"{out}: exists already; go on with --resume, or choose another --out")
+    if not resume:
+        check_free(out)
     bar = progress_bar(sum(cell.epochs for p in points for cell in p.cells), "all networks")
     try:
         run_scan(points, corpus, out, lambda epoch, values: bar.update(epoch - bar.n))

@@ -122,15 +122,10 @@ def _folder(config: TrainConfig, out: Path | None, resume: bool) -> RunFolder:
                 return candidate
         say("nothing to resume: starting anew")
     folder = RunFolder(out or free_folder(RUNS_FOLDER, name))
-    if resume and folder.exists:
-        different = folder.config().differences(config)
-        if different:
-            raise UserError(
-                f"{folder.path}: a run with another {', '.join(different)}; "
-                "resume with the same options, or choose another --out"
-            )
-        return folder
-    folder.start(config)
+    if resume:
+        folder.start_or_resume(config)
+    else:
+        folder.start(config)
     return folder
 
 

@@ -97,7 +97,13 @@ class LSTMSpec(CellSpec):
 
     def layer(self, input_size: int, **options: Any) -> "LSTM":
         """See :meth:`CellSpec.layer`."""
-        return LSTM(input_size, self.hidden_size, peepholes=self.peepholes, **options)
+        return LSTM(
+            input_size,
+            self.hidden_size,
+            peepholes=self.peepholes,
+            forget_bias=self.forget_bias,
+            **options,
+        )
 
 
 class LSTM(RecurrentLayer):

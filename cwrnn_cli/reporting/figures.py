@@ -107,17 +107,18 @@ def boxes(
         cell = CELLS[model]
         there = [i for i, params in enumerate(sizes) if len(errors.get((model, params), ()))]
         places = [i + 0.25 * (k - (len(models) - 1) / 2) for i in there]
-        drawn = axis.boxplot(
-            [errors[model, sizes[i]] for i in there],
-            positions=places,
-            widths=0.2,
-            whis=(2, 98),
-            patch_artist=True,
-            flierprops={"markersize": 1.5, "markeredgecolor": cell.colour},
-            medianprops={"color": "black"},
-            manage_ticks=False,
-        )
-        for box in drawn["boxes"]:
+        for i, place in zip(there, places, strict=True):
+            drawn = axis.boxplot(
+                errors[model, sizes[i]],
+                positions=[place],
+                widths=0.2,
+                whis=(2, 98),
+                patch_artist=True,
+                flierprops={"markersize": 1.5, "markeredgecolor": cell.colour},
+                medianprops={"color": "black"},
+                manage_ticks=False,
+            )
+            (box,) = drawn["boxes"]
             box.set_facecolor(cell.colour)
             box.set_alpha(0.6)
         own = medians.get(model, {})

@@ -29,7 +29,10 @@ def scan_text(result: Mapping[str, Any]) -> str:
         for row in result["rows"]
     ]
     header = ["model", "momentum", "rate", *(f"{size} (diverged)" for size in sizes), "all"]
-    best = [f"best for {group}: {lr:g}" for group, lr in result["best"].items()]
+    best = [
+        f"best for {group}: " + ("none, networks diverged at each" if lr is None else f"{lr:g}")
+        for group, lr in result["best"].items()
+    ]
     lines = [result["command"], f"data: {data_of(result)}", table(header, rows), *best]
     return "\n".join(lines)
 

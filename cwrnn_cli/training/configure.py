@@ -37,7 +37,7 @@ def configure(data: Data, model: str, params: int | None = None, **options: Any)
         raise UserError(f"--{error}") from error
     own = _own_options(cell, protocol, given)
     _check_task(task, given)
-    params = params or max(protocol.hidden_sizes)
+    params = max(protocol.hidden_sizes) if params is None else params
     optimizer = given.get("optimizer", PUBLISHED)
     values: dict[str, Any] = {
         "runs": protocol.runs,

@@ -66,11 +66,22 @@ class RunFolder:
         Raises:
             UserError: it holds something already, or cannot be made.
         """
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise UserError(
-                f"{self.path}: exists already; go on with --resume, or choose another --out"
-            )
+        check_free(self.path)
         write_text(self.path / CONFIG, json.dumps(config.to_json(), indent=1) + "\n")
+
+    def start_or_resume(self, config: TrainConfig) -> None:
+        """:meth:`start`, unless this very run has been started here.
+
+        Raises:
+            UserError: as there, or the run here computes something else.
+        """
+        if not self.exists:
+            self.start(config)
+        elif different := self.config().differences(config):
+            raise UserError(
+                f"{self.path}: a run with another {', '.join(different)}; "
+                "resume with the same options, or choose another --out"
+            )
 
     def config(self) -> TrainConfig:
         """What this run computes.
@@ -85,6 +96,8 @@ class RunFolder:
             raise UserError(
                 f"{self.path}: no run folder (no {CONFIG}); see `cwrnn train`"
             ) from error
+        except UserError as error:
+            raise UserError(error.reason, place=path) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: not a readable run configuration ({error!r})") from error
 
@@ -127,6 +140,12 @@ class RunFolder:
         """One more line of metrics.jsonl."""
         with (self.path / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
+
+
+def check_free(out: Path) -> None:
+    """Raises UserError if there is anything at a place to write a new folder to."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: exists already; go on with --resume, or choose another --out")
 
 
 def free_folder(parent: Path, name: str) -> Path:

@@ -18,7 +18,7 @@ from data_prep.files import write_text
 from . import distributed
 from .config import TrainConfig, versions
 from .data import Data
-from .folder import RunFolder
+from .folder import RunFolder, check_free
 from .loop import Progress, train
 from .results import Cell, write_results
 from .task import TASKS
@@ -56,9 +56,9 @@ def open_grid(out: Path, grid: Grid, resume: bool) -> None:
         UserError: it holds something and ``resume`` is not set, or it holds another grid.
     """
     path = out / "config.json"
+    if not resume:
+        check_free(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        if not resume:
-            raise UserError(f"{out}: exists already; go on with --resume, or choose another --out")
         try:
             cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
             found = [TrainConfig.from_json(cell | {"data_path": ""}) for cell in cells]
@@ -91,8 +91,7 @@ def run_grid(grid: Grid, data: Data, out: Path, progress: Progress | None = None
     done = 0
     for config in grid.cells[distributed.rank() :: distributed.world_size()]:
         folder = cell_folder(out, config)
-        if not folder.exists:
-            folder.start(config)
+        folder.start_or_resume(config)
 
         def show(epoch: int, values: dict[str, Any], before: int = done) -> None:
             if progress:

@@ -71,12 +71,12 @@ def run_scan(
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; everything done so far is saved.
+        UserError: the folder holds a scan with other options or data.
     """
     done = 0
     for config in (cell for point in points for cell in point.cells):
         folder = cell_folder(out, config)
-        if not folder.exists:
-            folder.start(config)
+        folder.start_or_resume(config)
 
         def show(epoch: int, values: dict[str, Any], before: int = done) -> None:
             if progress:
@@ -96,9 +96,9 @@ def collect(points: Sequence[Point], data: Data, out: Path, command: str) -> dic
         command: what made it.
 
     Returns:
-        What was written: command, task, data, standin, best (of model and momentum), and a row per
-        point: model, momentum_ramp, lr, score (mean over the sizes of the mean error) and sizes
-        (parameters -> mean, median, diverged, networks).
+        What was written: command, task, data, standin, best (of model and momentum; None where no
+        rate's score is a number), and a row per point: model, momentum_ramp, lr, score (mean over
+        the sizes of the mean error) and sizes (parameters -> mean, median, diverged, networks).
     """
     rows: list[dict[str, Any]] = []
     scores: dict[str, dict[float, float]] = {}
@@ -124,11 +124,17 @@ def collect(points: Sequence[Point], data: Data, out: Path, command: str) -> dic
         "task": data.task,
         "data": {"name": data.source, "sha256": data.sha256},
         "standin": data.standin,
-        "best": {group: min(found, key=found.__getitem__) for group, found in scores.items()},
+        "best": {group: _best(found) for group, found in scores.items()},
         "rows": rows,
     }
     write_text(out / SCAN, json.dumps(result, indent=1) + "\n")
     return result
+
+
+def _best(scores: dict[float, float]) -> float | None:
+    """The rate with the least error, if any is finite."""
+    rate = min(scores, key=scores.__getitem__)
+    return rate if np.isfinite(scores[rate]) else None
 
 
 def _number(value: Any) -> float | None:

@@ -27,7 +27,8 @@ class Measured:
         diverged: (A,) bool.
         line: for metrics.jsonl.
         at_best: name -> (A,) numbers to keep of each network's best epoch.
-        since: (A,) epoch of the first excursion, where several were measured at once; default: now.
+        since: (A,) epoch of the first excursion, or -1, where several were measured at once;
+            default: now.
     """
 
     error: np.ndarray
@@ -74,8 +75,8 @@ class AtTheEnd:
 
     def update(self, epoch: int, active: np.ndarray, found: Measured, now: Now) -> None:
         """See :class:`StopRule`."""
-        assert found.since is not None
-        self.diverged_at = np.where(self.diverged_at < 0, found.since, self.diverged_at)
+        since = np.where(found.diverged, epoch, -1) if found.since is None else found.since
+        self.diverged_at = np.where(self.diverged_at < 0, since, self.diverged_at)
 
     def state(self) -> Weights:
         """See :class:`StopRule`."""
@@ -163,12 +164,14 @@ class BestNetworks:
     """A run's networks at their best epochs.
 
     Attributes:
+        run: where they were trained.
         config: of the run.
         ensemble: the networks.
         epoch: epochs trained.
         extra: of the checkpoint.
     """
 
+    run: RunFolder
     config: TrainConfig
     ensemble: Ensemble
     epoch: int
@@ -187,7 +190,7 @@ class BestNetworks:
             UserError: all diverged.
         """
         if self.diverged.all():
-            raise UserError("every network diverged; train with a lower --lr")
+            raise all_diverged(self.run)
         return int(np.where(self.diverged, np.inf, self.extra["lowest"].numpy()).argmin())
 
     @classmethod
@@ -200,4 +203,9 @@ class BestNetworks:
         config, last = folder.config(), folder.checkpoint()
         ensemble = Ensemble(config.shape, config.networks)
         ensemble.load_state_dict({n: last.extra[_BEST + n] for n in config.shape.weights()})
-        return cls(config, ensemble, last.epoch, last.extra)
+        return cls(folder, config, ensemble, last.epoch, last.extra)
+
+
+def all_diverged(run: RunFolder) -> UserError:
+    """What to say where there is no network to choose."""
+    return UserError(f"{run.path}: every network diverged; train with a lower --lr")

@@ -62,6 +62,21 @@ class Recognised:
     text: str
 
 
+@dataclass(frozen=True)
+class RunsReport:
+    """Runs of `cwrnn train` side by side.
+
+    Attributes:
+        json: for ``--json``.
+        text: for people.
+        files: that were written.
+    """
+
+    json: dict[str, Any]
+    text: str
+    files: list[Path]
+
+
 E = TypeVar("E", bound=Evaluation[Any])
 
 
@@ -240,8 +255,13 @@ class Task(ABC, Generic[D, E]):
         return BestNetworks.of(run).best()
 
     def compare_runs(
-        self, out: Path, runs: Sequence[RunFolder], split: str | None, at: Sequence[int]
-    ) -> list[Path]:
+        self,
+        out: Path,
+        runs: Sequence[RunFolder],
+        split: str | None,
+        at: Sequence[int],
+        data: Path | None = None,
+    ) -> RunsReport:
         """A table and curves of runs of `cwrnn train` as they are, trained to their end or not.
 
         Args:
@@ -249,9 +269,7 @@ class Task(ABC, Generic[D, E]):
             runs: each with a checkpoint.
             split: to evaluate them on; None: :attr:`default_split`.
             at: epochs at which to compare all of them.
-
-        Returns:
-            The files, the table first.
+            data: the runs' HDF5 file, if it has moved.
 
         Raises:
             UserError: the task has no such report.
@@ -266,11 +284,11 @@ class Task(ABC, Generic[D, E]):
         """One network of a run as layer and output layer: see :func:`cwrnn_cli.load`."""
         ensemble = self.networks(run)
         index = self.best_network(run, data) if which == "best" else which
-        if not isinstance(index, int) or not 0 <= index < ensemble.networks:
+        if not isinstance(index, int | np.integer) or not 0 <= index < ensemble.networks:
             raise UserError(
                 f"{run.path}: network {which!r}: expected 'best' or 0 to {ensemble.networks - 1}"
             )
-        return ensemble.member(index)
+        return ensemble.member(int(index))
 
     def data_label(self, name: str, standin: bool) -> str:
         """The data's name, with what it stands in for where it does."""
@@ -348,6 +366,9 @@ class Registry(Mapping[str, AnyTask]):
             self._tasks[name] = task
         return self._tasks[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._places  # Mapping's own would import the task
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 
@@ -370,5 +391,5 @@ def task_named(name: str) -> AnyTask:
         UserError: there is none of that name.
     """
     if name not in TASKS:
-        raise UserError(f"task {name}: expected one of {', '.join(TASKS)}")
+        raise UserError(f"task {name}: expected one of {', '.join(TASKS)} (is its package here?)")
     return TASKS[name]

@@ -6,13 +6,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from data_prep.errors import UserError
-
 from ...models.ensemble import Ensemble
 from ...paper import AUDIO
 from ...training.config import TrainConfig
 from ...training.folder import RunFolder
 from ...training.results import Results
+from ...training.stopping import all_diverged
 from ...training.task import Problem, Task
 from . import evaluate, report
 from .data import AudioData, load
@@ -79,7 +78,7 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
         """See :class:`Task`; of all sequences."""
         evaluation = self.evaluate_run(run, data)
         if evaluation.diverged.all():
-            raise UserError(f"{run.path}: every network diverged; train with a lower --lr")
+            raise all_diverged(run)
         return int(np.where(evaluation.diverged, np.inf, self.selection(evaluation)).argmin())
 
     def selection(self, evaluation: AudioEvaluation) -> np.ndarray:

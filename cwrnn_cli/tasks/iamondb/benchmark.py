@@ -127,7 +127,7 @@ def run(
         "peak_gflops": machine.peak_gflops(),
         "data": data.source,
         "standin": data.standin,
-        "batches": batches,
+        "batches": len(chosen),
         "lines": IAMONDB.batch,
         "rows": rows,
     }

@@ -79,7 +79,7 @@ def recognise(run: RunFolder, data: IamondbData, file: Path) -> str:
     """What the run's best network (on the validation set) writes for one line file of IAM-OnDB.
 
     Raises:
-        UserError: no checkpoint; or no such file, or not one line of strokes.
+        UserError: no checkpoint; or no such file, or not one line of strokes; or all diverged.
     """
     best = BestNetworks.of(run)
     try:
@@ -91,7 +91,7 @@ def recognise(run: RunFolder, data: IamondbData, file: Path) -> str:
     frames = frames_of(strokes, PathOptions(**data.options))
     frames = apply(frames, data.train.shift, data.train.scale)
     x = torch.from_numpy(frames)[None, None]
-    part = best.ensemble.part(best.extra["lowest"].argmin()[None])
+    part = best.ensemble.part(torch.tensor([best.best()]))
     (units,) = best_path(part(x)[0], torch.tensor([x.shape[2]]))
     return data.decode(units)
 

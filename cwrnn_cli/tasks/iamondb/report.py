@@ -15,6 +15,7 @@ from ...reporting.figures import curves, pyplot, save
 from ...reporting.tables import percent, percent_plus_minus, table
 from ...training.folder import METRICS, RunFolder
 from ...training.results import Results
+from ...training.task import RunsReport
 from .evaluate import IamondbEvaluation
 from .evaluate import summary as summary_of
 
@@ -160,7 +161,7 @@ def compare_runs(
     evaluations: Sequence[IamondbEvaluation],
     runs: Sequence[RunFolder],
     at: Sequence[int],
-) -> list[Path]:
+) -> RunsReport:
     """Runs as they are, trained to their end or not, as one table with their learning curves.
 
     Writes each run's errors (NAME.json) and epochs (NAME.jsonl), and all of them to table.txt and
@@ -173,18 +174,23 @@ def compare_runs(
         at: epochs at which to compare all runs.
 
     Returns:
-        The files, the table first.
+        The table as text; as JSON task and runs, each a summary with the folder (``run``) and
+        ``validation``: epoch -> lowest error by then, None if the run did not come so far.
     """
-    rows, lines, files = [], {}, [out / "table.txt", out / "curves.png"]
-    for evaluation, run in zip(evaluations, runs, strict=True):
-        name, result = run.path.name, summary_of(evaluation)
+    at = list(dict.fromkeys(at))
+    rows, found, lines, files = [], [], {}, [out / "table.txt", out / "curves.png"]
+    for name, evaluation, run in zip(_names(runs), evaluations, runs, strict=True):
+        result = summary_of(evaluation)
         noted = (run.path / METRICS).read_text(encoding="utf-8")
         files += [out / f"{name}.json", out / f"{name}.jsonl"]
         write_text(files[-2], json.dumps(result, indent=1) + "\n")
         write_text(files[-1], noted)
         lines[name] = [json.loads(line) for line in noted.splitlines()]
-        rows.append(_run_cells(name, result, evaluation.config.epochs))
-        rows[-1] += [percent(_lowest(lines[name], epoch)) for epoch in at]
+        lowest = {epoch: _lowest(lines[name], epoch) for epoch in at}
+        cells = _run_cells(name, result, evaluation.config.epochs)
+        rows.append([*cells, *map(percent, lowest.values())])
+        by_then = {str(epoch): value for epoch, value in lowest.items()}
+        found.append({"run": str(run.path), **result, "validation": by_then})
     header = (
         "parameters", "run", "departs from the paper by", "units",
         f"{evaluations[-1].split} CER %", "paper (Table 3, test)", "validation CER %",
@@ -193,9 +199,17 @@ def compare_runs(
     networks = {evaluation.config.runs for evaluation in evaluations}
     each = "one network each" if networks == {1} else "means over the networks of each run"
     label = f"data: {page.data_of(summary_of(evaluations[-1]))}; {each}"
-    write_text(files[0], f"{label}, best path\n\n{table(header, rows)}\n")
+    text = f"{label}, best path\n\n{table(header, rows)}"
+    write_text(files[0], text + "\n")
     validation_curves(files[1], lines, label)
-    return files
+    return RunsReport({"task": IAMONDB.task, "runs": found}, text, files)
+
+
+def _names(runs: Sequence[RunFolder]) -> list[str]:
+    """The runs' folders, with as many of those above them as tell them apart."""
+    paths = [run.path.resolve().parts for run in runs]
+    depth = next(d for d in range(1, 1000) if len({p[-d:] for p in paths}) == len(set(paths)))
+    return ["-".join(path[-depth:]) for path in paths]
 
 
 def _run_cells(name: str, result: Mapping[str, Any], epochs: int) -> list[str]:

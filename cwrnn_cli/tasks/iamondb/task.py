@@ -12,7 +12,7 @@ from ...training.config import TrainConfig
 from ...training.folder import RunFolder
 from ...training.optimizer import OPTIMIZERS, PUBLISHED
 from ...training.results import Results
-from ...training.task import Problem, Recognised, Task
+from ...training.task import Problem, Recognised, RunsReport, Task
 from . import evaluate, report
 from .data import IamondbData, load
 from .decode import BeamOptions
@@ -123,10 +123,21 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
         return report.figures(out, results, caption)
 
     def compare_runs(
-        self, out: Path, runs: Sequence[RunFolder], split: str | None, at: Sequence[int]
-    ) -> list[Path]:
+        self,
+        out: Path,
+        runs: Sequence[RunFolder],
+        split: str | None,
+        at: Sequence[int],
+        data: Path | None = None,
+    ) -> RunsReport:
         """Table and learning curves."""
-        evaluations = [self.evaluate_run(run, split=split) for run in runs]
+        corpora: dict[Path, IamondbData] = {}  # each is read once
+        evaluations = []
+        for run in runs:
+            place = data or Path(run.config().data_path)
+            if place not in corpora:
+                corpora[place] = self.load(place)
+            evaluations.append(self.evaluate_run(run, corpora[place], split))
         return report.compare_runs(out, evaluations, runs, at)
 
     def recognise(self, run: RunFolder, data: IamondbData, file: Path) -> Recognised:

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from data_prep.errors import UserError
 from data_prep.features import FeatureOptions, read_word
 from data_prep.standardise import apply
 
 from ...training.evaluation import Evaluation, statistics
 from ...training.folder import RunFolder
-from ...training.stopping import BestNetworks
+from ...training.stopping import BestNetworks, all_diverged
 from .data import TimitData, cross_entropy, error_rate
 from .engines import logits_of
 
@@ -98,7 +97,7 @@ def recognise(run: RunFolder, data: TimitData, file: Path) -> list[tuple[str, fl
     frames = apply(read_word(file, options), data.train.shift, data.train.scale)
     finite = torch.from_numpy(~best.diverged)
     if not finite.any():
-        raise UserError(f"{run.path}: every network diverged; train with a lower --lr")
+        raise all_diverged(run)
     x = torch.from_numpy(frames).expand(best.config.networks, 1, -1, -1)
     with torch.no_grad():
         logits = best.ensemble.readout(best.ensemble.hidden(x)[:, 0, -1:])[:, 0]

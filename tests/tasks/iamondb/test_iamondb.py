@@ -24,45 +24,10 @@ from data_prep import store
 from data_prep.errors import UserError
 from tests.conftest import one_line_error
 from tests.conftest import shape_of as Shape
+from tests.corpora import CHARACTERS
 
 ROOT = Path(__file__).parents[3]
 evaluate = IamondbTask().evaluate_run
-CHARACTERS = "abc"
-
-
-def split_of(rng: np.random.Generator, count: int) -> store.Split:
-    """Each character is a few steps in a direction of its own."""
-    texts = ["".join(rng.choice(list(CHARACTERS), rng.integers(1, 4))) for _ in range(count)]
-    lines = []
-    for text in texts:
-        parts = [0.1 * rng.standard_normal((2, 4))]
-        for c in text:
-            stroke = 0.1 * rng.standard_normal((int(rng.integers(2, 5)), 4))
-            stroke[:, CHARACTERS.index(c)] += 1.5
-            parts += [stroke, 0.1 * rng.standard_normal((2, 4))]
-        lines.append(np.concatenate(parts).astype(np.float32))
-    return store.Split(
-        np.concatenate(lines),
-        np.cumsum([0, *map(len, lines)]).astype(np.int64),
-        [f"line {i}" for i in range(count)],
-        np.zeros((1, 4)),
-        np.ones((1, 4)),
-        text=texts,
-    )
-
-
-@pytest.fixture(scope="module")
-def lines(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("lines") / "iamondb.h5"
-    rng = np.random.default_rng(3)
-    provenance = {
-        "source": {"name": "stand-in handwriting"},
-        "characters": CHARACTERS,
-        "path": {"every": 1, "offsets": False, "slant": False},
-    }
-    splits = {"train": split_of(rng, 20), "valid": split_of(rng, 9), "test": split_of(rng, 8)}
-    store.write(path, store.Corpus("iamondb", True, provenance, splits))
-    return path
 
 
 def trained(lines, path, **options):

@@ -23,53 +23,10 @@ from data_prep import store
 from data_prep.errors import UserError
 from tests.conftest import one_line_error
 from tests.conftest import shape_of as Shape
+from tests.corpora import WORDS
+from tests.corpora import words as split_of
 
 evaluate = TimitTask().evaluate_run
-
-WORDS = ("rising", "falling", "level")
-
-
-def split_of(rng: np.random.Generator, count: int, features: int, classes: int) -> store.Split:
-    """Sequences whose first half tells the class, and whose end does not."""
-    lengths = rng.integers(3, 25, count)
-    labels = rng.integers(0, classes, count)
-    labels[:classes] = np.arange(classes)
-    frames = []
-    for length, label in zip(lengths, labels, strict=True):
-        part = 0.3 * rng.standard_normal((length, features))
-        part[: (length + 1) // 2] += np.cos(label * 2 + np.arange(features))
-        frames.append(part.astype(np.float32))
-    return store.Split(
-        np.concatenate(frames),
-        np.cumsum([0, *lengths]).astype(np.int64),
-        [f"word {i}" for i in range(count)],
-        np.zeros((1, features)),
-        np.ones((1, features)),
-        labels.astype(np.int64),
-    )
-
-
-@pytest.fixture(scope="module")
-def spoken(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("words") / "timit.h5"
-    rng = np.random.default_rng(5)
-    from data_prep.features import FeatureOptions
-
-    store.write(
-        path,
-        store.Corpus(
-            "timit",
-            True,
-            {
-                "source": {"name": "stand-in speech"},
-                "words": list(WORDS),
-                "groups": [["rising", "falling"], ["level"]],
-                "features": FeatureOptions().to_json(),
-            },
-            {"train": split_of(rng, 15, 13, 3), "test": split_of(rng, 9, 13, 3)},
-        ),
-    )
-    return path
 
 
 @settings(max_examples=20)

@@ -1,0 +1,51 @@
+import pytest
+
+from cwrnn_cli.reporting.tables import number, percent, percent_plus_minus, plus_minus, table
+
+
+def test_columns_are_as_wide_as_they_need_to_be():
+    found = table(("model", "error", ""), [["CW-RNN", "0.5", "x"], ["SRN", "0.4321", ""]])
+    assert found.splitlines() == [
+        "model    error",
+        "------  ------  -",
+        "CW-RNN     0.5  x",
+        "SRN     0.4321",
+    ]
+
+
+def test_a_table_without_rows():
+    assert table(("a", "bcd"), []) == "a  bcd\n-  ---"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (0.0, "0.0000"),
+        (0.0123456, "0.0123"),
+        (-0.05, "-0.0500"),
+        (0.1, "0.100"),
+        (12.3456, "12.346"),
+        (9999.0, "9999.000"),
+        (10000.0, "1.0e+04"),
+        (-23456.0, "-2.3e+04"),
+        (1e-4, "0.0001"),
+        (0.99e-4, "9.9e-05"),
+    ],
+)
+def test_number(value, text):
+    assert number(value) == text
+
+
+def test_plus_minus():
+    assert plus_minus(0.5, 0.0123) == "0.500±0.0123"
+    assert plus_minus(0.5, None) == "0.500"  # of one network
+    assert plus_minus(None, None) == "–"
+
+
+def test_percent():
+    assert percent(0.16849) == "16.8" and percent(1.0) == "100.0" and percent(0.0) == "0.0"
+    assert percent(None) == "–"
+    assert percent_plus_minus({"mean": 0.168, "std": 0.035}) == "16.8±3.5"
+    assert percent_plus_minus({"mean": 0.168, "std": None}) == "16.8"
+    assert percent_plus_minus({"mean": None, "std": None}) == "–"
