@@ -45,9 +45,9 @@ def load(
     """
     from . import tasks  # noqa: F401, PLC0415  (registers them; torch is slow to import)
     from .training.folder import RunFolder  # noqa: PLC0415
-    from .training.task import task_named  # noqa: PLC0415
+    from .training.task import task_of  # noqa: PLC0415
 
     folder = RunFolder(Path(run))
-    task = task_named(folder.config().task)
+    task = task_of(folder)
     layer, readout = task.network(folder, network, None if data is None else Path(data))
     return layer.eval(), readout.eval()

@@ -10,7 +10,7 @@ from data_prep.errors import UserError
 from ..console import RUNS_FOLDER, json_option, print_json, say
 from ..tasks import TASKS
 from ..training.folder import RunFolder, newest_run
-from ..training.task import task_named
+from ..training.task import task_of
 from .options import task_options, together
 
 _SPLITS = list(dict.fromkeys(split for task in TASKS.values() for split in task.splits))
@@ -64,7 +64,7 @@ def command(
     """Errors of RUN (the newest below runs/ unless named), beside the paper's."""
     folder = RunFolder(run) if run else newest_run(RUNS_FOLDER, task)
     config = folder.config()
-    experiment = task_named(config.task)
+    experiment = task_of(folder)
     given = {name: value for name, value in options.items() if value is not None}
     own = {option.name for option in experiment.eval_options}
     if not own.issuperset(given):

@@ -24,7 +24,7 @@ from ..paper import PROTOCOLS, Protocol
 from .config import TrainConfig
 from .data import D, Data
 from .evaluation import Evaluation
-from .folder import RunFolder
+from .folder import CONFIG, RunFolder
 from .results import Results
 from .stopping import BestNetworks
 from .trainer import EnsembleTrainer
@@ -393,3 +393,16 @@ def task_named(name: str) -> AnyTask:
     if name not in TASKS:
         raise UserError(f"task {name}: expected one of {', '.join(TASKS)} (is its package here?)")
     return TASKS[name]
+
+
+def task_of(run: RunFolder) -> AnyTask:
+    """The task of a run.
+
+    Raises:
+        UserError: no such run, or its task is none that we have.
+    """
+    name = run.config().task
+    try:
+        return task_named(name)
+    except UserError as error:
+        raise UserError(error.reason, place=run.path / CONFIG) from error

@@ -159,5 +159,5 @@ def test_names_labels_and_colours_tell_cells_apart():
         assert cell_named(name) is cell and cell.name == name
     for value in ("label", "colour"):
         assert len({getattr(cell, value) for cell in CELLS.values()}) == len(CELLS)
-    with pytest.raises(ValueError, match="model 'mlp': expected srn, .* or cw"):
+    with pytest.raises(ValueError, match="model 'mlp': expected srn, .* or gru"):
         cell_named("mlp")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cwrnn_cli.tasks.timit.trainer import TimitTrainer
 
 from cwrnn_cli.reporting.scan import scan_text
 from cwrnn_cli.tasks import TASKS
+from cwrnn_cli.tasks.timit.engines import TimitTrainer
 from cwrnn_cli.training.configure import configure
 from cwrnn_cli.training.loop import Interrupted
 from cwrnn_cli.training.scan import Point, cell_folder, collect, run_scan

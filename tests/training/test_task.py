@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cwrnn_cli.paper import PROTOCOLS
 from cwrnn_cli.tasks import TASKS
 from cwrnn_cli.training.task import Registry, task_named
 from data_prep.errors import UserError
@@ -14,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_a_task_is_imported_when_it_is_asked_for(tmp_path, monkeypatch):
-    (tmp_path / "lazily.py").write_text("class Lazy:\n    name = 'lazy'\n")
+    (tmp_path / "lazily.py").write_text("class Lazy:\n    name, protocol = 'lazy', None\n")
     monkeypatch.syspath_prepend(tmp_path)
     registry = Registry()
     registry.add("lazy", "lazily:Lazy")
@@ -22,6 +23,7 @@ def test_a_task_is_imported_when_it_is_asked_for(tmp_path, monkeypatch):
     assert "lazily" not in sys.modules
     assert registry["lazy"].name == "lazy" and registry["lazy"] is registry["lazy"]
     assert "lazily" in sys.modules
+    assert PROTOCOLS.pop("lazy") is None  # its protocol is found by its name from then on
     monkeypatch.delitem(sys.modules, "lazily")
 
 
@@ -43,7 +45,7 @@ def test_unknown_names():
 
 def test_tasks_of_other_packages_are_found_by_their_entry_points(tmp_path):
     """And none of them takes the name of ours, nor is imported before it is asked for."""
-    (tmp_path / "choir.py").write_text("class Choir:\n    name = 'choir'\n")
+    (tmp_path / "choir.py").write_text("class Choir:\n    name, protocol = 'choir', None\n")
     metadata = tmp_path / "choir-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: choir\nVersion: 1.0\n")
@@ -86,7 +88,7 @@ def test_what_a_task_does_not_offer_is_refused(tmp_path):
     with pytest.raises(UserError, match="--plot: not an option for a run of task audio"):
         audio.check_plot()
     with pytest.raises(UserError, match="--run: not an option of --task audio"):
-        audio.compare_runs(tmp_path, [], [])
+        audio.compare_runs(tmp_path, [], None, [])
     TASKS["timit"].check_plot()
     with pytest.raises(UserError, match="prepare timit --src DIR"):
         TASKS["timit"].prepare_default(tmp_path / "timit.h5")
