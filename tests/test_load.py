@@ -149,3 +149,20 @@ def test_only_task_1_needs_the_data(runs, piece, tmp_path):
     layer, _ = cwrnn_cli.load(tmp_path / "audio", data=piece)
     wanted, _ = cwrnn_cli.load(runs["audio"].path)
     assert torch.equal(layer.weight_hh, wanted.weight_hh)
+
+
+def test_a_file_is_read_by_the_network_that_load_calls_the_best(runs, tmp_path):
+    shutil.copytree(runs["iamondb"].path, tmp_path / "run")
+    folder, task = RunFolder(tmp_path / "run"), TASKS["iamondb"]
+    points = "".join(f'<Point x="{x}" y="{x % 7}" time="{x / 100}"/>' for x in range(40))
+    line = tmp_path / "line.xml"
+    line.write_text(f"<W><StrokeSet><Stroke>{points}</Stroke></StrokeSet></W>")
+    last = folder.checkpoint()
+    last.extra["diverged_at"][:] = 1
+    folder.save(last)
+    for call in (
+        lambda: task.recognise(folder, task.data_of(folder.config()), line),
+        lambda: cwrnn_cli.load(folder.path),
+    ):
+        with pytest.raises(UserError, match="run: every network diverged"):
+            call()

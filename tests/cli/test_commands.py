@@ -302,8 +302,3 @@ def test_operations_are_those_of_the_papers_appendix():
     assert count == pytest.approx(100 * (2 * 8 - 2 + 2**-7)) and found["paper_ratio"] >= 8 / 4
     assert found["cascade"] == pytest.approx(100 * sum((i + 1) / 2**i for i in range(8)))
     assert operations(80, 5, 8)["paper"] - count <= 2 * 10 * 5
-
-
-@pytest.mark.parametrize("command", ["prepare", "train", "eval", "generate", "compare", "bench"])
-def test_every_command_has_help(cwrnn, command):
-    assert "Usage: cwrnn" in cwrnn(command, "--help").output

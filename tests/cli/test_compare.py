@@ -1,0 +1,106 @@
+"""`cwrnn compare --run`: runs of `cwrnn train` as they are, side by side."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cwrnn_cli.tasks import TASKS
+from cwrnn_cli.training.configure import configure
+from cwrnn_cli.training.folder import RunFolder
+from cwrnn_cli.training.loop import train
+from tests.conftest import one_line_error
+
+
+@pytest.fixture(scope="module")
+def runs(lines, tmp_path_factory) -> list[Path]:
+    """Two of the same name in folders of their own, of 3 and 2 epochs."""
+    data, found = TASKS["iamondb"].load(lines), []
+    for name, options in (("one", {"epochs": 3}), ("two", {"epochs": 2, "lr": 1e-2})):
+        folder = RunFolder(tmp_path_factory.mktemp(name) / "srn")
+        config = configure(data, "srn", 700, runs=1, batch=4, **options)
+        folder.start(config)
+        train(config, data, folder)
+        found.append(folder.path)
+    return found
+
+
+def compare(cwrnn, runs, *words, **more):
+    given = [word for run in runs for word in ("--run", run)]
+    return cwrnn("compare", "--task", "iamondb", *given, *words, **more)
+
+
+def test_table_curves_and_json(cwrnn, runs, tmp_path):
+    result = compare(cwrnn, runs, "--at", "1,3,3", "--out", "both")
+    out = tmp_path / "both"
+    text = result.stdout
+    assert text == (out / "table.txt").read_text()
+    assert text.count("validation by epoch 3") == 1 and "synthetic writers" in text
+    found = json.loads(compare(cwrnn, runs, "--at", "1,3", "--out", "both", "--json").stdout)
+    assert found["task"] == "iamondb" and [r["run"] for r in found["runs"]] == list(map(str, runs))
+    names = [f"{run.parent.name}-srn" for run in runs]  # of one name: told apart by their folders
+    for name, run, row in zip(names, runs, found["runs"], strict=True):
+        assert name in text
+        noted = (run / "metrics.jsonl").read_text()
+        assert (out / f"{name}.jsonl").read_text() == noted
+        lowest = [min(json.loads(line)["valid_cer"]) for line in noted.splitlines()]
+        last = min(lowest) if len(lowest) == 3 else None  # the other did not come so far
+        assert row["validation"] == {"1": lowest[0], "3": last}
+        summary = json.loads((out / f"{name}.json").read_text())
+        assert {k: v for k, v in row.items() if k not in ("run", "validation")} == summary
+        assert summary["split"] == "test" and summary["epochs"] == len(lowest)
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    lines = text.splitlines()
+    assert lines[-1].rstrip().endswith("–") and "variant" in lines[-1]
+
+
+def test_a_run_given_twice_is_shown_once_under_its_own_name(cwrnn, runs, tmp_path):
+    text = compare(cwrnn, [runs[0], runs[0]], "--at", "1").stdout
+    assert text.count("700 SRN") == 1
+    found = {path.name for path in (tmp_path / "runs" / "compare-iamondb-runs").iterdir()}
+    assert found == {"table.txt", "curves.png", "srn.json", "srn.jsonl"}
+
+
+def test_data_that_have_moved(cwrnn, runs, lines, tmp_path):
+    shutil.copytree(runs[0], "moved")
+    config = Path("moved/config.json")
+    values = json.loads(config.read_text()) | {"data_path": str(tmp_path / "gone.h5")}
+    config.write_text(json.dumps(values))
+    assert "gone.h5" in one_line_error(compare(cwrnn, ["moved"], expect=2))
+    assert "700 SRN" in compare(cwrnn, ["moved"], "--data", lines).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--task iamondb --run nowhere", "nowhere: no run folder"),
+        ("--task timit --run RUN", "a run of task iamondb, not timit"),
+        ("--task iamondb --run RUN --at x", "--at x: expected numbers such as 25,50"),
+        ("--task iamondb --run RUN --at 0", "--at 0: expected numbers such as 25,50"),
+    ],
+)
+def test_mistakes_end_in_one_line(cwrnn, runs, words, message):
+    given = [str(runs[0]) if word == "RUN" else word for word in words.split()]
+    assert message in one_line_error(cwrnn("compare", *given, expect=2))
+    assert not Path("runs").exists()
+
+
+def test_task_1_has_no_such_report(cwrnn, piece):
+    small = ("--params", 100, "--runs", 1, "--epochs", 2, "--data", piece)
+    cwrnn("train", "--model", "srn", *small, "--out", "run")
+    message = one_line_error(cwrnn("compare", "--run", "run", expect=2))
+    assert message == "--run: not an option of --task audio"
+
+
+def test_a_size_of_0_is_not_the_largest(cwrnn, piece):
+    message = one_line_error(cwrnn("compare", "--sizes", "0", "--data", piece, expect=2))
+    assert message.startswith("--sizes 0: expected numbers")
+
+
+def test_a_model_of_which_nothing_is_left_stands_in_the_report_all_the_same(cwrnn, spoken):
+    words = ("--task", "timit", "--sizes", "200", "--runs", 1, "--epochs", 2, "--data", spoken)
+    result = cwrnn("compare", *words, "--models", "srn,cw", "--lr", "srn=3e38", "--out", "grid")
+    row = next(line for line in result.stdout.splitlines() if line.startswith("200 SRN"))
+    assert row.split()[-1] == "1/0" and "–" in row
+    assert Path("grid/figure4.png").stat().st_size > 1000

@@ -1,0 +1,86 @@
+"""`cwrnn scan` as its users type it."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import one_line_error
+
+SMALL = ("scan", "--task", "timit", "--sizes", "200", "--runs", 1, "--epochs", 2)
+
+
+@pytest.fixture
+def scan(cwrnn, spoken):
+    return lambda *words, **more: cwrnn(*SMALL, "--data", spoken, *words, **more)
+
+
+def test_json_table_and_files(scan, tmp_path, monkeypatch):
+    words = ("--models", "srn", "--rates", "1e-6,3e-2", "--momentum-ramp")
+    monkeypatch.setattr(sys, "argv", ["cwrnn", "scan", *words, "--json"])
+    result = scan(*words, "--json")
+    found = json.loads(result.stdout)
+    assert found["best"] == {"srn, ramp": 3e-2}
+    assert found["command"] == "cwrnn scan --models srn --rates 1e-6,3e-2 --momentum-ramp"
+    assert [row["lr"] for row in found["rows"]] == [1e-6, 3e-2]
+    out = tmp_path / "runs" / "scan-timit"
+    assert json.loads((out / "scan.json").read_text()) == found
+    assert "written: runs/scan-timit/scan.json, runs/scan-timit/scan.txt" in result.stderr
+    # resumed, with one rate more: nothing is trained twice
+    weights = out / "cells" / "srn-200-ramp-0.03" / "checkpoint.pt"
+    before = weights.stat().st_mtime_ns
+    words = ("--models", "srn", "--rates", "1e-6,3e-2,1e-5", "--momentum-ramp", "--resume")
+    text = scan(*words).stdout
+    assert weights.stat().st_mtime_ns == before
+    assert text == (out / "scan.txt").read_text()
+    assert "best for srn, ramp: 0.03" in text and "1e-05" in text
+    config = json.loads((weights.parent / "config.json").read_text())
+    assert config["seed"] == 1000  # held out: reported results use 0
+
+
+def test_models_may_have_rates_of_their_own_and_momenta_are_both_tried(scan):
+    rates = ("--rates", "1e-5", "--rates", "cw=1e-3,1e-4")
+    found = json.loads(scan("--models", "cw,srn", *rates, "--json").stdout)
+    rows = [(row["model"], row["momentum_ramp"], row["lr"]) for row in found["rows"]]
+    assert rows == [
+        ("cw", True, 1e-3),
+        ("cw", True, 1e-4),
+        ("cw", False, 1e-3),
+        ("cw", False, 1e-4),
+        ("srn", True, 1e-5),
+        ("srn", False, 1e-5),
+    ]
+    assert set(found["best"]) == {"cw, ramp", "cw, constant", "srn, ramp", "srn, constant"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--rates x", "--rates x: expected rates such as 1e-4,3e-4, or MODEL=1e-4,3e-4"),
+        ("--rates mlp=1e-4", "--rates mlp=1e-4: expected rates"),
+        ("--rates cw=", "--rates cw=: expected rates"),
+        ("--rates 1e-4,-1", "--lr -1: expected a learning rate above 0"),
+        ("--models mlp", "'mlp' is none of"),
+        ("--sizes 0", "--sizes 0: expected numbers of parameters"),
+        ("--epochs 0", "--epochs 0: expected at least 1"),
+        ("--batch 2", "--batch: not an option of --task timit"),
+        ("--out full", "full: exists already; go on with --resume"),
+        ("--out text", "text: exists already; go on with --resume"),
+        ("--out text --resume", "cannot be written"),
+    ],
+)
+def test_mistakes_end_in_one_line(scan, words, message):
+    Path("text").write_text("hello")
+    Path("full").mkdir()
+    (Path("full") / "something").write_text("")
+    assert message in one_line_error(scan(*words.split(), expect=2))
+    assert not Path("runs").exists()
+
+
+def test_another_scan_is_not_resumed(scan):
+    words = ("--models", "srn", "--rates", "1e-3", "--momentum-ramp")
+    scan(*words)
+    assert "runs/scan-timit: exists already" in one_line_error(scan(*words, expect=2))
+    message = one_line_error(scan(*words, "--epochs", 3, "--resume", expect=2))
+    assert "srn-200-ramp-0.001: a run with another epochs; resume with the same" in message
