@@ -268,7 +268,7 @@ def test_bench_layer(cwrnn, tmp_path):
     assert found["peak_gflops"] > 1 and found["machine"]["threads"] >= 1
     cells = {(row["cell"], row["backend"]) for row in found["rows"]}
     assert {("ClockworkRNN", b) for b in ("compiled", "cascade", "reference")} < cells
-    assert len(found["rows"]) == 4 * len(cells) == 28
+    assert len(found["rows"]) == 4 * len(cells) == 36
     for row in found["rows"]:
         assert {"cell", "backend", "width", "batch", "length", "ms", "ratio", "bytes"} <= set(row)
         assert 0 < row["ms_min"] <= row["ms"] <= row["ms_max"]

@@ -52,7 +52,7 @@ def test_table_curves_and_json(cwrnn, runs, tmp_path):
         assert summary["split"] == "test" and summary["epochs"] == len(lowest)
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
     lines = text.splitlines()
-    assert lines[-1].rstrip().endswith("–") and "variant" in lines[-1]
+    assert lines[-1].rstrip().endswith("–") and "lr 0.01, batch 4" in lines[-1]
 
 
 def test_a_run_given_twice_is_shown_once_under_its_own_name(cwrnn, runs, tmp_path):

@@ -91,8 +91,9 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
         return evaluate.evaluate(run, data, split, beam)
 
     def selection(self, evaluation: IamondbEvaluation) -> np.ndarray:
-        """Error rates on the validation set, infinite before the first epoch."""
-        return evaluation.valid_cer
+        """Error rates on the validation set; infinite before the first epoch, and if diverged."""
+        found: np.ndarray = np.where(evaluation.diverged, np.inf, evaluation.valid_cer)
+        return found
 
     def summary(self, evaluation: IamondbEvaluation) -> dict[str, Any]:
         """See :class:`Task`."""
