@@ -21,12 +21,9 @@ from . import loops
 from .layout import (
     ClockTable,
     Gradients,
-    Layer,
     Layout,
-    Places,
     Share,
     Sizes,
-    State,
     Weights,
     clock_layout,
     packing,
@@ -45,13 +42,13 @@ def _compile(dtype: torch.dtype) -> None:
     none = torch.empty(0, dtype=dtype).numpy()
     nowhere = np.zeros(0, np.int64)
     start = np.zeros(1, np.int64)
-    weights = Weights(none, Places(nowhere, nowhere, nowhere))
-    layer = Layer(ClockTable(nowhere, nowhere, start, start), weights)
+    clock = ClockTable(nowhere, nowhere, start, start)
+    weights = Weights(none, nowhere, nowhere, nowhere)
     sizes, share = Sizes(0, 0, 0), Share(0, 0, 1)
     with log_compilation("the clockwork layer"):
-        loops.forward(layer, sizes, none, State(none, False), none, share, none, none, none)
+        loops.forward(clock, weights, sizes, share, none, none, none, none, none, none)
         gradients = Gradients(none, none, none, none, False)
-        loops.backward(layer, sizes, none, share, none, none, none, gradients)
+        loops.backward(clock, weights, sizes, share, none, none, none, none, gradients)
 
 
 @dataclass(frozen=True)
@@ -115,10 +112,6 @@ class _Plan:
             return [work(shares[0])]
         return run_all(work, [(share,) for share in shares], self.threads)
 
-    def layer(self, weights: Tensor, places: Places) -> Layer:
-        """One network's, with its blocks of weights."""
-        return Layer(self.layout.clock, Weights(_flat(weights), places))
-
 
 def _flat(tensor: Tensor) -> np.ndarray:
     array: np.ndarray = tensor.detach().reshape(-1).numpy()
@@ -149,12 +142,13 @@ class _Clockwork(torch.autograd.Function):
             scratch = _flat(plan.scratch(w_hh, backward=False))
             for r, share in shares:
                 loops.forward(
-                    plan.layer(weights[r], packed.forward_places),
+                    layout.clock,
+                    Weights(_flat(weights[r]), *packed.forward_places),
                     plan.sizes,
-                    _flat(x[r]),
-                    State(_flat(start[r]), h0 is not None),
-                    _flat(padded_bias[r]),
                     share,
+                    _flat(x[r]),
+                    _flat(start[r]),
+                    _flat(padded_bias[r]),
                     _flat(hidden[r]),
                     scratch,
                     _flat(output[r]),
@@ -185,10 +179,11 @@ class _Clockwork(torch.autograd.Function):
             grad_bias = w_hh.new_zeros(networks, plan.layout.padded)
             for r, share in shares:
                 loops.backward(
-                    plan.layer(weights[r], packed.places),
+                    plan.layout.clock,
+                    Weights(_flat(weights[r]), *packed.places),
                     plan.sizes,
-                    _flat(x[r]),
                     share,
+                    _flat(x[r]),
                     _flat(hidden[r]),
                     scratch,
                     _flat(grad_output[r]),

@@ -58,11 +58,15 @@ class Weights(NamedTuple):
 
     Attributes:
         values: all of them, one after the other.
-        places: where each is.
+        inputs: where they are, as in :class:`Places`.
+        own: likewise.
+        columns: likewise.
     """
 
     values: np.ndarray
-    places: Places
+    inputs: np.ndarray
+    own: np.ndarray
+    columns: np.ndarray
 
 
 class Sizes(NamedTuple):
@@ -77,30 +81,6 @@ class Sizes(NamedTuple):
     steps: int
     batch: int
     features: int
-
-
-class Layer(NamedTuple):
-    """One network's layer.
-
-    Attributes:
-        clock: its modules.
-        weights: forward blocks in the forward pass, backward blocks in the backward pass.
-    """
-
-    clock: ClockTable
-    weights: Weights
-
-
-class State(NamedTuple):
-    """The state before the first step.
-
-    Attributes:
-        values: (B, n); anything if not ``given``.
-        given: whether it is other than 0.
-    """
-
-    values: np.ndarray
-    given: bool
 
 
 class Share(NamedTuple):

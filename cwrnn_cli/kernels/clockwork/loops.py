@@ -21,20 +21,20 @@ What there is of each module i, flat, places counted in vectors of :data:`~..num
 
 import numpy as np
 
-from ..numba.products import Numbers, Vectors, accumulate, clear, jit, vectors_for
+from ..numba.products import Numbers, Vectors, accumulate, clear, inline, jit, vectors_for
 from ..numba.simd import LANES, broadcast, get, load, put, store, tanh
 from .layout import GradPlaces, History, Rows, Ticks
 
 PIECE = 1 << 16  # numbers of the input, or of outputs, that are worked on at a time
 
 
-@jit
+@inline
 def _tick_count(steps, period):
     """Ticks of a module within so many steps."""
     return (steps + period - 1) // period
 
 
-@jit
+@inline
 def _gather(x, sizes, rows, ticks, inputs):
     """inputs[s, b] = x[(ticks.first + s) * period, rows.first + b], padded with 0.
 
@@ -74,7 +74,7 @@ def _scatter_gradient(grad_x, sizes, rows, ticks, inputs, grad, grad_at, weights
                 put(grad_x, target + c, get(grad_x, target + c) + get(inputs, source + c))
 
 
-@jit
+@inline
 def _add_outer(grad_weights, w_at, grad, grad_at, hidden, first, units, depth):
     """grad_weights[u] += sum over d of grad[u, d] hidden[d], as many at a time as fit the cache.
 
@@ -90,7 +90,7 @@ def _add_outer(grad_weights, w_at, grad, grad_at, hidden, first, units, depth):
         accumulate(grad_weights, w_at, grad, part, hidden, outputs, units, count, width)
 
 
-@jit
+@inline
 def place_hidden(clock, steps, rows, places):
     """Where the outputs of a piece of rows lie, module by module: ``places`` (g,) of a History."""
     total = 0
@@ -102,16 +102,16 @@ def place_hidden(clock, steps, rows, places):
         places[i] = rows.first * total + rows.size * places[i]
 
 
-@jit
-def forward_piece(layer, sizes, x, h0, bias, rows, hidden, scratch):
+@inline
+def forward_piece(clock, weights, sizes, rows, x, h0, bias, hidden, scratch):
     """The outputs of all modules at their ticks for a piece of rows, to ``hidden``, a History.
 
     Other arguments as in :func:`forward`.
     """
-    periods, units, starts, offsets = layer.clock
-    weights, places = layer.weights
+    periods, units, starts, offsets = clock
+    values, inputs_at, own_at, columns_at = weights
     y, y_places = hidden
-    h0_values = h0.values
+    has_h0 = h0.size > 0
     steps, features, count = sizes.steps, sizes.features, rows.size
     modules = periods.size
     n = starts[modules]
@@ -134,7 +134,7 @@ def forward_piece(layer, sizes, x, h0, bias, rows, hidden, scratch):
             initial = (y_places[i] + b * width) * LANES
             source = (rows.first + b) * n + starts[i]
             for u in range(k):
-                y[initial + u] = h0_values[source + u] if h0.given else 0.0
+                y[initial + u] = h0[source + u] if has_h0 else 0.0
             for u in range(k, lanes):
                 y[initial + u] = 0.0
         drive = y_places[i] + row  # of tick 0
@@ -147,13 +147,13 @@ def forward_piece(layer, sizes, x, h0, bias, rows, hidden, scratch):
                 part = min(some, ticks - start)
                 _gather(x, sizes, rows, Ticks(period, start, part), inputs)
                 at, x_at = Vectors(drive + start * row, width), Numbers(0, m_width * LANES, 1)
-                w_at = Vectors(places.inputs[i], width)
-                accumulate(y, at, inputs, x_at, weights, w_at, part * count, features, width)
-        own = Vectors(places.own[i], width)
+                w_at = Vectors(inputs_at[i], width)
+                accumulate(y, at, inputs, x_at, values, w_at, part * count, features, width)
+        own = Vectors(own_at[i], width)
         for s in range(ticks):
             now = drive + s * row
             before = Numbers((now - row) * LANES, lanes, 1)
-            accumulate(y, Vectors(now, width), y, before, weights, own, count, k, width)
+            accumulate(y, Vectors(now, width), y, before, values, own, count, k, width)
             t = s * period
             for j in range(i + 1, modules):
                 held = (t - 1) // periods[j] + 1  # tick whose output is read, 0: initial state
@@ -168,8 +168,8 @@ def forward_piece(layer, sizes, x, h0, bias, rows, hidden, scratch):
             outputs = (1 + ticks) * count
             clear(scratch, contributions[i], outputs * offsets[i])
             at, y_at = Vectors(contributions[i], offsets[i]), Numbers(y_places[i] * LANES, lanes, 1)
-            w_at = Vectors(places.columns[i], offsets[i])
-            accumulate(scratch, at, y, y_at, weights, w_at, outputs, k, offsets[i])
+            w_at = Vectors(columns_at[i], offsets[i])
+            accumulate(scratch, at, y, y_at, values, w_at, outputs, k, offsets[i])
 
 
 @jit
@@ -191,30 +191,30 @@ def _hold(clock, sizes, rows, hidden, output):
 
 
 @jit
-def forward(layer, sizes, x, h0, bias, share, hidden, scratch, output):
+def forward(clock, weights, sizes, share, x, h0, bias, hidden, scratch, output):
     """The outputs of all modules for a share of the rows, a piece at a time.
 
     Args:
-        layer: a Layer with the weights' forward blocks.
+        clock: a ClockTable.
+        weights: Weights, the forward blocks.
         sizes: Sizes.
-        x: (T, B, m).
-        h0: a State.
-        bias: (N,).
         share: a Share.
+        x: (T, B, m).
+        h0: (B, n) state before the first step, or empty for zeros.
+        bias: (N,).
         hidden: gets the modules' outputs of all rows, piece after piece, each a History.
         scratch: for a piece: contributions, then the inputs of some ticks.
         output: (T, B, n) gets every unit's output at every step.
     """
-    clock = layer.clock
     history = History(hidden, np.empty(clock.periods.size, np.int64))
     for first in range(share.begin, share.end, share.piece):
         rows = Rows(first, min(share.piece, share.end - first))
         place_hidden(clock, sizes.steps, rows, history.places)
-        forward_piece(layer, sizes, x, h0, bias, rows, history, scratch)
+        forward_piece(clock, weights, sizes, rows, x, h0, bias, history, scratch)
         _hold(clock, sizes, rows, history, output)
 
 
-@jit
+@inline
 def place_gradients(clock, steps, rows, places):
     """Where the backward pass of a piece of rows has what, to ``places``: GradPlaces.
 
@@ -263,15 +263,15 @@ def _sum_held(clock, sizes, rows, grad_output, scratch, grad_hidden):
                         put(scratch, a + u, get(scratch, a + u) + get(grad_output, o + u))
 
 
-@jit
-def backward_piece(layer, sizes, x, rows, hidden, scratch, places, end, gradients):
+@inline
+def backward_piece(clock, weights, sizes, rows, x, hidden, scratch, places, end, gradients):
     """The gradients of :func:`forward_piece`; arguments as in :func:`backward`.
 
     ``hidden`` is a History, ``places`` and ``end`` are from :func:`place_gradients`; ``scratch``
     has grad_hidden already.
     """
-    periods, units, starts, offsets = layer.clock
-    weights, blocks = layer.weights
+    periods, units, starts, offsets = clock
+    values, inputs_at, own_at, columns_at = weights
     y, y_places = hidden
     grad_contributions, grad_hidden = places
     grad_weights, grad_bias, grad_h0, grad_x, wants_x = gradients
@@ -293,14 +293,14 @@ def backward_piece(layer, sizes, x, rows, hidden, scratch, places, end, gradient
         wide = offsets[i] * LANES
         for j in range(i):  # from what this module contributed to module j
             first = (grad_contributions[i] + offsets[j]) * LANES
-            block = blocks.columns[i] + starts[j] * width
+            block = columns_at[i] + starts[j] * width
             w_at = Vectors(block, width)
             to, grad_at = Vectors(grad_hidden[i], width), Numbers(first, wide, 1)
-            accumulate(scratch, to, scratch, grad_at, weights, w_at, outputs, units[j], width)
+            accumulate(scratch, to, scratch, grad_at, values, w_at, outputs, units[j], width)
             grad_at = Numbers(first, 1, wide)  # transposed
             _add_outer(grad_weights, w_at, scratch, grad_at, y, y_places[i], units[j], outputs)
         drive = grad_hidden[i] + row  # of tick 0
-        own = Vectors(blocks.own[i], width)
+        own = Vectors(own_at[i], width)
         for back in range(ticks):
             s = ticks - 1 - back
             now = drive + s * row
@@ -319,7 +319,7 @@ def backward_piece(layer, sizes, x, rows, hidden, scratch, places, end, gradient
                         store(scratch, p, load(scratch, p) + grad_z)
             after = Numbers(now * LANES, lanes, 1)
             before = Vectors(now - row, width)
-            accumulate(scratch, before, scratch, after, weights, own, count, k, width)
+            accumulate(scratch, before, scratch, after, values, own, count, k, width)
         grad_at = Numbers(drive * LANES, 1, lanes)  # transposed
         _add_outer(grad_weights, own, scratch, grad_at, y, y_places[i], k, ticks * count)
         for u in range(width):
@@ -337,32 +337,32 @@ def backward_piece(layer, sizes, x, rows, hidden, scratch, places, end, gradient
                 part = Ticks(period, start, min(some, ticks - start))
                 first = (drive + start * row) * LANES
                 _gather(x, sizes, rows, part, inputs)
-                w_at, x_at = Vectors(blocks.inputs[i], m_width), Vectors(0, m_width)
+                w_at, x_at = Vectors(inputs_at[i], m_width), Vectors(0, m_width)
                 grad_at = Numbers(first, 1, lanes)  # transposed
                 depth = part.size * count
                 accumulate(grad_weights, w_at, scratch, grad_at, inputs, x_at, k, depth, m_width)
                 if wants_x:
                     grad_at = Numbers(first, lanes, 1)
                     _scatter_gradient(
-                        grad_x, sizes, rows, part, inputs, scratch, grad_at, weights, w_at, k
+                        grad_x, sizes, rows, part, inputs, scratch, grad_at, values, w_at, k
                     )
 
 
 @jit
-def backward(layer, sizes, x, share, hidden, scratch, grad_output, gradients):
+def backward(clock, weights, sizes, share, x, hidden, scratch, grad_output, gradients):
     """The gradients of :func:`forward`.
 
     Args:
-        layer: a Layer with the weights' backward blocks.
+        clock: a ClockTable.
+        weights: Weights, the backward blocks.
         sizes: Sizes.
-        x: (T, B, m).
         share: a Share, of pieces as in :func:`forward`.
+        x: (T, B, m).
         hidden: what :func:`forward` left.
         scratch: for a piece: grad_contributions, grad_hidden, then the inputs of some ticks.
         grad_output: (T, B, n).
         gradients: Gradients.
     """
-    clock = layer.clock
     modules = clock.periods.size
     history = History(hidden, np.empty(modules, np.int64))
     places = GradPlaces(np.empty(modules, np.int64), np.empty(modules, np.int64))
@@ -371,4 +371,4 @@ def backward(layer, sizes, x, share, hidden, scratch, grad_output, gradients):
         place_hidden(clock, sizes.steps, rows, history.places)
         end = place_gradients(clock, sizes.steps, rows, places)
         _sum_held(clock, sizes, rows, grad_output, scratch, places.hidden)
-        backward_piece(layer, sizes, x, rows, history, scratch, places, end, gradients)
+        backward_piece(clock, weights, sizes, rows, x, history, scratch, places, end, gradients)

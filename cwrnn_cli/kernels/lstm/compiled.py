@@ -18,7 +18,7 @@ from ..numba.cache import log_compilation
 from ..numba.simd import LANES
 from ..numba.threads import run_all
 from . import loops
-from .layout import Gradients, History, Peepholes, Rows, Sizes
+from .layout import Gradients, History, Rows, Sizes
 
 _INLINE = 1 << 16  # multiply-adds below which a thread costs more than it saves
 
@@ -27,11 +27,10 @@ _INLINE = 1 << 16  # multiply-adds below which a thread costs more than it saves
 def _compile(dtype: torch.dtype) -> None:
     """Compile both passes for a precision, or fetch them from the disk, on empty work."""
     none = torch.empty(0, dtype=dtype).numpy()
-    history, peepholes = History(none, none, none), Peepholes(none, False)
-    sizes, rows = Sizes(0, 0, 0, 0), Rows(0, 0)
+    history, sizes, rows = History(none, none, none), Sizes(0, 0, 0, 0), Rows(0, 0)
     with log_compilation("the LSTM layer"):
-        loops.forward(history, none, peepholes, sizes, rows)
-        loops.backward(Gradients(none, none), history, none, peepholes, sizes, rows)
+        loops.forward(history, none, none, sizes, rows)
+        loops.backward(Gradients(none, none), history, none, none, sizes, rows)
 
 
 def _flat(tensor: Tensor, network: int) -> np.ndarray:
@@ -106,7 +105,7 @@ class _Lstm(torch.autograd.Function):
             loops.forward(
                 History(_flat(gates, network), _flat(y, network), _flat(c, network)),
                 _flat(across, network),
-                Peepholes(_flat(peep, network), peephole is not None),
+                _flat(peep, network),
                 sizes,
                 rows,
             )
@@ -143,7 +142,7 @@ class _Lstm(torch.autograd.Function):
                 Gradients(_flat(grad_y, network), _flat(grad_c, network)),
                 History(_flat(grad_gates, network), _flat(y, network), _flat(c, network)),
                 _flat(w_hh, network),
-                Peepholes(_flat(peep, network), ctx.has_peepholes),
+                _flat(peep, network),
                 sizes,
                 rows,
             )

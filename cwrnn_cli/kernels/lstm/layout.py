@@ -37,18 +37,6 @@ class Rows(NamedTuple):
     end: int
 
 
-class Peepholes(NamedTuple):
-    """What the gates see of their own cell.
-
-    Attributes:
-        values: (3, width) vectors for i, f, o; anything if not ``given``.
-        given: whether there are peepholes.
-    """
-
-    values: np.ndarray
-    given: bool
-
-
 class History(NamedTuple):
     """All steps of a layer.
 

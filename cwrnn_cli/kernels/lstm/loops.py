@@ -11,19 +11,19 @@ from ..numba.simd import LANES, broadcast, fma, load, sigmoid, store, tanh
 
 
 @jit
-def forward(history, weight, peepholes, sizes, rows):
+def forward(history, weight, peephole, sizes, rows):
     """All steps of an LSTM for some rows.
 
     Args:
         history: a History: gates as they come from outside, outputs and cells at index 0; the rest
             is written.
         weight: (cells, 4 width) vectors, W_H transposed.
-        peepholes: Peepholes.
+        peephole: (3, width) vectors for i, f, o, or empty.
         sizes: Sizes.
         rows: Rows.
     """
     z, y, c = history
-    peephole, peeping = peepholes
+    peepholes = peephole.size > 0
     cells, width, steps, batch = sizes
     four = 4 * width
     lanes = width * LANES
@@ -42,7 +42,7 @@ def forward(history, weight, peepholes, sizes, rows):
                 old = load(c, before + b * width + u)
                 zi = load(z, at)
                 zf = load(z, at + width)
-                if peeping:
+                if peepholes:
                     zi = fma(load(peephole, u), old, zi)
                     zf = fma(load(peephole, width + u), old, zf)
                 gate_i = sigmoid(zi)
@@ -50,7 +50,7 @@ def forward(history, weight, peepholes, sizes, rows):
                 gate_g = tanh(load(z, at + 2 * width))
                 cell = fma(gate_f, old, gate_i * gate_g)
                 zo = load(z, at + 3 * width)
-                if peeping:
+                if peepholes:
                     zo = fma(load(peephole, 2 * width + u), cell, zo)
                 gate_o = sigmoid(zo)
                 store(z, at, gate_i)
@@ -62,20 +62,20 @@ def forward(history, weight, peepholes, sizes, rows):
 
 
 @jit
-def backward(gradients, history, weight, peepholes, sizes, rows):
+def backward(gradients, history, weight, peephole, sizes, rows):
     """The gradients of :func:`forward`, last step first.
 
     Args:
         gradients: Gradients from outside, to which those from inside are added.
         history: the History that :func:`forward` left; its gates become their gradients.
         weight: (4 cells, width) vectors, W_H itself.
-        peepholes: Peepholes.
+        peephole: (3, width) vectors for i, f, o, or empty.
         sizes: Sizes.
         rows: Rows.
     """
     z, _, c = history
     grad_y, grad_c = gradients
-    peephole, peeping = peepholes
+    peepholes = peephole.size > 0
     cells, width, steps, batch = sizes
     four = 4 * width
     count = rows.end - rows.begin
@@ -98,13 +98,13 @@ def backward(gradients, history, weight, peepholes, sizes, rows):
                 grad = load(grad_y, here)
                 grad_zo = grad * squashed * gate_o * (one - gate_o)
                 grad_cell = fma(grad * gate_o, one - squashed * squashed, load(grad_c, here))
-                if peeping:
+                if peepholes:
                     grad_cell = fma(load(peephole, 2 * width + u), grad_zo, grad_cell)
                 store(grad_c, here, grad_cell)
                 grad_zi = grad_cell * gate_g * gate_i * (one - gate_i)
                 grad_zf = grad_cell * old * gate_f * (one - gate_f)
                 grad_old = grad_cell * gate_f
-                if peeping:
+                if peepholes:
                     grad_old = fma(load(peephole, u), grad_zi, grad_old)
                     grad_old = fma(load(peephole, width + u), grad_zf, grad_old)
                 earlier = before + b * width + u

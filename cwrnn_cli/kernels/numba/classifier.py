@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..clockwork.layout import Layer, Places
+from ..clockwork.layout import ClockTable, Places, Weights
 from ..lstm import layout as lstm_layout
 from .products import Numbers, Vectors, accumulate, jit
 from .simd import LANES, broadcast, fma, get, load, put, store
@@ -83,13 +83,15 @@ class ClockworkNetwork(NamedTuple):
     """A CW-RNN, or an SRN: one module of period 1.
 
     Attributes:
-        forward: its modules and the forward blocks, which are kept equal to theta's.
+        clock: its modules.
+        forward: the forward blocks, kept equal to theta's.
         places: of the backward blocks in theta.
         bias: its place in theta, in vectors.
         readout: the output layer.
     """
 
-    forward: Layer
+    clock: ClockTable
+    forward: Weights
     places: Places
     bias: int
     readout: Readout

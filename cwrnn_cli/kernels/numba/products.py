@@ -11,6 +11,8 @@ import numba
 from .simd import LANES, broadcast, fma, get, load, store
 
 jit = numba.njit(nogil=True, cache=True, error_model="numpy")
+# for what is called so often, or with so many constants, that a call of its own would cost
+inline = numba.njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 
 
 class Vectors(NamedTuple):
@@ -42,13 +44,13 @@ class Numbers(NamedTuple):
     column: int
 
 
-@jit
+@inline
 def vectors_for(numbers):
     """How many vectors so many numbers fill, the last one perhaps in part."""
     return (numbers + LANES - 1) // LANES
 
 
-@jit
+@inline
 def clear(array, first, count):
     """Zeros to ``count`` vectors from vector ``first`` on."""
     zero = broadcast(array, 0.0)

@@ -10,7 +10,7 @@ threads by the caller. No step is computed that is only padding. The types of th
 import numpy as np
 
 from ..clockwork import loops as clockwork_loops
-from ..clockwork.layout import Gradients, GradPlaces, History, Layer, Rows, Sizes, State, Weights
+from ..clockwork.layout import Gradients, GradPlaces, History, Rows, Sizes, Weights
 from ..lstm import layout as lstm_layout
 from ..lstm import loops as lstm_loops
 from .classifier import Units, compute_logits, cross_entropy, readout_backward
@@ -22,9 +22,9 @@ from .simd import LANES, broadcast, fma, get, load, put, store
 @jit
 def derive_clockwork(theta, features, network):
     """The forward blocks of a ClockworkNetwork, which are written, from theta's (transposed)."""
-    clock, (weights, target_places) = network.forward
-    _, units, starts, offsets = clock
-    source_places = network.places
+    _, units, starts, offsets = network.clock
+    source_places, target_places = network.places, network.forward
+    weights = target_places.values
     m_lanes = vectors_for(features) * LANES
     for i in range(units.size):
         lanes = (offsets[i + 1] - offsets[i]) * LANES
@@ -65,26 +65,27 @@ def _last_outputs(clock, steps, hidden, last):
 
 
 @jit
-def _forward_clockwork(layer, sizes, x, h0, bias, hidden, scratch, last):
+def _forward_clockwork(clock, weights, sizes, x, h0, bias, hidden, scratch, last):
     """The outputs at the last step of one sequence, to ``last`` (N,)."""
     rows = Rows(0, 1)
-    clockwork_loops.place_hidden(layer.clock, sizes.steps, rows, hidden.places)
-    clockwork_loops.forward_piece(layer, sizes, x, h0, bias, rows, hidden, scratch)
-    _last_outputs(layer.clock, sizes.steps, hidden, last)
+    clockwork_loops.place_hidden(clock, sizes.steps, rows, hidden.places)
+    clockwork_loops.forward_piece(clock, weights, sizes, rows, x, h0, bias, hidden, scratch)
+    _last_outputs(clock, sizes.steps, hidden, last)
 
 
 @jit
 def clockwork_logits(sequences, network, theta, buffers, results):
     """Logits of all sequences, to ``results`` (S, K); arguments as in :func:`clockwork_epoch`."""
     frames, features, offsets, _ = sequences
-    y, scratch, last, part, _ = buffers
-    layer, readout = network.forward, network.readout
-    hidden = History(y, np.empty(layer.clock.periods.size, np.int64))
-    h0, bias, units = State(part, False), theta[network.bias * LANES :], Units(0, last.size)
+    y, scratch, last, _, _ = buffers
+    clock, weights, readout = network.clock, network.forward, network.readout
+    hidden = History(y, np.empty(clock.periods.size, np.int64))
+    h0 = np.empty(0, theta.dtype)  # zeros
+    bias, units = theta[network.bias * LANES :], Units(0, last.size)
     for s in range(offsets.size - 1):
         sizes = Sizes(offsets[s + 1] - offsets[s], 1, features)
         x = frames[offsets[s] * features : offsets[s + 1] * features]  # (T, m)
-        _forward_clockwork(layer, sizes, x, h0, bias, hidden, scratch, last)
+        _forward_clockwork(clock, weights, sizes, x, h0, bias, hidden, scratch, last)
         compute_logits(theta, readout, last, units, results[s])
 
 
@@ -107,17 +108,17 @@ def clockwork_epoch(sequences, network, parameters, updates, buffers):
     theta, velocity, gradient = parameters
     order, rate, momenta = updates
     y, scratch, last, part, logits = buffers
-    forward, readout = network.forward, network.readout
-    backward = Layer(forward.clock, Weights(theta, network.places))
-    clock = forward.clock
+    clock, forward, readout = network.clock, network.forward, network.readout
+    places = network.places
+    backward = Weights(theta, places.inputs, places.own, places.columns)
     periods, _, starts, clock_offsets = clock
     modules = periods.size
     rows, units = Rows(0, 1), Units(0, last.size)
     hidden = History(y, np.empty(modules, np.int64))
     grad_hidden = np.empty(modules, np.int64)
-    places = GradPlaces(np.empty(modules, np.int64), grad_hidden)
+    grad_places = GradPlaces(np.empty(modules, np.int64), grad_hidden)
     grad_last = np.empty_like(last)  # (N,)
-    h0, bias = State(part, False), theta[network.bias * LANES :]
+    h0, bias = np.empty(0, theta.dtype), theta[network.bias * LANES :]
     grad_h0 = np.empty(starts[modules], theta.dtype)  # (n,), of no use
     grad_bias = gradient[network.bias * LANES :]
     gradients = Gradients(gradient, grad_bias, grad_h0, part, False)
@@ -128,12 +129,12 @@ def clockwork_epoch(sequences, network, parameters, updates, buffers):
         steps = offsets[s + 1] - offsets[s]
         sizes = Sizes(steps, 1, features)
         x = frames[offsets[s] * features : offsets[s + 1] * features]  # (T, m)
-        _forward_clockwork(forward, sizes, x, h0, bias, hidden, scratch, last)
+        _forward_clockwork(clock, forward, sizes, x, h0, bias, hidden, scratch, last)
         compute_logits(theta, readout, last, units, logits)
         total += cross_entropy(logits, readout.classes, labels[s])
         clear(gradient, 0, readout.weight)
         readout_backward(parameters, readout, last, units, logits, part, grad_last)
-        end = clockwork_loops.place_gradients(clock, steps, rows, places)
+        end = clockwork_loops.place_gradients(clock, steps, rows, grad_places)
         clear(scratch, grad_hidden[0], end - grad_hidden[0])
         for i in range(modules):
             width = clock_offsets[i + 1] - clock_offsets[i]
@@ -141,7 +142,7 @@ def clockwork_epoch(sequences, network, parameters, updates, buffers):
             for u in range(width):
                 store(scratch, first + u, load(grad_last, clock_offsets[i] + u))
         clockwork_loops.backward_piece(
-            backward, sizes, x, rows, hidden, scratch, places, end, gradients
+            clock, backward, sizes, rows, x, hidden, scratch, grad_places, end, gradients
         )
         nesterov(theta, velocity, gradient, rates, momenta[update])
         derive_clockwork(theta, features, network)
@@ -161,7 +162,15 @@ def derive_lstm(theta, network):
 
 
 @jit
-def _forward_lstm(theta, network, weight_hh, peepholes, x, features, history):
+def _peephole(theta, network):
+    """(3, width) vectors of theta, or empty."""
+    first = network.peephole * LANES
+    size = 3 * vectors_for(network.cells) * LANES if network.peepholes else 0
+    return theta[first : first + size]
+
+
+@jit
+def _forward_lstm(theta, network, weight_hh, peephole, x, features, history):
     """All steps of one sequence x (T, m), to ``history``; weight_hh from theta on."""
     gates, hidden, cells = history
     steps = x.size // features
@@ -175,7 +184,7 @@ def _forward_lstm(theta, network, weight_hh, peepholes, x, features, history):
     clear(hidden, 0, width)
     clear(cells, 0, width)
     sizes = lstm_layout.Sizes(network.cells, width, steps, 1)
-    lstm_loops.forward(history, weight_hh, peepholes, sizes, lstm_layout.Rows(0, 1))
+    lstm_loops.forward(history, weight_hh, peephole, sizes, lstm_layout.Rows(0, 1))
 
 
 @jit
@@ -186,11 +195,11 @@ def lstm_logits(sequences, network, theta, buffers, results):
     y = history.hidden
     width = vectors_for(network.cells)
     weight_hh = theta[network.weight_hh * LANES :]
-    peepholes = lstm_layout.Peepholes(theta[network.peephole * LANES :], network.peepholes)
+    peephole = _peephole(theta, network)
     for s in range(offsets.size - 1):
         steps = offsets[s + 1] - offsets[s]
         x = frames[offsets[s] * features : offsets[s + 1] * features]  # (T, m)
-        _forward_lstm(theta, network, weight_hh, peepholes, x, features, history)
+        _forward_lstm(theta, network, weight_hh, peephole, x, features, history)
         units = Units(steps * width, width * LANES)
         compute_logits(theta, network.readout, y, units, results[s])
 
@@ -210,7 +219,7 @@ def lstm_epoch(sequences, network, parameters, updates, buffers):
     grad_y, grad_c = gradients  # (1 + T, width) each
     cells, readout, backward = network.cells, network.readout, network.backward
     weight_hh = theta[network.weight_hh * LANES :]
-    peepholes = lstm_layout.Peepholes(theta[network.peephole * LANES :], network.peepholes)
+    peephole = _peephole(theta, network)
     width = vectors_for(cells)
     four, lanes = 4 * width, width * LANES
     rates = broadcast(theta, rate)
@@ -219,7 +228,7 @@ def lstm_epoch(sequences, network, parameters, updates, buffers):
         s = order[update]
         steps = offsets[s + 1] - offsets[s]
         x = frames[offsets[s] * features : offsets[s + 1] * features]  # (T, m)
-        _forward_lstm(theta, network, weight_hh, peepholes, x, features, history)
+        _forward_lstm(theta, network, weight_hh, peephole, x, features, history)
         last = Units(steps * width, lanes)
         compute_logits(theta, readout, y, last, logits)
         total += cross_entropy(logits, readout.classes, labels[s])
@@ -228,7 +237,7 @@ def lstm_epoch(sequences, network, parameters, updates, buffers):
         clear(grad_c, 0, (1 + steps) * width)
         readout_backward(parameters, readout, y, last, logits, part, grad_y)
         sizes = lstm_layout.Sizes(cells, width, steps, 1)
-        lstm_loops.backward(gradients, history, backward, peepholes, sizes, lstm_layout.Rows(0, 1))
+        lstm_loops.backward(gradients, history, backward, peephole, sizes, lstm_layout.Rows(0, 1))
         at, x_at, z_at = Vectors(0, four), Numbers(0, 1, features), Vectors(0, four)
         accumulate(gradient, at, x, x_at, z, z_at, features, steps, four)
         at, y_at = Vectors(network.weight_hh, four), Numbers(0, 1, lanes)

@@ -8,7 +8,7 @@ one thread trains one block.
 Work of the clockwork network. A slow module changes only on its ticks, and so does what it adds to
 the faster modules. The forward pass therefore multiplies a module's columns of W_H once per tick of
 **that** module (not of every module that reads them) and keeps the product; the backward pass adds
-up the errors of everybody who read one tick's output and multiplies once. That is eq. 1-4 exactly,
+up the gradients of all who read one tick's output and multiplies once. That is eq. 1-4 exactly,
 for any periods, in ``sum_j rows_j k_j / T_j`` multiply-adds per step instead of the appendix's
 ``sum_i k_i cols_i / T_i``.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from data_prep.store import Split
 
-from ...kernels.clockwork.layout import Layer, Weights, clock_layout, packing, select
+from ...kernels.clockwork.layout import Weights, clock_layout, packing, select
 from ...kernels.clockwork.loops import PIECE
 from ...kernels.lstm.layout import Gradients, History
 from ...kernels.numba import memory, train_classifier
@@ -159,8 +159,10 @@ class ClockworkLayout(Layout):
 
     def _network(self, theta: np.ndarray) -> ClockworkNetwork:
         (values,) = self._zeros(len(self.packing.forward))
-        forward = Layer(self.layout.clock, Weights(values, self.packing.forward_places))
-        network = ClockworkNetwork(forward, self.packing.places, self.bias, self.readout)
+        forward = Weights(values, *self.packing.forward_places)
+        network = ClockworkNetwork(
+            self.layout.clock, forward, self.packing.places, self.bias, self.readout
+        )
         train_classifier.derive_clockwork(theta, self.features, network)
         return network
 

@@ -1,0 +1,44 @@
+import pytest
+import torch
+
+from cwrnn_cli.kernels.backend import (
+    Backend,
+    Backends,
+    does_all,
+    unsupported_by_numba,
+    unsupported_by_triton,
+)
+
+SQUARES = Backends(
+    {
+        "slow": Backend(lambda x: f"slow {x * x}", does_all),
+        "fast": Backend(lambda x: f"fast {x * x}", lambda x: "it is odd" if x % 2 else None),
+    },
+    lambda x: "slow" if x % 2 else "fast",
+    general="slow",
+)
+
+
+def test_an_explicit_one_is_obeyed_or_refused_with_the_reason():
+    assert SQUARES.names == ("auto", "slow", "fast")
+    assert SQUARES.run("slow", 2) == "slow 4" and SQUARES.run("fast", 2) == "fast 4"
+    with pytest.raises(ValueError, match="^backend 'fast': it is odd; use 'slow'$"):
+        SQUARES.run("fast", 3)
+    with pytest.raises(ValueError, match="^backend 'new': expected one of auto, slow, fast$"):
+        SQUARES.run("new", 2)
+
+
+def test_auto_takes_the_fastest():
+    assert SQUARES.run("auto", 3) == "slow 9" and SQUARES.run("auto", 4) == "fast 16"
+
+
+def test_what_numba_and_triton_cannot_do(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    single, half = torch.zeros(1), torch.zeros(1, dtype=torch.float16)
+    assert unsupported_by_numba(single) is unsupported_by_numba(single.double()) is None
+    assert "not torch.float16" in unsupported_by_numba(half)
+    assert "not on meta" in unsupported_by_numba(torch.zeros(1, device="meta"))
+    assert "runs on a GPU, not on cpu" in unsupported_by_triton(single, 4, 8)
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert unsupported_by_triton(half, 8, 8) is None
+    assert "at most 8 units at once, not 9" in unsupported_by_triton(single, 9, 8)
