@@ -53,7 +53,7 @@ def test_training(model):
 
 @pytest.mark.parametrize("model", ["cw", "srn", "lstm"])
 def test_words_train_alike_on_both(model):
-    from tests.tasks.timit.test_timit import split_of
+    from tests.corpora import words as split_of
 
     data = split_of(np.random.default_rng(1), 6, 13, 3)
     states = []

@@ -56,9 +56,7 @@ from .options import (
 @click.option(
     "--split", help="... on this split: valid, while choices are still to be made.  [default: test]"
 )
-@click.option(
-    "--at", default="25,50", show_default=True, help="... at these epochs, with commas between."
-)
+@click.option("--at", help="... at these epochs, with commas between.  [default: 25,50]")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder.  [default: runs/compare-TASK]"
 )
@@ -70,7 +68,7 @@ def command(
     rates: tuple[str, ...],
     given_runs: tuple[Path, ...],
     split: str | None,
-    at: str,
+    at: str | None,
     data: Path | None,
     device: str,
     out: Path | None,
@@ -90,13 +88,16 @@ def command(
             if (found := folder.config().task) != task:
                 raise UserError(f"{folder.path}: a run of task {found}, not {task}")
         out = out or RUNS_FOLDER / f"compare-{task}-runs"
-        report = experiment.compare_runs(out, folders, split, numbers(at, "--at"), data)
+        report = experiment.compare_runs(out, folders, split, numbers(at or "25,50", "--at"), data)
         if as_json:
             print_json(report.json)
         else:
             click.echo(report.text)
         say("written: " + ", ".join(map(str, report.files)))
         return
+    for option, value in (("--split", split), ("--at", at)):
+        if value:
+            raise UserError(f"{option}: only with --run")
     chosen = chosen_models(models)
     budgets = chosen_sizes(sizes, experiment)
     own_rates = _rates(rates)

@@ -68,8 +68,8 @@ def command(
     given = {name: value for name, value in options.items() if value is not None}
     own = {option.name for option in experiment.eval_options}
     if not own.issuperset(given):
-        names = ", ".join(f"--{name}" for name in options if name not in own)
-        raise UserError(f"{names}: not options for a run of task {config.task}")
+        names = ", ".join(f"--{name}" for name in given if name not in own)
+        raise UserError(f"{names}: not an option for a run of task {config.task}")
     if file:
         found = experiment.recognise(folder, experiment.data_of(config, data), file)
         if as_json:

@@ -11,10 +11,10 @@ from data_prep.errors import UserError
 
 from ..console import DATA_FOLDER, json_option, say
 from ..models import CELLS
+from ..models.cell import option_owners
 from ..option import Option, short, shown_defaults
 from ..paper import Protocol
 from ..tasks import TASKS
-from ..training.config import learning_rate
 from ..training.data import Data
 from ..training.task import AnyTask
 
@@ -29,9 +29,12 @@ def by_task(value: Callable[[Protocol], str]) -> str:
 def _default_rates() -> str:
     """The commonest rate, then those that differ: "RATE; MODEL: TASK RATE"."""
     rates = {
-        cell.name: {t.name: short(learning_rate(t.protocol, cell)) for t in TASKS.values()}
+        cell.name: {
+            t.name: short(t.protocol.learning_rates[cell.name])
+            for t in TASKS.values()
+            if cell.name in t.protocol.learning_rates
+        }
         for cell in CELLS.values()
-        if not cell.like
     }
     common = Counter(rate for row in rates.values() for rate in row.values()).most_common(1)[0][0]
     parts = [common]
@@ -79,14 +82,14 @@ def task_options(which: Callable[[AnyTask], Sequence[Option]]) -> list[Decorator
 
 
 def cell_options() -> list[Decorator]:
-    """Options that only one cell has."""
+    """Options that not all cells have; those of one name as one."""
     made = []
-    for cell in CELLS.values():
-        for option in cell.options:
-            default = f"[default: {option.default}]"
-            if option.of_protocol:
-                default = by_task(option.of_protocol)
-            made.append(_click_option(option, f"{option.help}  {default}"))
+    for name, owners in option_owners().items():
+        option = next(option for option in owners[0].options if option.name == name)
+        default = f"[default: {option.default}]"
+        if option.of_protocol:
+            default = by_task(option.of_protocol)
+        made.append(_click_option(option, f"{option.help}  {default}"))
     return made
 
 

@@ -11,9 +11,11 @@ from ..console import RUNS_FOLDER, print_json, progress_bar, say
 from ..models import CELLS
 from ..reporting.scan import scan_text, write_scan
 from ..tasks import TASKS
+from ..training import distributed
 from ..training.configure import configure
 from ..training.folder import check_free
 from ..training.loop import Interrupted
+from ..training.optimizer import OPTIMIZERS, PUBLISHED
 from ..training.scan import HELD_OUT_SEED, Point, collect, run_scan
 from .compare import command_line
 from .options import (
@@ -64,7 +66,10 @@ def command(
     experiment = TASKS[task]
     chosen, budgets, grid = chosen_models(models), chosen_sizes(sizes, experiment), _rates(rates)
     corpus = load_prepared(experiment, data)
+    if distributed.world_size() > 1:
+        raise UserError("torchrun: a scan trains in one process")
     asked = options.pop("momentum_ramp")
+    ramps = OPTIMIZERS[options["optimizer"] or PUBLISHED].ramps
     points = [
         Point(
             [
@@ -81,7 +86,7 @@ def command(
             ]
         )
         for model in chosen
-        for ramp in ((True, False) if asked is None else (asked,))
+        for ramp in ([True] * ramps + [False] if asked is None else [asked])
         for rate in grid.get(model, grid[""])
     ]
     out = out or RUNS_FOLDER / f"scan-{task}"

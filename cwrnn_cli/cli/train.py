@@ -63,7 +63,7 @@ def command(
         raise UserError(f"torchrun: a run of task {task} trains in one process; use `compare`")
     distributed.start(config.device, data_parallel=True)
     folder = _folder_of_all(config, out, resume)
-    per_sequence = config.networks != config.runs
+    per_sequence = config.protocol.network_per_sequence
     count = f"{config.runs} x {config.sequences}" if per_sequence else str(config.runs)
     say(
         f"training {count} {config.model} networks with "

@@ -6,7 +6,7 @@ and the command line, none of which knows a cell by name. docs/extending.md adds
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from math import prod
 from typing import Any, ClassVar, Self
 
@@ -162,10 +162,13 @@ class CellSpec(ABC):
         """Back from config.json.
 
         Raises:
-            KeyError: no such cell, or a field is missing.
+            KeyError: no such cell, or a field that has no default is missing.
         """
         cell = CELLS[values["model"]]
-        own = {f.name: values[f.name] for f in fields(cell)}
+        missing = {f.name for f in fields(cell) if f.default is MISSING} - set(values)
+        if missing:
+            raise KeyError(", ".join(sorted(missing)))
+        own = {f.name: values[f.name] for f in fields(cell) if f.name in values}
         lists = {name: tuple(value) for name, value in own.items() if isinstance(value, list)}
         return cell(**(own | lists))
 

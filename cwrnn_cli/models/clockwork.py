@@ -49,6 +49,12 @@ class ClockworkSpec(CellSpec):
         ),
     )
 
+    def __post_init__(self) -> None:
+        """Raises ValueError if the modules do not fit n or are not sorted."""
+        super().__post_init__()
+        if Clock.of(self.hidden_size, self.periods, self.module_sizes) != self.clock:
+            raise ValueError(f"periods must ascend, not {self.periods}")
+
     @classmethod
     def of_size(cls, hidden_size: int, options: Mapping[str, Any]) -> Self:
         """See :meth:`CellSpec.of_size`.

@@ -1,1 +1,1 @@
-"""Tables, figures and sound of what was trained."""
+"""What the reports of all tasks share: figures, tables, and what a page is made of."""

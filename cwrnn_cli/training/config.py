@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from data_prep import __version__
+from data_prep.errors import UserError
 
 from ..models.cell import CellSpec
 from ..models.ensemble import Shape
@@ -149,7 +150,7 @@ class TrainConfig:
         """Names of the fields in which two runs compute something else."""
         alike = {f.name for f in fields(self) if not f.compare}
         mine, theirs = self.values(), other.values()
-        return [n for n, value in mine.items() if n not in alike and value != theirs[n]]
+        return [n for n, value in mine.items() if n not in alike and value != theirs.get(n)]
 
     def deviations(self) -> list[dict[str, Any]]:
         """Where this run departs from the paper's protocol: name, the paper's value, ours."""
@@ -206,7 +207,13 @@ class TrainConfig:
 
 def learning_rate(protocol: Protocol, cell: CellSpec | type[CellSpec]) -> float:
     """The paper's for a cell; for one that the paper has not, that of the cell it is like."""
-    return protocol.learning_rates[cell.like or cell.name]
+    try:
+        return protocol.learning_rates[cell.like or cell.name]
+    except KeyError:
+        raise UserError(
+            f"--model {cell.name}: task {protocol.task} has no learning rate for it, and the cell "
+            "names no other as `like`"
+        ) from None
 
 
 def versions() -> dict[str, str]:

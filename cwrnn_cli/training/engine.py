@@ -39,7 +39,8 @@ class Engine(Protocol):
 
         Args:
             active: (A,) indices of the networks; the others stay as they are.
-            rates: (U,) learning rates, update by update; an engine may also take (U, A).
+            rates: (U,) learning rates, update by update; a compiled loop also takes (U, A), each
+                network's own.
             momenta: (U,) float32 momentum, likewise.
 
         Returns:
@@ -149,27 +150,17 @@ class Selection:
                 for key, suffix in engine.optimizer.buffers.items()
             }
 
-    def step(self, rates: float | np.ndarray, momentum: float) -> None:
+    def step(self, rate: float, momentum: float) -> None:
         """One update with the gradients that the networks hold.
 
         Args:
-            rates: a learning rate, or (A,): each network's.
+            rate: learning rate.
             momentum: Nesterov's, or Adam's beta 1.
         """
-        rate = float(np.max(rates))
-        if np.ndim(rates):  # an update is linear in the gradient
-            self._scale(torch.from_numpy(np.asarray(rates) / rate))
         group = self._optimizer.param_groups[0]
         group.update(self._engine.optimizer.settings(momentum), lr=rate)
         self._optimizer.step()
         self._engine.updates += 1
-
-    def _scale(self, factors: Tensor) -> None:
-        """Multiply each network's gradient."""
-        for weight in self._named.values():
-            assert weight.grad is not None
-            own = factors.to(weight).view(-1, *(1,) * (weight.dim() - 1))
-            weight.grad.mul_(own)
 
     @torch.no_grad()
     def gradient_norms(self, clip: float | None = None) -> Tensor:
@@ -177,7 +168,9 @@ class Selection:
         gradients = [w.grad for w in self._named.values() if w.grad is not None]
         norms: Tensor = torch.cat([g.flatten(1) for g in gradients], dim=1).norm(dim=1)
         if clip is not None:
-            self._scale((clip / norms).clamp(max=1))
+            factors = (clip / norms).clamp(max=1)
+            for gradient in gradients:
+                gradient.mul_(factors.view(-1, *(1,) * (gradient.dim() - 1)))
         return norms
 
     @torch.no_grad()

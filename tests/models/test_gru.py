@@ -8,8 +8,6 @@ import torch
 
 from cwrnn_cli.models import CELLS, GRU
 from cwrnn_cli.models.ensemble import Ensemble, Shape
-from tests.tasks.iamondb.test_iamondb import lines  # noqa: F401 (fixture)
-from tests.tasks.timit.test_timit import spoken  # noqa: F401 (fixture)
 
 
 def pair(**options):
@@ -87,7 +85,7 @@ def test_task_1(cwrnn, piece):
     assert names["model"] == ["srn", "lstm", "cw"]
 
 
-def test_task_2(cwrnn, spoken):  # noqa: F811
+def test_task_2(cwrnn, spoken):
     options = ("--task", "timit", "--params", 500, "--runs", 2, "--epochs", 3, "--data", spoken)
     cwrnn("train", "--model", "gru", *options)
     assert "GRU, " in cwrnn("eval").stdout
@@ -95,7 +93,7 @@ def test_task_2(cwrnn, spoken):  # noqa: F811
     assert noted[-1]["cross_entropy"] < noted[0]["cross_entropy"]
 
 
-def test_task_3(cwrnn, lines):  # noqa: F811
+def test_task_3(cwrnn, lines):
     options = ("--task", "iamondb", "--params", 1000, "--runs", 1, "--epochs", 3, "--data", lines)
     cwrnn("train", "--model", "gru", *options)
     assert "GRU, " in cwrnn("eval").stdout

@@ -12,7 +12,7 @@ up the gradients of all who read one tick's output and multiplies once. That is 
 for any periods, in ``sum_j rows_j k_j / T_j`` multiply-adds per step instead of the appendix's
 ``sum_i k_i cols_i / T_i``.
 
-Tested against training by autograd in float64 (`tests/training/test_engines.py`).
+Tested against training by autograd in float64, by the tests of the task that trains with it.
 
 Shapes are in vectors; a weight, an output or an error is one vector, a lane per network.
 """

@@ -53,7 +53,7 @@ class SilenceEngine(AutogradEngine):
         targets = self.targets[torch.from_numpy(active).to(self.targets.device)]  # (A, T)
         x = silence(len(targets), targets.shape[1], targets)
         losses = []
-        for rate, momentum in zip(rates, momenta.tolist(), strict=True):
+        for rate, momentum in zip(rates.tolist(), momenta.tolist(), strict=True):
             chosen.networks.zero_grad()
             outputs = chosen.networks(x, self.backend)[:, 0, :, 0]
             loss = half_sum_of_squares(outputs, targets)

@@ -58,7 +58,9 @@ class CtcEngine(AutogradEngine):
         device = part.weight_hh.device
         total = torch.zeros(len(active), dtype=torch.float64, device=device)
         largest = part.weight_hh.new_zeros(len(active))
-        for update, (rate, momentum) in enumerate(zip(rates, momenta.tolist(), strict=True)):
+        for update, (rate, momentum) in enumerate(
+            zip(rates.tolist(), momenta.tolist(), strict=True)
+        ):
             part.zero_grad()
             indices = [distributed.own_part(batches[update]) for batches in mine]
             idle = not len(indices[0])  # more processes than lines: one line all the same, for 0

@@ -125,7 +125,10 @@ def arrays(evaluation: IamondbEvaluation) -> dict[str, np.ndarray]:
 
 def examples(evaluation: IamondbEvaluation, count: int) -> list[tuple[str, str, str]]:
     """Name, right text and the best network's text of some lines, spread over the split."""
-    texts, best = evaluation.lines.text or [], int(evaluation.valid_cer.argmin())
+    texts, best = (
+        evaluation.lines.text or [],
+        int(np.where(evaluation.diverged, np.inf, evaluation.valid_cer).argmin()),
+    )
     return [
         (evaluation.lines.names[i], texts[i], evaluation.written[best][i])
         for i in _spread(len(texts), count)

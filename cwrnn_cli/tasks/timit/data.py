@@ -36,7 +36,7 @@ class TimitData(Data):
 
     def split(self, name: str) -> store.Split:
         """The split of that name, train or test."""
-        return self.train if name == "train" else self.test
+        return {"train": self.train, "test": self.test}[name]
 
 
 def load(path: Path) -> TimitData:

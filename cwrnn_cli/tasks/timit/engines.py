@@ -63,7 +63,9 @@ class StepwiseEngine(AutogradEngine):
         assert self.words.labels is not None
         labels = torch.from_numpy(self.words.labels).to(part.weight_hh.device)
         total = torch.zeros(len(active), dtype=torch.float64, device=labels.device)
-        for update, (rate, momentum) in enumerate(zip(rates, momenta.tolist(), strict=True)):
+        for update, (rate, momentum) in enumerate(
+            zip(rates.tolist(), momenta.tolist(), strict=True)
+        ):
             which = [int(order[update]) for order, _ in drawn]
             x, lengths = _batch(self.words, [[s] for s in which], [f for _, f in drawn])
             part.zero_grad()
@@ -246,7 +248,7 @@ class TimitTrainer(EnsembleTrainer):
             "cross_entropy": _median(clean),
             "train_error": _median(wrong),
         }
-        error = clean if self.config.stop_on == "cross_entropy" else wrong
+        error = {"cross_entropy": clean, "train_error": wrong}[self.config.stop_on or ""]
         return Measured(error, ~np.isfinite(clean), line, {"train_error": wrong})
 
 
