@@ -27,6 +27,7 @@ from .options import (
     models_option,
     numbers,
     protocol_options,
+    refuse_others,
     sizes_option,
     task_option,
 )
@@ -83,6 +84,10 @@ def command(
     """
     experiment = TASKS[task]
     if given_runs:
+        training = {"sizes": sizes, "models": models, "lr": rates, "resume": resume, **options}
+        for name, value in training.items():
+            if value and name != "seed":
+                raise UserError(f"--{name.replace('_', '-')}: not with --run, which trains nothing")
         folders = [RunFolder(run) for run in dict.fromkeys(given_runs)]
         for folder in folders:
             if (found := folder.config().task) != task:
@@ -101,6 +106,7 @@ def command(
     chosen = chosen_models(models)
     budgets = chosen_sizes(sizes, experiment)
     own_rates = _rates(rates)
+    refuse_others("--lr", own_rates, chosen)
     corpus = load_prepared(experiment, data)
     used = chosen_device(device)
     grid = Grid(

@@ -70,6 +70,8 @@ def command(
     if not own.issuperset(given):
         names = ", ".join(f"--{name}" for name in given if name not in own)
         raise UserError(f"{names}: not an option for a run of task {config.task}")
+    if file and plot:
+        raise UserError("--plot: not with --file")
     if file:
         found = experiment.recognise(folder, experiment.data_of(config, data), file)
         if as_json:

@@ -1,7 +1,7 @@
 """Options that several commands share, made from the registries of tasks and cells."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -193,9 +193,8 @@ def load_prepared(task: AnyTask, path: Path | None) -> Data:
         if not path.exists():
             say(task.prepare_default(path))
     elif not path.exists():
-        raise UserError(
-            f"{path}: no such file; make it with `cwrnn prepare {task.name} --out {path}`"
-        )
+        makes = f"; make it with `cwrnn prepare {task.name} --out {path}`"
+        raise UserError(f"{path}: no such file" + makes * (("prepare", task.name) in task.commands))
     return task.load(path)
 
 
@@ -222,6 +221,13 @@ def chosen_models(text: str | None) -> list[str]:
         if word not in CELLS:
             raise UserError(f"--models {text}: {word!r} is none of {', '.join(CELLS)}")
     return list(dict.fromkeys(words))
+
+
+def refuse_others(option: str, given: Iterable[str], chosen: Sequence[str]) -> None:
+    """Raises UserError if something is given for a model that is not trained."""
+    for model in given:
+        if model not in chosen:
+            raise UserError(f"{option} {model}=...: {model} is none of the models that are trained")
 
 
 def chosen_sizes(text: str | None, task: AnyTask) -> list[int]:

@@ -25,6 +25,7 @@ from .options import (
     load_prepared,
     models_option,
     protocol_options,
+    refuse_others,
     sizes_option,
     task_option,
 )
@@ -65,6 +66,7 @@ def command(
     """
     experiment = TASKS[task]
     chosen, budgets, grid = chosen_models(models), chosen_sizes(sizes, experiment), _rates(rates)
+    refuse_others("--rates", filter(None, grid), chosen)
     corpus = load_prepared(experiment, data)
     if distributed.world_size() > 1:
         raise UserError("torchrun: a scan trains in one process")

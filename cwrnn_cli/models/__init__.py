@@ -1,6 +1,7 @@
 """Recurrent cells as torch modules, ensembles of them, and their sizes."""
 
 from importlib.metadata import entry_points
+from warnings import warn
 
 from ..clock import Clock
 from .cell import CELLS, CellSpec
@@ -25,5 +26,9 @@ __all__ = [
 # in the order of tables
 _REGISTERED: tuple[type[CellSpec], ...] = (SRNSpec, LSTMSpec, ClockworkSpec, GRUSpec)
 CELLS.update({cell.name: cell for cell in _REGISTERED})
-# and those of other packages
-CELLS.update({point.name: point.load() for point in entry_points(group="cwrnn.cells")})
+# and those of other packages; a broken one must not keep the others from working
+for _point in entry_points(group="cwrnn.cells"):
+    try:
+        CELLS.setdefault(_point.name, _point.load())
+    except (ImportError, AttributeError) as _error:
+        warn(f"cell {_point.name}: {_point.value} cannot be loaded ({_error})", stacklevel=1)

@@ -76,6 +76,8 @@ class RunFolder:
             UserError: as there, or the run here computes something else.
         """
         if not self.exists:
+            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+                raise UserError(f"{self.path}: no run folder; choose another --out")
             self.start(config)
         elif different := self.config().differences(config):
             raise UserError(

@@ -361,7 +361,13 @@ class Registry(Mapping[str, AnyTask]):
             module, _, found = self._places[name].partition(":")
             # a task takes its own data and evaluations only; whoever asks here passes on what
             # the same task gave
-            task = cast(AnyTask, getattr(import_module(module), found)())
+            try:
+                task = cast(AnyTask, getattr(import_module(module), found)())
+            except (ImportError, AttributeError) as error:
+                raise UserError(
+                    f"task {name}: {self._places[name]} cannot be loaded ({error}); "
+                    "mend or uninstall the package that brings it"
+                ) from error
             PROTOCOLS.setdefault(name, task.protocol)
             self._tasks[name] = task
         return self._tasks[name]

@@ -168,6 +168,11 @@ def test_compare_takes_rates_and_models(cwrnn, piece, tmp_path):
     config = json.loads((tmp_path / "runs/compare-audio/cells/lstm-100/config.json").read_text())
     assert config["lr"] == 1e-5
     assert not (tmp_path / "runs/compare-audio/cells/srn-100").exists()
+    found = json.loads((tmp_path / "runs/compare-audio/comparison.json").read_text())
+    ratio = found["ratios"]["100"]["lstm_over_cw"]  # hardly trained: either may be ahead
+    words = f"{ratio:.1f} times below" if ratio >= 1 else f"{1 / ratio:.1f} times above"
+    table = (tmp_path / "runs/compare-audio/table.txt").read_text()
+    assert f"CW-RNN's mean MSE/σ is {words} LSTM's" in table
 
 
 @pytest.mark.parametrize(
@@ -198,6 +203,12 @@ def test_compare_takes_rates_and_models(cwrnn, piece, tmp_path):
         ("compare --models cw,mlp", "'mlp' is none of"),
         ("compare --lr 3", "expected MODEL=X"),
         ("compare --sizes 2", "--params 2"),
+        ("compare --models lstm --lr cw=1", "cw is none of the models that are trained"),
+        ("scan --models cw --rates lstm=1e-4", "lstm is none of the models that are trained"),
+        ("compare --split valid", "--split: only with --run"),
+        ("compare --at 3", "--at: only with --run"),
+        ("compare --run nowhere --epochs 3", "--epochs: not with --run"),
+        ("train --model cw --resume --out text", "text: no run folder; choose another --out"),
     ],
 )
 def test_mistakes_end_in_one_line_and_exit_2(cwrnn, tmp_path, command, message):

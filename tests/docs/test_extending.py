@@ -87,6 +87,22 @@ def test_mistakes_with_them_are_one_line(mine, tmp_path):
         assert result.returncode == 2 and len(errors) == 1 and message in errors[0]
 
 
+def test_a_broken_package_is_named_and_takes_nothing_else_with_it(tmp_path):
+    info = tmp_path / "broken-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[cwrnn.cells]\nhollow = nomodule:Hollow\n")
+    line = "cwrnn train --model srn --params 100 --runs 1 --epochs 2"
+    result = run(tmp_path, tmp_path, line)
+    assert (
+        result.returncode == 0 and "cell hollow: nomodule:Hollow cannot be loaded" in result.stderr
+    )
+    (info / "entry_points.txt").write_text("[cwrnn.tasks]\nhollow = nomodule:Hollow\n")
+    result = run(tmp_path, tmp_path, line)
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert "task hollow: nomodule:Hollow cannot be loaded" in result.stderr
+
+
 def test_the_examples_say_what_they_show(mine, monkeypatch):
     monkeypatch.syspath_prepend(str(mine))
     names = vars(importlib.import_module("copying"))

@@ -114,9 +114,10 @@ def comparison_text(results: Results) -> str:
         for name, value in ratio.items():
             above, _, below = name.partition("_over_")
             papers = largest.get(params) if above == LSTMSpec.name else None
+            times = f"{value:.1f} times below" if value >= 1 else f"{1 / value:.1f} times above"
             lines.append(
-                f"{params} parameters: {page.label_of(below)}'s mean MSE/σ is {value:.1f} times "
-                f"below {page.label_of(above)}'s" + (f" (paper: {papers})" if papers else "")
+                f"{params} parameters: {page.label_of(below)}'s mean MSE/σ is {times} "
+                f"{page.label_of(above)}'s" + (f" (paper: {papers})" if papers else "")
             )
     return "\n".join(lines)
 
