@@ -43,9 +43,8 @@ def load(
         >>> readout(y).shape  # doctest: +SKIP
         torch.Size([1, 320, 1])
     """
-    from . import tasks  # noqa: F401, PLC0415  (registers them; torch is slow to import)
+    from .tasks import task_of  # noqa: PLC0415  (torch is slow to import)
     from .training.folder import RunFolder  # noqa: PLC0415
-    from .training.task import task_of  # noqa: PLC0415
 
     folder = RunFolder(Path(run))
     task = task_of(folder)

@@ -8,6 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from data_prep.errors import UserError
+
+from .paper import Protocol
+
 
 @dataclass(frozen=True)
 class Option:
@@ -31,7 +35,7 @@ class Option:
     parse: Callable[[str], Any] | None = None
     only: str = ""
     default: str = ""
-    of_protocol: Callable[[Any], str] | None = None
+    of_protocol: Callable[[Protocol], str] | None = None
 
     @property
     def flag(self) -> str:
@@ -56,3 +60,18 @@ def short(value: float) -> str:
     """A number as people type it: 3e-4, 0.95, 100."""
     text = f"{value:g}"
     return f"{value:.0e}".replace("e-0", "e-") if abs(value) < 1e-2 and value else text
+
+
+def numbers(text: str, option: str, example: str) -> tuple[int, ...]:
+    """Whole numbers of at least 1 with commas between.
+
+    Raises:
+        UserError: anything else.
+    """
+    try:
+        found = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        found = (0,)
+    if min(found) < 1:
+        raise UserError(f"{option} {text}: expected numbers with commas between, such as {example}")
+    return found

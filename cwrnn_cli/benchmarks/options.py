@@ -4,26 +4,17 @@ from typing import Any
 
 import click
 
-from data_prep.errors import UserError
-
 from ..console import print_json
+from ..option import numbers
 
 
-def numbers(text: str | None, option: str, default: tuple[int, ...]) -> tuple[int, ...]:
-    """Whole numbers of at least 1 with commas between.
+def numbers_or(default: tuple[int, ...], text: str | None, option: str) -> tuple[int, ...]:
+    """An option's numbers, or what holds if it is not given.
 
     Raises:
-        UserError: anything else.
+        UserError: see :func:`cwrnn_cli.option.numbers`.
     """
-    if text is None:
-        return default
-    try:
-        found = tuple(int(word) for word in text.split(","))
-    except ValueError:
-        found = ()
-    if not found or min(found) < 1:
-        raise UserError(f"{option} {text}: expected numbers with commas between, such as 40,256")
-    return found
+    return default if text is None else numbers(text, option, ",".join(map(str, default[:2])))
 
 
 def show(result: dict[str, Any], text: str, as_json: bool) -> None:

@@ -63,8 +63,8 @@ def run(units: int, steps: int) -> dict[str, Any]:
         steps: T.
 
     Returns:
-        units, batch, steps, and rows: cell, precision, outputs, gradients (the largest error over
-        the largest exact value; of the gradients the worst).
+        units, batch, steps, modules, and rows: cell, precision, outputs, gradients (the largest
+        error over the largest exact value; of the gradients the worst).
     """
     rows = []
     for cell in CELLS.values():
@@ -84,4 +84,5 @@ def run(units: int, steps: int) -> dict[str, Any]:
             errors = [float((a - b).abs().max() / b.abs().max()) for a, b in found]
             row = {"cell": cell.label, "precision": name}
             rows.append(row | {"outputs": errors[0], "gradients": max(errors[1:])})
-    return {"units": units, "batch": BATCH, "steps": steps, "rows": rows}
+    sizes = {"units": units, "batch": BATCH, "steps": steps, "modules": MODULES}
+    return sizes | {"rows": rows}

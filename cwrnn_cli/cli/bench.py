@@ -6,7 +6,7 @@ import click
 
 from data_prep.errors import UserError
 
-from ..benchmarks.options import numbers, show
+from ..benchmarks.options import numbers_or, show
 from ..console import json_option, progress_bar, say
 from .groups import LazyGroup
 from .of_tasks import places
@@ -39,9 +39,9 @@ def layer(
     from ..reporting import benchmarks as report  # noqa: PLC0415
 
     grid = (
-        numbers(widths, "--widths", benchmark.WIDTHS),
-        numbers(batches, "--batches", benchmark.BATCHES),
-        numbers(lengths, "--lengths", benchmark.LENGTHS),
+        numbers_or(benchmark.WIDTHS, widths, "--widths"),
+        numbers_or(benchmark.BATCHES, batches, "--batches"),
+        numbers_or(benchmark.LENGTHS, lengths, "--lengths"),
     )
     if min(grid[0]) < benchmark.MODULES:
         raise UserError(f"--widths {widths}: at least {benchmark.MODULES}, a unit per module")

@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from data_prep.errors import UserError
 
 from ..console import RUNS_FOLDER, first_process, print_json, progress_bar, say
 from ..models import CELLS
+from ..option import numbers
 from ..reporting.page import write_report
 from ..tasks import TASKS
 from ..training import distributed
 from ..training.configure import configure
 from ..training.folder import RunFolder
 from ..training.grid import RESULTS, Grid, open_grid, run_grid
-from ..training.loop import Interrupted
 from ..training.results import read_results
 from .options import (
     chosen_device,
@@ -25,12 +26,15 @@ from .options import (
     chosen_sizes,
     load_prepared,
     models_option,
-    numbers,
     protocol_options,
     refuse_others,
+    resumable,
     sizes_option,
     task_option,
 )
+
+# options that `compare --run` has
+_OF_RUNS = {"task", "given_runs", "split", "at", "data", "out", "as_json"}
 
 
 @click.command()
@@ -84,16 +88,14 @@ def command(
     """
     experiment = TASKS[task]
     if given_runs:
-        training = {"sizes": sizes, "models": models, "lr": rates, "resume": resume, **options}
-        for name, value in training.items():
-            if value and name != "seed":
-                raise UserError(f"--{name.replace('_', '-')}: not with --run, which trains nothing")
+        _refuse_training()
         folders = [RunFolder(run) for run in dict.fromkeys(given_runs)]
         for folder in folders:
             if (found := folder.config().task) != task:
                 raise UserError(f"{folder.path}: a run of task {found}, not {task}")
         out = out or RUNS_FOLDER / f"compare-{task}-runs"
-        report = experiment.compare_runs(out, folders, split, numbers(at or "25,50", "--at"), data)
+        epochs = numbers(at or "25,50", "--at", "25,50")
+        report = experiment.compare_runs(out, folders, split, epochs, data)
         if as_json:
             print_json(report.json)
         else:
@@ -127,14 +129,10 @@ def command(
         bar.update(epoch - bar.n)
 
     try:
-        run_grid(grid, corpus, out, show)
-    except Interrupted as stop:
-        bar.close()
-        say(f"{stop} of a network, saved; the same command with --resume goes on")
-        raise click.exceptions.Exit(130) from stop
+        with resumable(bar, " of a network"):
+            run_grid(grid, corpus, out, show)
     finally:
         distributed.stop()
-    bar.close()
     if not first_process():
         return
     results = read_results(out / RESULTS)
@@ -144,6 +142,15 @@ def command(
     else:
         click.echo(experiment.comparison_text(results))
     say("written: " + ", ".join(map(str, [out / RESULTS, *files])))
+
+
+def _refuse_training() -> None:
+    """Raises UserError for an option of training that was typed beside --run."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        typed = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+        if typed and parameter.name not in _OF_RUNS:
+            raise UserError(f"{parameter.opts[0]}: not with --run, which trains nothing")
 
 
 def command_line() -> str:

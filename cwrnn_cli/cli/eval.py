@@ -10,7 +10,7 @@ from data_prep.errors import UserError
 from ..console import RUNS_FOLDER, json_option, print_json, say
 from ..tasks import TASKS
 from ..training.folder import RunFolder, newest_run
-from ..training.task import task_of
+from ..training.registry import task_of
 from .options import task_options, together
 
 _SPLITS = list(dict.fromkeys(split for task in TASKS.values() for split in task.splits))

@@ -1,7 +1,8 @@
 """Options that several commands share, made from the registries of tasks and cells."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from data_prep.errors import UserError
 from ..console import DATA_FOLDER, json_option, say
 from ..models import CELLS
 from ..models.cell import option_owners
-from ..option import Option, short, shown_defaults
+from ..option import Option, numbers, short, shown_defaults
 from ..paper import Protocol
 from ..tasks import TASKS
 from ..training.data import Data
-from ..training.task import AnyTask
+from ..training.loop import Interrupted
+from ..training.registry import AnyTask
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -238,19 +240,17 @@ def chosen_sizes(text: str | None, task: AnyTask) -> list[int]:
     """
     if text is None:
         return sorted(task.protocol.hidden_sizes)
-    return sorted(set(numbers(text, "--sizes", "of parameters such as 100,1000")))
+    return sorted(set(numbers(text, "--sizes", "100,1000")))
 
 
-def numbers(text: str, option: str, example: str = "such as 25,50") -> list[int]:
-    """Whole numbers of at least 1 with commas between.
-
-    Raises:
-        UserError: anything else.
-    """
+@contextmanager
+def resumable(bar: Any, of: str = "") -> Iterator[None]:
+    """Train under a progress bar: Ctrl-C ends in a line that says how to go on, and status 130."""
     try:
-        found = [int(word) for word in text.split(",")]
-    except ValueError:
-        found = [0]
-    if min(found) < 1:
-        raise UserError(f"{option} {text}: expected numbers {example}")
-    return found
+        yield
+    except Interrupted as stop:
+        bar.close()
+        say(f"{stop}{of}, saved; the same command with --resume goes on")
+        raise click.exceptions.Exit(130) from stop
+    finally:
+        bar.close()

@@ -14,7 +14,6 @@ from ..tasks import TASKS
 from ..training import distributed
 from ..training.configure import configure
 from ..training.folder import check_free
-from ..training.loop import Interrupted
 from ..training.optimizer import OPTIMIZERS, PUBLISHED
 from ..training.scan import HELD_OUT_SEED, Point, collect, run_scan
 from .compare import command_line
@@ -26,6 +25,7 @@ from .options import (
     models_option,
     protocol_options,
     refuse_others,
+    resumable,
     sizes_option,
     task_option,
 )
@@ -95,13 +95,8 @@ def command(
     if not resume:
         check_free(out)
     bar = progress_bar(sum(cell.epochs for p in points for cell in p.cells), "all networks")
-    try:
+    with resumable(bar, " of a network"):
         run_scan(points, corpus, out, lambda epoch, values: bar.update(epoch - bar.n))
-    except Interrupted as stop:
-        bar.close()
-        say(f"{stop} of a network, saved; the same command with --resume goes on")
-        raise click.exceptions.Exit(130) from stop
-    bar.close()
     result = collect(points, corpus, out, command_line())
     if as_json:
         print_json(result)

@@ -13,7 +13,7 @@ from ..training import distributed
 from ..training.config import TrainConfig
 from ..training.configure import configure
 from ..training.folder import RunFolder, free_folder
-from ..training.loop import Interrupted, train
+from ..training.loop import train
 from .options import (
     MODEL,
     cell_options,
@@ -21,6 +21,7 @@ from .options import (
     load_prepared,
     protocol_options,
     rate_option,
+    resumable,
     task_option,
     together,
 )
@@ -82,15 +83,11 @@ def command(
         bar.set_postfix({k: _short(values[k]) for k in experiment.progress if k in values})
 
     try:
-        train(config, corpus, folder, show)
-        distributed.wait()
-    except Interrupted as stop:
-        bar.close()
-        say(f"{stop}, saved; the same command with --resume goes on")
-        raise click.exceptions.Exit(130) from stop
+        with resumable(bar):
+            train(config, corpus, folder, show)
+            distributed.wait()
     finally:
         distributed.stop()
-    bar.close()
     if not first_process():
         return
     if as_json:

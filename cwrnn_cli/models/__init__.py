@@ -5,7 +5,7 @@ from warnings import warn
 
 from ..clock import Clock
 from .cell import CELLS, CellSpec
-from .clockwork import ClockworkRNN, ClockworkSpec
+from .clockwork import ClockedSpec, ClockworkRNN, ClockworkSpec
 from .gru import GRU, GRUSpec
 from .lstm import LSTM, LSTMSpec
 from .srn import SRN, SRNSpec
@@ -17,6 +17,7 @@ __all__ = [
     "SRN",
     "CellSpec",
     "Clock",
+    "ClockedSpec",
     "ClockworkRNN",
     "ClockworkSpec",
     "LSTMSpec",

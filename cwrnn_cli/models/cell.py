@@ -93,10 +93,6 @@ class CellSpec(ABC):
         """Name -> (the paper's value, ours) wherever they differ."""
         return {}
 
-    def __str__(self) -> str:
-        """In words, for tables: its label."""
-        return self.label
-
     @abstractmethod
     def weights(self, input_size: int) -> dict[str, tuple[int, ...]]:
         """Name and shape of each tensor of parameters of one direction, in the order of drawing.

@@ -1,5 +1,6 @@
 """The Clockwork RNN: its cell, and its torch layer."""
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
@@ -17,7 +18,42 @@ from .recurrent import RecurrentLayer
 
 
 @dataclass(frozen=True)
-class ClockworkSpec(CellSpec):
+class ClockedSpec(CellSpec):
+    """What runs under a clock: one matrix of each kind, tanh."""
+
+    @property
+    @abstractmethod
+    def clock(self) -> Clock:
+        """Periods and sizes, and what follows from them."""
+
+    def weights(self, input_size: int) -> dict[str, tuple[int, ...]]:
+        """See :meth:`CellSpec.weights`."""
+        n, m = self.hidden_size, input_size
+        return ({"weight_ih": (n, m)} if m else {}) | {"weight_hh": (n, n), "bias": (n,)}
+
+    def forward(
+        self,
+        x: Tensor,
+        weights: Mapping[str, Tensor],
+        state: State | None = None,
+        lengths: Tensor | None = None,
+        backend: str = "auto",
+    ) -> tuple[Tensor, State]:
+        """See :meth:`CellSpec.forward`."""
+        y = clockwork(
+            x,
+            weights.get("weight_ih"),
+            weights["weight_hh"],
+            weights.get("bias"),
+            None if state is None else state[0],
+            self.clock,
+            backend,
+        )
+        return y, (last_valid(y, lengths),)
+
+
+@dataclass(frozen=True)
+class ClockworkSpec(ClockedSpec):
     """The cell of the paper (Section 3, eq. 1).
 
     Attributes:
@@ -118,10 +154,6 @@ class ClockworkSpec(CellSpec):
         """Periods and sizes, and what follows from them."""
         return Clock(self.periods, self.module_sizes)
 
-    def weights(self, input_size: int) -> dict[str, tuple[int, ...]]:
-        """See :meth:`CellSpec.weights`."""
-        return simple_weights(self.hidden_size, input_size)
-
     def parameter_count(self, input_size: int, directions: int = 1) -> int:
         """Of W_H only what the mask allows; each period once, whatever the directions."""
         n = self.hidden_size
@@ -134,49 +166,11 @@ class ClockworkSpec(CellSpec):
         if name == "weight_hh":
             drawn.masked_fill_(torch.from_numpy(~self.clock.mask()), 0)
 
-    def forward(
-        self,
-        x: Tensor,
-        weights: Mapping[str, Tensor],
-        state: State | None = None,
-        lengths: Tensor | None = None,
-        backend: str = "auto",
-    ) -> tuple[Tensor, State]:
-        """See :meth:`CellSpec.forward`."""
-        return run_clock(self.clock, x, weights, state, lengths, backend)
-
     def layer(self, input_size: int, **options: Any) -> "ClockworkRNN":
         """See :meth:`CellSpec.layer`."""
         return ClockworkRNN(
             input_size, self.hidden_size, self.periods, self.module_sizes, **options
         )
-
-
-def simple_weights(n: int, m: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of a layer with one matrix of each kind."""
-    inward = {"weight_ih": (n, m)} if m else {}
-    return inward | {"weight_hh": (n, n), "bias": (n,)}
-
-
-def run_clock(
-    clock: Clock,
-    x: Tensor,
-    weights: Mapping[str, Tensor],
-    state: State | None,
-    lengths: Tensor | None,
-    backend: str,
-) -> tuple[Tensor, State]:
-    """:meth:`CellSpec.forward` under a clock."""
-    y = clockwork(
-        x,
-        weights.get("weight_ih"),
-        weights["weight_hh"],
-        weights.get("bias"),
-        None if state is None else state[0],
-        clock,
-        backend,
-    )
-    return y, (last_valid(y, lengths),)
 
 
 def _in_short(periods: tuple[int, ...]) -> str:

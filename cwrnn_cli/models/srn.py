@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..clock import Clock
-from .cell import CellSpec, State
-from .clockwork import ClockworkRNN, run_clock, simple_weights
+from .clockwork import ClockedSpec, ClockworkRNN
 
 
 @dataclass(frozen=True)
-class SRNSpec(CellSpec):
+class SRNSpec(ClockedSpec):
     """An Elman network: one module of period 1."""
 
     name: ClassVar[str] = "srn"
@@ -30,21 +29,6 @@ class SRNSpec(CellSpec):
     def clock(self) -> Clock:
         """One module of period 1."""
         return Clock((1,), (self.hidden_size,))
-
-    def weights(self, input_size: int) -> dict[str, tuple[int, ...]]:
-        """See :meth:`CellSpec.weights`."""
-        return simple_weights(self.hidden_size, input_size)
-
-    def forward(
-        self,
-        x: Tensor,
-        weights: Mapping[str, Tensor],
-        state: State | None = None,
-        lengths: Tensor | None = None,
-        backend: str = "auto",
-    ) -> tuple[Tensor, State]:
-        """See :meth:`CellSpec.forward`."""
-        return run_clock(self.clock, x, weights, state, lengths, backend)
 
     def layer(self, input_size: int, **options: Any) -> "SRN":
         """See :meth:`CellSpec.layer`."""

@@ -65,7 +65,8 @@ def precision_text(result: dict[str, Any]) -> str:
         for row in result["rows"]
     ]
     return (
-        f"width {result['units']}, batch {result['batch']}, {result['steps']} steps; "
+        f"width {result['units']}, batch {result['batch']}, {result['steps']} steps, "
+        f"{result['modules']} modules where a cell has any; "
         "largest error over largest value, emulated\n"
         + table(("layer", "products in", "outputs", "gradients"), rows)
     )

@@ -102,7 +102,7 @@ def boxes(
     plt = pyplot()
     models = [m for m in CELLS if any(m == model for model, _ in errors)]
     sizes = sorted({params for _, params in errors})
-    figure, axis = plt.subplots(figsize=(1.5 + 1.9 * len(sizes), 4.2))
+    figure, axis = plt.subplots(figsize=(max(1.5 + 1.9 * len(sizes), 7.5), 4.2))
     for k, model in enumerate(models):
         cell = CELLS[model]
         there = [i for i, params in enumerate(sizes) if len(errors.get((model, params), ()))]

@@ -8,8 +8,8 @@ from typing import Any
 from data_prep.files import write_text
 
 from ..models import CELLS
+from ..training.registry import TASKS, AnyTask
 from ..training.results import Results
-from ..training.task import TASKS, AnyTask
 
 
 def label_of(model: str) -> str:

@@ -10,7 +10,7 @@ from data_prep import __version__
 from data_prep.errors import UserError
 
 from ..models.cell import CellSpec
-from ..models.ensemble import Shape
+from ..models.ensemble import Ensemble, Shape
 from ..paper import PROTOCOLS, Protocol
 from .optimizer import PUBLISHED
 
@@ -140,6 +140,12 @@ class TrainConfig:
             np.random.Generator(np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=key)))
             for key in keys
         ]
+
+    def start(self) -> tuple[Ensemble, list[np.random.Generator]]:
+        """The networks at their start, on their device, and the generators to go on with."""
+        ensemble, generators = Ensemble(self.shape, self.networks), self.generators()
+        ensemble.draw(generators, self.weight_std)
+        return ensemble.to(self.device), generators
 
     def values(self) -> dict[str, Any]:
         """Every field by name, those of the cell among them, and the name of the loss."""

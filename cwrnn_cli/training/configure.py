@@ -12,7 +12,7 @@ from ..paper import Protocol
 from .config import TrainConfig, learning_rate
 from .data import Data
 from .optimizer import OPTIMIZERS, PUBLISHED
-from .task import TASKS, AnyTask
+from .registry import TASKS, AnyTask
 
 
 def configure(data: Data, model: str, params: int | None = None, **options: Any) -> TrainConfig:

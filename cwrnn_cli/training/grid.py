@@ -5,7 +5,7 @@ goes into ``results.h5``, one row per network, and only that stays in memory.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,11 @@ from .config import TrainConfig, versions
 from .data import Data
 from .folder import RunFolder, check_free
 from .loop import Progress, train
+from .registry import TASKS
 from .results import Cell, write_results
-from .task import TASKS
 
 RESULTS = "results.h5"
-CELLS = "cells"
+CELLS_FOLDER = "cells"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Grid:
 
 def cell_folder(out: Path, config: TrainConfig) -> RunFolder:
     """Where a cell is trained."""
-    return RunFolder(out / CELLS / f"{config.model}-{config.params}")
+    return RunFolder(out / CELLS_FOLDER / f"{config.model}-{config.params}")
 
 
 def open_grid(out: Path, grid: Grid, resume: bool) -> None:
@@ -88,9 +88,19 @@ def run_grid(grid: Grid, data: Data, out: Path, progress: Progress | None = None
     Raises:
         Interrupted: Ctrl-C or SIGTERM; everything done so far is saved.
     """
+    mine = grid.cells[distributed.rank() :: distributed.world_size()]
+    train_cells(((config, cell_folder(out, config)) for config in mine), data, progress)
+    distributed.wait()
+    if distributed.rank() == 0:
+        _collect(grid, data, out)
+
+
+def train_cells(
+    cells: Iterable[tuple[TrainConfig, RunFolder]], data: Data, progress: Progress | None
+) -> None:
+    """Train runs one after the other, each from where it is; see :func:`run_grid`."""
     done = 0
-    for config in grid.cells[distributed.rank() :: distributed.world_size()]:
-        folder = cell_folder(out, config)
+    for config, folder in cells:
         folder.start_or_resume(config)
 
         def show(epoch: int, values: dict[str, Any], before: int = done) -> None:
@@ -99,9 +109,6 @@ def run_grid(grid: Grid, data: Data, out: Path, progress: Progress | None = None
 
         train(config, data, folder, show)
         done += config.epochs
-    distributed.wait()
-    if distributed.rank() == 0:
-        _collect(grid, data, out)
 
 
 def _collect(grid: Grid, data: Data, out: Path) -> None:

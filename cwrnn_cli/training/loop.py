@@ -11,7 +11,7 @@ from . import distributed
 from .config import TrainConfig
 from .data import Data
 from .folder import RunFolder
-from .task import TASKS
+from .registry import TASKS
 
 CHECKPOINT_SECONDS = 10.0
 

@@ -18,9 +18,9 @@ from data_prep.files import write_text
 from .config import TrainConfig
 from .data import Data
 from .folder import RunFolder
-from .grid import CELLS
-from .loop import Progress, train
-from .task import TASKS
+from .grid import CELLS_FOLDER, train_cells
+from .loop import Progress
+from .registry import TASKS
 
 SCAN = "scan.json"
 HELD_OUT_SEED = 1000  # reported results use 0
@@ -55,7 +55,9 @@ def momentum_name(ramp: bool) -> str:
 def cell_folder(out: Path, config: TrainConfig) -> RunFolder:
     """Where a configuration of a scan is trained."""
     momentum = momentum_name(config.momentum_ramp)
-    return RunFolder(out / CELLS / f"{config.model}-{config.params}-{momentum}-{config.lr:g}")
+    return RunFolder(
+        out / CELLS_FOLDER / f"{config.model}-{config.params}-{momentum}-{config.lr:g}"
+    )
 
 
 def run_scan(
@@ -73,17 +75,8 @@ def run_scan(
         Interrupted: Ctrl-C or SIGTERM; everything done so far is saved.
         UserError: the folder holds a scan with other options or data.
     """
-    done = 0
-    for config in (cell for point in points for cell in point.cells):
-        folder = cell_folder(out, config)
-        folder.start_or_resume(config)
-
-        def show(epoch: int, values: dict[str, Any], before: int = done) -> None:
-            if progress:
-                progress(before + epoch, values)
-
-        train(config, data, folder, show)
-        done += config.epochs
+    every = [config for point in points for config in point.cells]
+    train_cells([(config, cell_folder(out, config)) for config in every], data, progress)
 
 
 def collect(points: Sequence[Point], data: Data, out: Path, command: str) -> dict[str, Any]:

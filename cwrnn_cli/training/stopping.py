@@ -95,7 +95,7 @@ class EarlyStop:
 
     Args:
         networks: R.
-        patience: epochs.
+        patience: epochs; None: no end to it.
         weights: all networks' at the start, (R, ...) each; kept.
         at_best: name -> (R,) numbers to keep of each network's best epoch, as before the first.
 
@@ -114,8 +114,7 @@ class EarlyStop:
         weights: Weights,
         at_best: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        assert patience is not None
-        self.patience = patience
+        self.patience = np.inf if patience is None else patience
         self.lowest = np.full(networks, np.inf)
         self.best_epoch = np.zeros(networks, np.int64)
         self.stopped_at = np.full(networks, -1, np.int64)
@@ -132,9 +131,10 @@ class EarlyStop:
         """See :class:`StopRule`."""
         error, diverged = found.error, found.diverged
         better: np.ndarray = (error < self.lowest[active]) & ~diverged
-        index = torch.from_numpy(active[better])
-        for name, weight in now().items():
-            self.weights[name][index] = weight[index]
+        if better.any():
+            index = torch.from_numpy(active[better])
+            for name, weight in now().items():
+                self.weights[name][index] = weight[index]
         for name, values in found.at_best.items():
             self.at_best[name][active[better]] = values[better]
         self.lowest[active[better]] = error[better]

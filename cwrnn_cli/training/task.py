@@ -5,12 +5,10 @@ point in the group ``cwrnn.tasks``); docs/extending.md adds one.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from torch import nn
@@ -20,11 +18,11 @@ from data_prep.errors import UserError
 from ..models.ensemble import Ensemble
 from ..models.recurrent import RecurrentLayer
 from ..option import Option
-from ..paper import PROTOCOLS, Protocol
+from ..paper import Protocol
 from .config import TrainConfig
-from .data import D, Data
+from .data import D
 from .evaluation import Evaluation
-from .folder import CONFIG, RunFolder
+from .folder import RunFolder
 from .results import Results
 from .stopping import BestNetworks
 from .trainer import EnsembleTrainer
@@ -94,7 +92,6 @@ class Task(ABC, Generic[D, E]):
         commands: (group, name) -> "module:command", click commands of its own, such as `cwrnn
             prepare NAME`; imported when they are called.
         data_parallel: whether the processes of torchrun can train one run together.
-        plots: whether there is a picture of an evaluation.
         standin_label: what a corpus that stands in for the paper's is, or is not.
         without_data: what is trained on where nothing has been prepared, for the help; "": nothing.
         progress: names of metrics.jsonl that the progress bar shows.
@@ -109,7 +106,6 @@ class Task(ABC, Generic[D, E]):
     eval_options: ClassVar[tuple[Option, ...]] = ()
     commands: ClassVar[Mapping[tuple[str, str], str]] = {}
     data_parallel: ClassVar[bool] = False
-    plots: ClassVar[bool] = False
     standin_label: ClassVar[str] = "a stand-in"
     without_data: ClassVar[str] = ""
     progress: ClassVar[tuple[str, ...]] = ()
@@ -222,12 +218,16 @@ class Task(ABC, Generic[D, E]):
         raise UserError(f"--file: not an option for a run of task {self.name}")
 
     def plot(self, evaluation: E, path: Path) -> None:
-        """Draw an evaluation as PNG; a task that does says so by :attr:`plots`."""
-        raise NotImplementedError
+        """Draw an evaluation as PNG.
+
+        Raises:
+            UserError: the task has no such picture.
+        """
+        self.check_plot()
 
     def check_plot(self) -> None:
-        """Raises UserError if the task has no picture of an evaluation."""
-        if not self.plots:
+        """Raises UserError, before anything is evaluated, if the task has no :meth:`plot`."""
+        if type(self).plot is Task.plot:
             raise UserError(f"--plot: not an option for a run of task {self.name}")
 
     def networks(self, run: RunFolder) -> Ensemble:
@@ -335,80 +335,3 @@ class Task(ABC, Generic[D, E]):
 
 def _the(names: str) -> str:
     return names if names.startswith("one") else f"the {names}"
-
-
-AnyTask = Task[Data, Evaluation[Data]]
-
-
-class Registry(Mapping[str, AnyTask]):
-    """Tasks by name, each imported when it is asked for."""
-
-    def __init__(self) -> None:
-        self._places: dict[str, str] = {}
-        self._tasks: dict[str, AnyTask] = {}
-
-    def add(self, name: str, place: str) -> None:
-        """Make a task known.
-
-        Args:
-            name: of the task.
-            place: "module:class".
-        """
-        self._places[name] = place
-
-    def __getitem__(self, name: str) -> AnyTask:
-        if name not in self._tasks:
-            module, _, found = self._places[name].partition(":")
-            # a task takes its own data and evaluations only; whoever asks here passes on what
-            # the same task gave
-            try:
-                task = cast(AnyTask, getattr(import_module(module), found)())
-            except (ImportError, AttributeError) as error:
-                raise UserError(
-                    f"task {name}: {self._places[name]} cannot be loaded ({error}); "
-                    "mend or uninstall the package that brings it"
-                ) from error
-            PROTOCOLS.setdefault(name, task.protocol)
-            self._tasks[name] = task
-        return self._tasks[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._places  # Mapping's own would import the task
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def add_installed(self) -> None:
-        """Make those known that other packages bring, by the entry point group cwrnn.tasks."""
-        for point in entry_points(group="cwrnn.tasks"):
-            self._places.setdefault(point.name, point.value)
-
-
-TASKS = Registry()  # filled by cwrnn_cli.tasks
-
-
-def task_named(name: str) -> AnyTask:
-    """A task of the registry.
-
-    Raises:
-        UserError: there is none of that name.
-    """
-    if name not in TASKS:
-        raise UserError(f"task {name}: expected one of {', '.join(TASKS)} (is its package here?)")
-    return TASKS[name]
-
-
-def task_of(run: RunFolder) -> AnyTask:
-    """The task of a run.
-
-    Raises:
-        UserError: no such run, or its task is none that we have.
-    """
-    name = run.config().task
-    try:
-        return task_named(name)
-    except UserError as error:
-        raise UserError(error.reason, place=run.path / CONFIG) from error

@@ -208,6 +208,8 @@ def test_compare_takes_rates_and_models(cwrnn, piece, tmp_path):
         ("compare --split valid", "--split: only with --run"),
         ("compare --at 3", "--at: only with --run"),
         ("compare --run nowhere --epochs 3", "--epochs: not with --run"),
+        ("compare --run nowhere --no-momentum-ramp", "--momentum-ramp: not with --run"),
+        ("compare --run nowhere --seed 0", "--seed: not with --run"),
         ("train --model cw --resume --out text", "text: no run folder; choose another --out"),
     ],
 )

@@ -76,8 +76,14 @@ def test_data_that_have_moved(cwrnn, runs, lines, tmp_path):
     [
         ("--task iamondb --run nowhere", "nowhere: no run folder"),
         ("--task timit --run RUN", "a run of task iamondb, not timit"),
-        ("--task iamondb --run RUN --at x", "--at x: expected numbers such as 25,50"),
-        ("--task iamondb --run RUN --at 0", "--at 0: expected numbers such as 25,50"),
+        (
+            "--task iamondb --run RUN --at x",
+            "--at x: expected numbers with commas between, such as 25,50",
+        ),
+        (
+            "--task iamondb --run RUN --at 0",
+            "--at 0: expected numbers with commas between, such as 25,50",
+        ),
     ],
 )
 def test_mistakes_end_in_one_line(cwrnn, runs, words, message):

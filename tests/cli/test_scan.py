@@ -62,7 +62,7 @@ def test_models_may_have_rates_of_their_own_and_momenta_are_both_tried(scan):
         ("--rates cw=", "--rates cw=: expected rates"),
         ("--rates 1e-4,-1", "--lr -1: expected a learning rate above 0"),
         ("--models mlp", "'mlp' is none of"),
-        ("--sizes 0", "--sizes 0: expected numbers of parameters"),
+        ("--sizes 0", "--sizes 0: expected numbers with commas between, such as 100,1000"),
         ("--epochs 0", "--epochs 0: expected at least 1"),
         ("--batch 2", "--batch: not an option of --task timit"),
         ("--out full", "full: exists already; go on with --resume"),

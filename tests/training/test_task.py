@@ -8,7 +8,7 @@ import pytest
 
 from cwrnn_cli.paper import PROTOCOLS
 from cwrnn_cli.tasks import TASKS
-from cwrnn_cli.training.task import Registry, task_named
+from cwrnn_cli.training.registry import Registry, task_named
 from data_prep.errors import UserError
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ...benchmarks import machine
-from ...benchmarks.options import numbers, show
+from ...benchmarks.options import numbers_or, show
 from ...console import json_option, progress_bar
 from ...models import CELLS, LSTMSpec
 from ...models.cell import CellSpec
@@ -151,7 +151,7 @@ def ensemble_text(result: dict[str, Any]) -> str:
 @json_option
 def command(runs: str | None, repeats: int, seconds: float, as_json: bool) -> None:
     """Task 1's training at Table 1's sizes against torch.nn, one network at a time."""
-    counts = numbers(runs, "--runs", RUNS)
+    counts = numbers_or(RUNS, runs, "--runs")
     points = len(AUDIO.hidden_sizes) * len(_MEASURED) * len(counts)
     bar = progress_bar(points, "ensembles", unit="point")
     result = run(counts, repeats, seconds, tick=lambda: bar.update(1))

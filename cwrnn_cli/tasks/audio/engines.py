@@ -16,7 +16,7 @@ from ...kernels.numba import train_generator
 from ...kernels.numba.cache import log_compilation
 from ...kernels.numba.simd import LANES
 from ...kernels.numba.threads import run_all
-from ...models import ClockworkSpec, LSTMSpec, SRNSpec
+from ...models import ClockedSpec, ClockworkSpec, LSTMSpec, SRNSpec
 from ...models.cell import CellSpec
 from ...models.ensemble import Ensemble
 from ...training.config import TrainConfig
@@ -69,7 +69,7 @@ Loop = Callable[..., None]
 
 
 def _clockwork_loop(cell: CellSpec) -> Loop:
-    assert isinstance(cell, ClockworkSpec | SRNSpec)
+    assert isinstance(cell, ClockedSpec)
     clock = cell.clock.merged()  # the loop wants each period once
     periods, starts = np.array(clock.periods, np.int64), np.array(clock.starts, np.int64)
 
@@ -194,13 +194,11 @@ LOG_LINES = 100  # of metrics.jsonl per run
 
 def make_engine(config: TrainConfig, data: AudioData) -> Engine:
     """The ensemble of a run at its start, in the engine that trains it fastest on its device."""
-    ensemble = Ensemble(config.shape, config.networks)
-    generators = config.generators()
-    ensemble.draw(generators, config.weight_std)
+    ensemble, generators = config.start()
     targets = torch.from_numpy(np.tile(data.targets, (config.runs, 1)))
     if config.device == "cpu" and type(config.cell) in LOOPS:
         return CompiledEngine(ensemble, targets, generators)
-    return SilenceEngine(ensemble.to(config.device), targets, generators)
+    return SilenceEngine(ensemble, targets, generators)
 
 
 class AudioTrainer(EnsembleTrainer):

@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from data_prep.errors import UserError
 
 from ...benchmarks import machine
-from ...benchmarks.options import numbers, show
+from ...benchmarks.options import numbers_or, show
 from ...console import DATA_FOLDER, json_option, progress_bar
 from ...models import CELLS, LSTMSpec
 from ...paper import IAMONDB
@@ -180,7 +180,7 @@ def command(
     if batches < 1:
         raise UserError(f"--batches {batches}: expected at least 1")
     lines = load(data)
-    chosen = numbers(sizes, "--sizes", tuple(sorted(IAMONDB.hidden_sizes)))
+    chosen = numbers_or(tuple(sorted(IAMONDB.hidden_sizes)), sizes, "--sizes")
     bar = progress_bar(len(chosen), "handwriting", unit="size")
     result = run(lines, chosen, batches, repeats, seconds, tick=lambda: bar.update(1))
     bar.close()

@@ -36,10 +36,7 @@ class CtcEngine(AutogradEngine):
     """
 
     def __init__(self, config: TrainConfig, data: IamondbData) -> None:
-        ensemble = Ensemble(config.shape, config.networks)
-        generators = config.generators()
-        ensemble.draw(generators, config.weight_std)
-        super().__init__(ensemble.to(config.device), generators, config.optimizer)
+        super().__init__(*config.start(), config.optimizer)
         self.config, self.lines = config, data.train
         self.largest_gradient = np.zeros(config.networks)
         self._targets = [data.encode(text) for text in data.train.text or []]

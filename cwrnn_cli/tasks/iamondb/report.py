@@ -14,6 +14,7 @@ from ...reporting import page
 from ...reporting.figures import curves, pyplot, save
 from ...reporting.tables import percent, percent_plus_minus, table
 from ...training.folder import METRICS, RunFolder
+from ...training.grid import CELLS_FOLDER
 from ...training.results import Results
 from ...training.task import RunsReport
 from .evaluate import IamondbEvaluation
@@ -131,7 +132,8 @@ def comparison_text(results: Results) -> str:
 
 def figures(out: Path, results: Results, caption: str) -> list[Path]:
     """Draw the learning curves of the grid's runs."""
-    noted = {path.parent.name: path for path in sorted(out.glob(f"cells/*/{METRICS}"))}
+    names = sorted(f"{model}-{params}" for model, params in results.cells)
+    noted = {name: out / CELLS_FOLDER / name / METRICS for name in names}
     validation_curves(out / "curves.png", {n: read_lines(p) for n, p in noted.items()}, caption)
     return [out / "curves.png"]
 

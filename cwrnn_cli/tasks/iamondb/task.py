@@ -62,7 +62,6 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
         ("bench", "handwriting"): "cwrnn_cli.tasks.iamondb.benchmark:command",
     }
     data_parallel = True
-    plots = True
     standin_label = "synthetic writers, not IAM-OnDB"
     progress = ("best_valid_cer", "active", "diverged")
 

@@ -209,12 +209,10 @@ class CompiledEngine:
 
 def make_engine(config: TrainConfig, data: TimitData) -> WordsEngine:
     """The ensemble of a run at its start, in the engine that trains it fastest on its device."""
-    ensemble = Ensemble(config.shape, config.networks)
-    generators = config.generators()
-    ensemble.draw(generators, config.weight_std)
+    ensemble, generators = config.start()
     if config.device == "cpu" and type(config.cell) in LAYOUTS:
         return CompiledEngine(ensemble, data.train, config.noise, generators)
-    return StepwiseEngine(ensemble.to(config.device), data.train, config.noise, generators)
+    return StepwiseEngine(ensemble, data.train, config.noise, generators)
 
 
 class TimitTrainer(EnsembleTrainer):

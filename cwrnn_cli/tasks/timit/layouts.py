@@ -4,6 +4,8 @@ See :mod:`cwrnn_cli.kernels.numba.classifier` for the order of things.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -26,7 +28,7 @@ from ...kernels.numba.classifier import (
     Updates,
 )
 from ...kernels.numba.simd import LANES
-from ...models import ClockworkSpec, LSTMSpec, SRNSpec
+from ...models import ClockedSpec, LSTMSpec
 from ...models.ensemble import Ensemble
 from ...training.engine import Weights as State
 
@@ -45,7 +47,14 @@ class Layout(ABC):
 
     Args:
         ensemble: networks of the shape and precision in question.
+
+    Attributes:
+        loop: of :mod:`.train_classifier`, an epoch.
+        run: of :mod:`.train_classifier`, the logits.
     """
+
+    loop: ClassVar[Callable[..., float]]
+    run: ClassVar[Callable[..., None]]
 
     def __init__(self, ensemble: Ensemble) -> None:
         self.shape = ensemble.shape
@@ -96,6 +105,13 @@ class Layout(ABC):
         """The reverse of :meth:`pack`."""
 
     @abstractmethod
+    def _network(self, theta: np.ndarray) -> ClockworkNetwork | LstmNetwork:
+        """What the loop needs of a network beside theta."""
+
+    @abstractmethod
+    def _buffers(self, split: Split) -> ClockworkBuffers | LstmBuffers:
+        """Memory for the longest sequence of a split."""
+
     def epoch(
         self,
         frames: np.ndarray,
@@ -117,19 +133,38 @@ class Layout(ABC):
             lr: learning rate.
             momenta: (S,), update by update.
         """
+        total: float = self.loop(
+            self._sequences(frames, train),
+            self._network(theta),
+            self._parameters(theta, velocity),
+            Updates(order, lr, momenta),
+            self._buffers(train),
+        )
+        return total
 
-    @abstractmethod
     def logits(self, frames: np.ndarray, split: Split, theta: np.ndarray) -> np.ndarray:
         """(S, K) float32 of one network."""
+        results = np.empty((len(split), self.wide), theta.dtype)
+        self.run(
+            self._sequences(frames, split),
+            self._network(theta),
+            theta,
+            self._buffers(split),
+            results,
+        )
+        return results[:, : self.classes].astype(np.float32)
 
 
 class ClockworkLayout(Layout):
     """Of a CW-RNN, or an SRN: one module of period 1."""
 
+    loop = staticmethod(train_classifier.clockwork_epoch)
+    run = staticmethod(train_classifier.clockwork_logits)
+
     def __init__(self, ensemble: Ensemble) -> None:
         super().__init__(ensemble)
         cell = self.shape.cell
-        assert isinstance(cell, ClockworkSpec | SRNSpec)
+        assert isinstance(cell, ClockedSpec)
         self.clock = cell.clock.merged()
         self.layout = clock_layout(self.clock)
         self.padded = self.layout.padded
@@ -174,41 +209,12 @@ class ClockworkLayout(Layout):
         scratch = contributions + hidden + inputs
         return ClockworkBuffers(*self._scratch(hidden, scratch, self.padded, LANES, self.wide))
 
-    def epoch(
-        self,
-        frames: np.ndarray,
-        train: Split,
-        order: np.ndarray,
-        theta: np.ndarray,
-        velocity: np.ndarray,
-        lr: float,
-        momenta: np.ndarray,
-    ) -> float:
-        """See :class:`Layout`."""
-        total: float = train_classifier.clockwork_epoch(
-            self._sequences(frames, train),
-            self._network(theta),
-            self._parameters(theta, velocity),
-            Updates(order, lr, momenta),
-            self._buffers(train),
-        )
-        return total
-
-    def logits(self, frames: np.ndarray, split: Split, theta: np.ndarray) -> np.ndarray:
-        """See :class:`Layout`."""
-        results = np.empty((len(split), self.wide), theta.dtype)
-        train_classifier.clockwork_logits(
-            self._sequences(frames, split),
-            self._network(theta),
-            theta,
-            self._buffers(split),
-            results,
-        )
-        return results[:, : self.classes].astype(np.float32)
-
 
 class LstmLayout(Layout):
     """Of an LSTM."""
+
+    loop = staticmethod(train_classifier.lstm_epoch)
+    run = staticmethod(train_classifier.lstm_logits)
 
     def __init__(self, ensemble: Ensemble) -> None:
         super().__init__(ensemble)
@@ -282,35 +288,3 @@ class LstmLayout(Layout):
         history = History(*self._scratch(gates, states, states))
         gradients = Gradients(*self._scratch(states, states))
         return LstmBuffers(history, gradients, *self._scratch(LANES, self.wide))
-
-    def epoch(
-        self,
-        frames: np.ndarray,
-        train: Split,
-        order: np.ndarray,
-        theta: np.ndarray,
-        velocity: np.ndarray,
-        lr: float,
-        momenta: np.ndarray,
-    ) -> float:
-        """See :class:`Layout`."""
-        total: float = train_classifier.lstm_epoch(
-            self._sequences(frames, train),
-            self._network(theta),
-            self._parameters(theta, velocity),
-            Updates(order, lr, momenta),
-            self._buffers(train),
-        )
-        return total
-
-    def logits(self, frames: np.ndarray, split: Split, theta: np.ndarray) -> np.ndarray:
-        """See :class:`Layout`."""
-        results = np.empty((len(split), self.wide), theta.dtype)
-        train_classifier.lstm_logits(
-            self._sequences(frames, split),
-            self._network(theta),
-            theta,
-            self._buffers(split),
-            results,
-        )
-        return results[:, : self.classes].astype(np.float32)

@@ -51,7 +51,6 @@ class TimitTask(Task[TimitData, TimitEvaluation]):
     commands: ClassVar[Mapping[tuple[str, str], str]] = {
         ("prepare", "timit"): "cwrnn_cli.tasks.timit.commands:prepare"
     }
-    plots = True
     standin_label = "synthetic voices, not TIMIT"
     progress = ("cross_entropy", "train_error", "active", "diverged")
 
