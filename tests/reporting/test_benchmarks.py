@@ -45,7 +45,9 @@ def test_layer_text(result):
 def test_precision_text():
     rows = [{"cell": "SRN", "precision": "TF32", "outputs": 1.23e-4, "gradients": 0.0567}]
     text = report.precision_text({"units": 16, "batch": 8, "steps": 5, "modules": 8, "rows": rows})
-    assert text.splitlines()[0].startswith("width 16, batch 8, 5 steps; largest error")
+    assert text.splitlines()[0].startswith(
+        "width 16, batch 8, 5 steps, 8 modules where a cell has any; largest error"
+    )
     assert text.splitlines()[-1].split() == ["SRN", "TF32", "1.2e-04", "5.7e-02"]
 
 
