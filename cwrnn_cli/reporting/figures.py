@@ -1,5 +1,6 @@
 """Figures as PNG files: waves (Figure 5), box plots (Figures 3 and 4), curves."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,15 @@ def save(figure: Any, path: Path) -> None:
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png")
     pyplot().close(figure)
+
+
+def finish(figure: Any, path: Path, caption: str) -> None:
+    """:func:`save`, with a caption below, in as many lines as it needs."""
+    lines = textwrap.wrap(caption, int(16 * figure.get_figwidth()))
+    words = "\n".join(lines)
+    figure.text(0.5, 0.005, words, ha="center", va="bottom", fontsize=7, color=_INK)
+    figure.tight_layout(rect=(0, 0.03 * len(lines), 1, 1))
+    save(figure, path)
 
 
 def waves(
@@ -76,9 +86,7 @@ def waves(
             if row == rows - 1:
                 axis.set_xlabel("step (1/44100 s)", fontsize=7)
         axes[row, 0].set_ylabel(cell.label, fontsize=9)
-    figure.text(0.5, 0.005, caption, ha="center", va="bottom", fontsize=7, color=_INK)
-    figure.tight_layout(rect=(0, 0.03, 1, 1))
-    save(figure, path)
+    finish(figure, path, caption)
 
 
 def boxes(
@@ -142,9 +150,7 @@ def boxes(
     axis.set_ylabel(label)
     axis.grid(axis="y", linewidth=0.3)
     axis.legend(fontsize=7, loc="upper center", ncols=3, bbox_to_anchor=(0.5, 1.1), frameon=False)
-    figure.text(0.5, 0.005, caption, ha="center", va="bottom", fontsize=7, color=_INK)
-    figure.tight_layout(rect=(0, 0.03, 1, 1))
-    save(figure, path)
+    finish(figure, path, caption)
 
 
 def curves(
@@ -171,6 +177,4 @@ def curves(
     axis.set_ylim(0, 100)
     axis.grid(linewidth=0.3)
     axis.legend(fontsize=7)
-    figure.text(0.5, 0.005, caption, ha="center", va="bottom", fontsize=7)
-    figure.tight_layout(rect=(0, 0.03, 1, 1))
-    save(figure, path)
+    finish(figure, path, caption)
