@@ -5,6 +5,7 @@ It stands at the top of the package, not in ``cli``, because the tasks' own comm
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from data_prep.files import write_text
 DATA_FOLDER = Path("data")
 RUNS_FOLDER = Path("runs")
 _SHOWN = 10  # problems on stderr
+_QUIET, _VERBOSE = -1, 1
+_MEANT = f"{__name__}.loudness"  # where click's context has it: for the command and all above it
 
 
 def first_process() -> bool:
@@ -23,10 +26,63 @@ def first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def say(message: str) -> None:
-    """Talk to the user: on stderr, so that stdout holds results only."""
+def _loudness() -> int:
+    context = click.get_current_context(silent=True)
+    return int(context.meta.get(_MEANT, 0)) if context else 0
+
+
+def _loudness_option(flags: list[str], loudness: int, help_text: str) -> click.Option:
+    def set_it(context: click.Context, parameter: click.Parameter, given: bool) -> None:
+        if given:
+            context.meta[_MEANT] = loudness
+
+    return click.Option(
+        flags, is_flag=True, is_eager=True, expose_value=False, callback=set_it, help=help_text
+    )
+
+
+# of every command; the last one that is typed holds
+LOUDNESS: list[click.Parameter] = [
+    _loudness_option(["-q", "--quiet"], _QUIET, "Only results, warnings and errors."),
+    _loudness_option(
+        ["-v", "--verbose"],
+        _VERBOSE,
+        "Also which data and engine are taken, how long it took, and where an error is from.",
+    ),
+]
+
+
+def verbose() -> bool:
+    """Whether --verbose was given."""
+    return _loudness() == _VERBOSE
+
+
+def warn(message: str) -> None:
+    """What the user has to know: on stderr, with --quiet too."""
     if first_process():
         click.echo(message, err=True)
+
+
+def say(message: str) -> None:
+    """Talk to the user: on stderr, so that stdout holds results only."""
+    if _loudness() != _QUIET:
+        warn(message)
+
+
+def note(message: str) -> None:
+    """What only --verbose says."""
+    if verbose():
+        warn(message)
+
+
+def quoted(path: Path) -> str:
+    """A path that can be pasted into a shell."""
+    return shlex.quote(str(path))
+
+
+def say_written(*paths: Path) -> None:
+    """Which files a command has written beside its results."""
+    say("written: " + ", ".join(map(quoted, paths)))
 
 
 def print_json(value: Any) -> None:
@@ -40,7 +96,7 @@ json_option = click.option(
 
 
 def progress_bar(total: int, description: str, unit: str = "epoch") -> Any:
-    """A tqdm bar on stderr, silent when that is not a terminal."""
+    """A tqdm bar on stderr, silent when that is not a terminal, and with --quiet."""
     from tqdm import tqdm  # noqa: PLC0415  (slow to import)
 
     return tqdm(
@@ -48,7 +104,7 @@ def progress_bar(total: int, description: str, unit: str = "epoch") -> Any:
         desc=description,
         unit=unit,
         file=sys.stderr,
-        disable=not (sys.stderr.isatty() and first_process()),
+        disable=not (sys.stderr.isatty() and first_process() and _loudness() != _QUIET),
         dynamic_ncols=True,
     )
 
@@ -61,5 +117,5 @@ def say_problems(out: Path, problems: list[str]) -> None:
         return
     write_text(path, "".join(f"{problem}\n" for problem in problems))
     for problem in problems[:_SHOWN]:
-        say(f"passed over: {problem}")
-    say(f"{len(problems)} passed over in all, listed in {path}")
+        warn(f"passed over: {problem}")
+    warn(f"{len(problems)} passed over in all, listed in {quoted(path)}")

@@ -4,7 +4,7 @@ import click
 
 from data_prep import __version__
 
-from .groups import LazyGroup
+from .groups import CommandLine
 
 _COMMANDS = {
     "prepare": "Turn a corpus into one HDF5 file.",
@@ -19,9 +19,9 @@ _PLACES = {name: (f"{__name__}.{name}:command", text) for name, text in _COMMAND
 
 
 @click.group(
-    cls=LazyGroup, places=_PLACES, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=CommandLine, places=_PLACES, context_settings={"help_option_names": ["-h", "--help"]}
 )
-@click.version_option(__version__, prog_name="cwrnn")
+@click.version_option(__version__, "-V", "--version", prog_name="cwrnn")
 def main() -> None:
     """A Clockwork RNN (Koutník et al., ICML 2014): the paper's experiments, whole.
 

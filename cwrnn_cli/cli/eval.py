@@ -7,10 +7,11 @@ import click
 
 from data_prep.errors import UserError
 
-from ..console import RUNS_FOLDER, json_option, print_json, say
+from ..console import RUNS_FOLDER, json_option, print_json, say_written
 from ..tasks import TASKS
 from ..training.folder import RunFolder, newest_run
 from ..training.registry import task_of
+from .mistakes import Choice
 from .options import task_options, together
 
 _SPLITS = list(dict.fromkeys(split for task in TASKS.values() for split in task.splits))
@@ -32,10 +33,10 @@ def _default_splits() -> str:
 @click.argument("run", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--task",
-    type=click.Choice(list(TASKS)),
+    type=Choice(list(TASKS)),
     help="Without RUN: the newest run of this task.  [default: of any]",
 )
-@click.option("--split", type=click.Choice(_SPLITS), help=f"[default: {_default_splits()}]")
+@click.option("--split", type=Choice(_SPLITS), help=f"[default: {_default_splits()}]")
 @click.option(
     "--file",
     type=click.Path(path_type=Path),
@@ -84,11 +85,11 @@ def command(
     evaluation = experiment.evaluate_run(folder, data, split, **given)
     result = experiment.summary(evaluation)
     if as_json:
-        print_json(result)
+        print_json({"run": str(folder.path), **result})
     else:
         click.echo(f"{folder.path}\n{experiment.text(result)}")
         if more := experiment.examples(evaluation):
             click.echo(more)
     if plot:
         experiment.plot(evaluation, plot)
-        say(f"written: {plot}")
+        say_written(plot)

@@ -1,12 +1,23 @@
 """Groups whose commands are imported when they are called, so that `--help` stays fast."""
 
+import time
+import traceback
 from importlib import import_module
+from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
+
+from data_prep.errors import UserError
+
+from ..console import LOUDNESS, note, verbose
+from .mistakes import did_you_mean, one_line
+
+_WHOLE = 1000  # characters: no short help is cut
 
 
 class LazyGroup(click.Group):
-    """A group of commands that are named by their place.
+    """A group of commands that are named by their place; each takes --quiet and --verbose.
 
     Args:
         places: name -> ("module:command", one line of help).
@@ -23,18 +34,70 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""
-        if cmd_name not in self.places:
-            return super().get_command(ctx, cmd_name)
-        module, _, name = self.places[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(module), name)
+        if cmd_name in self.places:
+            module, _, name = self.places[cmd_name][0].partition(":")
+            command: click.Command | None = getattr(import_module(module), name)
+        else:
+            command = super().get_command(ctx, cmd_name)
+        if command and LOUDNESS[0] not in command.params:
+            command.params += LOUDNESS
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """See :class:`click.Group`; a near miss is told which is near.
+
+        Raises:
+            UserError: no such command.
+        """
+        names = self.list_commands(ctx)
+        if args[0] in names or args[0].startswith("-"):
+            return super().resolve_command(ctx, args)
+        near = did_you_mean(args[0], names) or f" There are {', '.join(names)}."
+        raise UserError(f"{ctx.command_path} {args[0]}: no such command.{near}")
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """One line each, without importing those that say theirs."""
-        lines = []
-        for name in self.list_commands(ctx):
-            text = self.places.get(name, ("", ""))[1]
-            command = None if text else self.get_command(ctx, name)
-            lines.append((name, text or (command.get_short_help_str(90) if command else "")))
+        """One line each, or as many as it takes."""
         with formatter.section("Commands"):
-            formatter.write_dl(lines)
+            formatter.write_dl([(name, self._help(ctx, name)) for name in self.list_commands(ctx)])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands, or options if the word begins with a dash."""
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        commands = [CompletionItem(name, help=self._help(ctx, name)) for name in names]
+        return commands + super(click.Group, self).shell_complete(ctx, incomplete)
+
+    def _help(self, ctx: click.Context, name: str) -> str:
+        """A command's, without importing those that say it here."""
+        if text := self.places.get(name, ("", ""))[1]:
+            return text
+        command = self.get_command(ctx, name)
+        return command.get_short_help_str(_WHOLE) if command else ""
+
+
+class CommandLine(LazyGroup):
+    """The outermost group: whatever the user did wrong ends in one line and exit status 2."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.params += LOUDNESS
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        """See :class:`click.Group`."""
+        with one_line():
+            return super().make_context(*args, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See :class:`click.Group`; with --verbose also where an error is from, and the time."""
+        began, used = time.perf_counter(), time.process_time()
+        try:
+            with one_line():
+                return super().invoke(ctx)
+        except click.ClickException:
+            if verbose():
+                traceback.print_exc()
+            raise
+        finally:
+            wall, cpu = time.perf_counter() - began, time.process_time() - used
+            note(f"took {wall:.1f} s, {cpu:.1f} s of the processor")

@@ -10,7 +10,7 @@ import click
 
 from data_prep.errors import UserError
 
-from ..console import DATA_FOLDER, json_option, say
+from ..console import DATA_FOLDER, json_option, note, quoted, say, warn
 from ..models import CELLS
 from ..models.cell import option_owners
 from ..option import Option, numbers, short, shown_defaults
@@ -19,6 +19,7 @@ from ..tasks import TASKS
 from ..training.data import Data
 from ..training.loop import Interrupted
 from ..training.registry import AnyTask
+from .mistakes import Choice, did_you_mean
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -50,7 +51,7 @@ def _click_option(option: Option, help_text: str) -> Decorator:
     if option.kind is bool:
         name = option.flag.removeprefix("--")
         return click.option(f"--{name}/--no-{name}", option.name, default=None, help=help_text)
-    kind = click.Choice(option.kind) if isinstance(option.kind, tuple) else option.kind
+    kind = Choice(option.kind) if isinstance(option.kind, tuple) else option.kind
 
     def read(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
         if value is None or option.parse is None:
@@ -106,10 +107,10 @@ def together(options: Sequence[Decorator]) -> Decorator:
     return decorate
 
 
-MODEL = click.Choice(list(CELLS))
+MODEL = Choice(list(CELLS))
 task_option = click.option(
     "--task",
-    type=click.Choice(list(TASKS)),
+    type=Choice(list(TASKS)),
     default=next(iter(TASKS)),
     show_default=True,
     help="Which of the paper's experiments.",
@@ -158,7 +159,7 @@ def protocol_options(seed: int = 0) -> Decorator:
             *task_options(lambda task: task.train_options),
             click.option(
                 "--device",
-                type=click.Choice(["auto", "cpu", "cuda"]),
+                type=Choice(["auto", "cpu", "cuda"]),
                 default="auto",
                 show_default=True,
                 help="Where to train; auto: the fastest for the task.",
@@ -195,9 +196,11 @@ def load_prepared(task: AnyTask, path: Path | None) -> Data:
         if not path.exists():
             say(task.prepare_default(path))
     elif not path.exists():
-        makes = f"; make it with `cwrnn prepare {task.name} --out {path}`"
+        makes = f"; make it with `cwrnn prepare {task.name} --out {quoted(path)}`"
         raise UserError(f"{path}: no such file" + makes * (("prepare", task.name) in task.commands))
-    return task.load(path)
+    corpus = task.load(path)
+    note(f"data: {path}: {corpus.source}, sha256 {corpus.sha256[:12]}")
+    return corpus
 
 
 _PUBLISHED = [cell.name for cell in CELLS.values() if not cell.like]
@@ -221,7 +224,8 @@ def chosen_models(text: str | None) -> list[str]:
     words = [word.strip() for word in text.split(",")]
     for word in words:
         if word not in CELLS:
-            raise UserError(f"--models {text}: {word!r} is none of {', '.join(CELLS)}")
+            near = did_you_mean(word, CELLS)
+            raise UserError(f"--models {text}: {word!r} is none of {', '.join(CELLS)}.{near}")
     return list(dict.fromkeys(words))
 
 
@@ -250,7 +254,7 @@ def resumable(bar: Any, of: str = "") -> Iterator[None]:
         yield
     except Interrupted as stop:
         bar.close()
-        say(f"{stop}{of}, saved; the same command with --resume goes on")
+        warn(f"{stop}{of}, saved; the same command with --resume goes on")
         raise click.exceptions.Exit(130) from stop
     finally:
         bar.close()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ..console import note
 from . import distributed
 from .config import TrainConfig
 from .data import Data
@@ -56,6 +57,10 @@ def train(
     trainer = TASKS[config.task].trainer(config, data)
     if folder.has_checkpoint:
         trainer.restore(folder.checkpoint())
+    note(
+        f"{folder.path}: epoch {trainer.epoch} of {config.epochs}, trained by "
+        f"{type(trainer.engine).__name__} on {config.device}"
+    )
     writes = not distributed.together() or distributed.rank() == 0
     if writes:
         folder.cut_metrics(trainer.epoch)

@@ -46,6 +46,23 @@ def test_every_command_has_help(cwrnn, words):
             assert f"  {name} " in text
 
 
+@pytest.mark.parametrize("words", [(), *COMMANDS], ids=lambda words: " ".join(words) or "cwrnn")
+def test_no_help_is_cut(cwrnn, monkeypatch, words):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = cwrnn(*words, "--help").stdout
+    assert max(map(len, text.splitlines())) <= 80
+    assert not [line for line in text.splitlines() if line.endswith("...") and "]" not in line]
+    command = COMMANDS[words] if words else main
+    if words and isinstance(command, click.Group):
+        flat = " ".join(text.split())
+        for name in command.list_commands(click.Context(command)):
+            first = COMMANDS[*words, name].help.splitlines()[0]
+            assert f"{name} {first.removesuffix('.')}" in flat
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        assert all(i.help in " ".join(text.split()) for i in command.shell_complete(context, ""))
+
+
 def test_every_command_that_makes_numbers_has_json():
     for words, command in COMMANDS.items():
         if words[0] in {"train", "eval", "compare", "scan", "bench"} and words != ("bench",):

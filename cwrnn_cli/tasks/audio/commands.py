@@ -8,7 +8,7 @@ from data_prep import audio as converter
 from data_prep.audio import RATE
 from data_prep.errors import UserError
 
-from ...console import DATA_FOLDER, RUNS_FOLDER, say
+from ...console import DATA_FOLDER, RUNS_FOLDER, say, warn
 from ...reporting.figures import waves
 from ...training.folder import RunFolder, newest_run
 from .data import continue_network
@@ -118,4 +118,4 @@ def generate(
             "is the network running on by itself, which nothing has taught it"
         )
     if clipped:
-        say(f"{100 * clipped:.1f} % of the samples were beyond full scale and were clipped")
+        warn(f"{100 * clipped:.1f} % of the samples were beyond full scale and were clipped")
