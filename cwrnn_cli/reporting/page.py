@@ -11,6 +11,8 @@ from ..models import CELLS
 from ..training.registry import TASKS, AnyTask
 from ..training.results import Results
 
+TABLE = "table.txt"  # of a comparison
+
 
 def label_of(model: str) -> str:
     """A cell's name in tables."""
@@ -81,7 +83,7 @@ def write_report(task: AnyTask, results: Results, command: str) -> list[Path]:
         The files.
     """
     out = results.folder
-    files = [out / "table.txt", out / "comparison.json"]
+    files = [out / TABLE, out / "comparison.json"]
     write_text(files[0], f"{command}\n{task.comparison_text(results)}\n")
     text = json.dumps(task.comparison(results), indent=1, ensure_ascii=False)
     write_text(files[1], text + "\n")

@@ -14,10 +14,12 @@ import torch
 from data_prep.errors import UserError
 from data_prep.files import atomic_write, write_text
 
+from ..console import quoted
 from ..models import CELLS
 from .config import TrainConfig
 
 CONFIG, METRICS, CHECKPOINT = "config.json", "metrics.jsonl", "checkpoint.pt"
+CELLS_FOLDER = "cells"  # where a comparison or a scan has its runs
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,14 @@ class RunFolder:
         """What this run computes.
 
         Raises:
-            UserError: no or no readable config.json.
+            UserError: no or no readable config.json; or a comparison's, which has many runs.
         """
         path = self.path / CONFIG
+        if cells := sorted(self.path.glob(f"{CELLS_FOLDER}/*/{CONFIG}")):
+            raise UserError(
+                f"{self.path}: {len(cells)} runs, a folder each; name one of them, such as "
+                f"{quoted(cells[0].parent)}"
+            )
         try:
             return TrainConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError as error:

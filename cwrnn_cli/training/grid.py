@@ -18,13 +18,12 @@ from data_prep.files import write_text
 from . import distributed
 from .config import TrainConfig, versions
 from .data import Data
-from .folder import RunFolder, check_free
+from .folder import CELLS_FOLDER, RunFolder, check_free
 from .loop import Progress, train
 from .registry import TASKS
 from .results import Cell, write_results
 
 RESULTS = "results.h5"
-CELLS_FOLDER = "cells"
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from data_prep.files import write_text
 
 from .config import TrainConfig
 from .data import Data
-from .folder import RunFolder
-from .grid import CELLS_FOLDER, train_cells
+from .folder import CELLS_FOLDER, RunFolder
+from .grid import train_cells
 from .loop import Progress
 from .registry import TASKS
 

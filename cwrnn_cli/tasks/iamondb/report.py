@@ -13,8 +13,7 @@ from ...paper import IAMONDB
 from ...reporting import page
 from ...reporting.figures import curves, pyplot, save
 from ...reporting.tables import percent, percent_plus_minus, table
-from ...training.folder import METRICS, RunFolder
-from ...training.grid import CELLS_FOLDER
+from ...training.folder import CELLS_FOLDER, METRICS, RunFolder
 from ...training.results import Results
 from ...training.task import RunsReport
 from .evaluate import IamondbEvaluation
@@ -180,7 +179,7 @@ def compare_runs(
         ``validation``: epoch -> lowest error by then, None if the run did not come so far.
     """
     at = list(dict.fromkeys(at))
-    rows, found, lines, files = [], [], {}, [out / "table.txt", out / "curves.png"]
+    rows, found, lines, files = [], [], {}, [out / page.TABLE, out / "curves.png"]
     for name, evaluation, run in zip(_names(runs), evaluations, runs, strict=True):
         result = summary_of(evaluation)
         noted = (run.path / METRICS).read_text(encoding="utf-8")
