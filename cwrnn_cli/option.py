@@ -62,6 +62,12 @@ def short(value: float) -> str:
     return f"{value:.0e}".replace("e-0", "e-") if abs(value) < 1e-2 and value else text
 
 
+def at_least(option: str, value: float, least: float) -> None:
+    """Raises UserError if an option's value is less, or not a number."""
+    if not value >= least:
+        raise UserError(f"{option} {value:g}: expected at least {least:g}")
+
+
 def numbers(text: str, option: str, example: str) -> tuple[int, ...]:
     """Whole numbers of at least 1 with commas between.
 

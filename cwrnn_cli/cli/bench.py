@@ -7,7 +7,8 @@ import click
 from data_prep.errors import UserError
 
 from ..benchmarks.options import numbers_or, show
-from ..console import json_option, progress_bar, say
+from ..console import json_option, progress_bar, say, say_written
+from ..option import at_least
 from .groups import LazyGroup
 from .of_tasks import places
 
@@ -43,6 +44,8 @@ def layer(
         numbers_or(benchmark.BATCHES, batches, "--batches"),
         numbers_or(benchmark.LENGTHS, lengths, "--lengths"),
     )
+    at_least("--repeats", repeats, 1)
+    at_least("--seconds", seconds, 0)
     if min(grid[0]) < benchmark.MODULES:
         raise UserError(f"--widths {widths}: at least {benchmark.MODULES}, a unit per module")
     bar = progress_bar(len(grid[0]) * len(grid[1]) * len(grid[2]), "layers", unit="point")
@@ -51,7 +54,7 @@ def layer(
     show(result, report.layer_text(result), as_json)
     if plot is not None:
         report.plot_layers(plot, result)
-        say(f"written: {plot}")
+        say_written(plot)
 
 
 @command.command()
@@ -64,7 +67,6 @@ def precision(units: int, steps: int, as_json: bool) -> None:
     from ..reporting import benchmarks as report  # noqa: PLC0415
 
     for option, value, least in (("--units", units, benchmark.MODULES), ("--steps", steps, 1)):
-        if value < least:
-            raise UserError(f"{option} {value}: expected at least {least}")
+        at_least(option, value, least)
     result = benchmark.run(units, steps)
     show(result, report.precision_text(result), as_json)

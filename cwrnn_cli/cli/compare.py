@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,17 @@ from click.core import ParameterSource
 
 from data_prep.errors import UserError
 
-from ..console import RUNS_FOLDER, first_process, print_json, progress_bar, say
+from ..console import LOUDNESS, RUNS_FOLDER, first_process, print_json, progress_bar, say_written
 from ..models import CELLS
 from ..option import numbers
-from ..reporting.page import write_report
+from ..reporting.page import TABLE, write_report
 from ..tasks import TASKS
 from ..training import distributed
-from ..training.configure import configure
-from ..training.folder import RunFolder
+from ..training.configure import check, configure
+from ..training.folder import CONFIG, RunFolder, check_free
 from ..training.grid import RESULTS, Grid, open_grid, run_grid
 from ..training.results import read_results
+from .mistakes import did_you_mean
 from .options import (
     chosen_device,
     chosen_models,
@@ -33,8 +35,10 @@ from .options import (
     task_option,
 )
 
+# words of the command line that do not change the result
+_NO_PART = {"--resume", "--json", *(flag for option in LOUDNESS for flag in option.opts)}
 # options that `compare --run` has
-_OF_RUNS = {"task", "given_runs", "split", "at", "data", "out", "as_json"}
+_OF_RUNS = {"task", "given_runs", "split", "at", "data", "out", "resume", "as_json"}
 
 
 @click.command()
@@ -65,7 +69,11 @@ _OF_RUNS = {"task", "given_runs", "split", "at", "data", "out", "as_json"}
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder.  [default: runs/compare-TASK]"
 )
-@click.option("--resume", is_flag=True, help="Go on with this same command's comparison.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with this same command's comparison; with --run: write it anew.",
+)
 def command(
     task: str,
     sizes: str | None,
@@ -95,12 +103,13 @@ def command(
                 raise UserError(f"{folder.path}: a run of task {found}, not {task}")
         out = out or RUNS_FOLDER / f"compare-{task}-runs"
         epochs = numbers(at or "25,50", "--at", "25,50")
+        _check_report(out, resume)
         report = experiment.compare_runs(out, folders, split, epochs, data)
         if as_json:
             print_json(report.json)
         else:
             click.echo(report.text)
-        say("written: " + ", ".join(map(str, report.files)))
+        say_written(*report.files)
         return
     for option, value in (("--split", split), ("--at", at)):
         if value:
@@ -109,13 +118,16 @@ def command(
     budgets = chosen_sizes(sizes, experiment)
     own_rates = _rates(rates)
     refuse_others("--lr", own_rates, chosen)
-    corpus = load_prepared(experiment, data)
     used = chosen_device(device)
+    of_model = {m: options | {"lr": own_rates.get(m), "device": used} for m in chosen}
+    for model, own in of_model.items():
+        check(experiment, model, **own)
+    corpus = load_prepared(experiment, data)
     grid = Grid(
         [
-            configure(corpus, model, params, lr=own_rates.get(model), device=used, **options)
+            configure(corpus, model, params, "--sizes", **own)
             for params in budgets
-            for model in chosen
+            for model, own in of_model.items()
         ]
     )
     out = out or RUNS_FOLDER / f"compare-{task}"
@@ -141,7 +153,7 @@ def command(
         print_json(experiment.comparison(results))
     else:
         click.echo(experiment.comparison_text(results))
-    say("written: " + ", ".join(map(str, [out / RESULTS, *files])))
+    say_written(out / RESULTS, *files)
 
 
 def _refuse_training() -> None:
@@ -149,13 +161,21 @@ def _refuse_training() -> None:
     context = click.get_current_context()
     for parameter in context.command.params:
         typed = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
-        if typed and parameter.name not in _OF_RUNS:
+        if typed and parameter.expose_value and parameter.name not in _OF_RUNS:
             raise UserError(f"{parameter.opts[0]}: not with --run, which trains nothing")
+
+
+def _check_report(out: Path, resume: bool) -> None:
+    """Raises UserError if --run would write over anything, or with --resume over anything else."""
+    if not resume:
+        check_free(out)
+    elif any(out.glob("*")) and (not (out / TABLE).exists() or (out / CONFIG).exists()):
+        raise UserError(f"{out}: holds no comparison of runs; choose another --out")
 
 
 def command_line() -> str:
     """What the user typed, without what does not change the result."""
-    words = [word for word in sys.argv[1:] if word not in {"--resume", "--json"}]
+    words = [word for word in sys.argv[1:] if word not in _NO_PART]
     return shlex.join(["cwrnn", *words])
 
 
@@ -167,6 +187,7 @@ def _rates(words: tuple[str, ...]) -> dict[str, float]:
             rates[model] = float(rate)
         except ValueError:
             model = ""
-        if model not in CELLS:
-            raise UserError(f"--lr {word}: expected MODEL=X, with X such as 1e-5")
+        if model not in CELLS or not 0 < rates[model] < inf:
+            near = did_you_mean(model, CELLS) if model not in CELLS else ""
+            raise UserError(f"--lr {word}: expected MODEL=X, with X such as 1e-5.{near}")
     return rates

@@ -1,5 +1,6 @@
 """`cwrnn scan`: learning rates, each model's own, on held-out seeds."""
 
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -7,15 +8,15 @@ import click
 
 from data_prep.errors import UserError
 
-from ..console import RUNS_FOLDER, print_json, progress_bar, say
+from ..console import RUNS_FOLDER, print_json, progress_bar, say_written
 from ..models import CELLS
 from ..reporting.scan import scan_text, write_scan
 from ..tasks import TASKS
 from ..training import distributed
-from ..training.configure import configure
+from ..training.configure import check, configure
 from ..training.folder import check_free
 from ..training.optimizer import OPTIMIZERS, PUBLISHED
-from ..training.scan import HELD_OUT_SEED, Point, collect, run_scan
+from ..training.scan import HELD_OUT_SEED, SCAN, Point, collect, run_scan
 from .compare import command_line
 from .options import (
     chosen_device,
@@ -67,9 +68,12 @@ def command(
     experiment = TASKS[task]
     chosen, budgets, grid = chosen_models(models), chosen_sizes(sizes, experiment), _rates(rates)
     refuse_others("--rates", filter(None, grid), chosen)
-    corpus = load_prepared(experiment, data)
     if distributed.world_size() > 1:
         raise UserError("torchrun: a scan trains in one process")
+    options["device"] = chosen_device(device)
+    for model in chosen:
+        check(experiment, model, **options)
+    corpus = load_prepared(experiment, data)
     asked = options.pop("momentum_ramp")
     ramps = OPTIMIZERS[options["optimizer"] or PUBLISHED].ramps
     points = [
@@ -79,9 +83,9 @@ def command(
                     corpus,
                     model,
                     params,
+                    "--sizes",
                     lr=rate,
                     momentum_ramp=ramp,
-                    device=chosen_device(device),
                     **options,
                 )
                 for params in budgets
@@ -102,7 +106,7 @@ def command(
         print_json(result)
     else:
         click.echo(scan_text(result))
-    say(f"written: {out / 'scan.json'}, {write_scan(out, result)}")
+    say_written(out / SCAN, write_scan(out, result))
 
 
 def _rates(given: tuple[str, ...]) -> dict[str, list[float]]:
@@ -113,6 +117,8 @@ def _rates(given: tuple[str, ...]) -> dict[str, list[float]]:
         try:
             found[model] = [float(word) for word in numbers.split(",")]
         except ValueError:
+            model = "?"
+        if not all(0 < rate < inf for rate in found.get(model, ())):
             model = "?"
         if model and model not in CELLS:
             raise UserError(f"--rates {text}: expected rates such as 1e-4,3e-4, or MODEL=1e-4,3e-4")

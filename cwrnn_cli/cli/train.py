@@ -7,11 +7,11 @@ import click
 
 from data_prep.errors import UserError
 
-from ..console import RUNS_FOLDER, first_process, print_json, progress_bar, say
+from ..console import RUNS_FOLDER, first_process, print_json, progress_bar, quoted, say, warn
 from ..tasks import TASKS
 from ..training import distributed
 from ..training.config import TrainConfig
-from ..training.configure import configure
+from ..training.configure import check, configure
 from ..training.folder import RunFolder, free_folder
 from ..training.loop import train
 from .options import (
@@ -58,10 +58,13 @@ def command(
     Killed at any moment, the same command with --resume goes on and ends with the same weights.
     """
     experiment = TASKS[task]
-    corpus = load_prepared(experiment, data)
-    config = configure(corpus, seed=seed, device=chosen_device(device), **options)
     if distributed.world_size() > 1 and not experiment.data_parallel:
         raise UserError(f"torchrun: a run of task {task} trains in one process; use `compare`")
+    params = options.pop("params")
+    options |= {"seed": seed, "device": chosen_device(device)}
+    check(experiment, **options)
+    corpus = load_prepared(experiment, data)
+    config = configure(corpus, params=params, **options)
     distributed.start(config.device, data_parallel=True)
     folder = _folder_of_all(config, out, resume)
     per_sequence = config.protocol.network_per_sequence
@@ -94,7 +97,7 @@ def command(
         summary = experiment.summary(experiment.evaluate_run(folder, corpus))
         print_json({"run": str(folder.path), **summary})
     else:
-        click.echo(f"{folder.path}: trained; see `cwrnn eval {folder.path}`")
+        click.echo(f"{folder.path}: trained; see `cwrnn eval {quoted(folder.path)}`")
 
 
 def _short(value: Any) -> str:
@@ -117,7 +120,7 @@ def _folder(config: TrainConfig, out: Path | None, resume: bool) -> RunFolder:
         for candidate in _numbered(name):
             if candidate.config() == config:
                 return candidate
-        say("nothing to resume: starting anew")
+        warn("nothing to resume: starting anew")
     folder = RunFolder(out or free_folder(RUNS_FOLDER, name))
     if resume:
         folder.start_or_resume(config)

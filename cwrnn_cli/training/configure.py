@@ -1,5 +1,7 @@
 """From options to a :class:`TrainConfig`: each task's protocol, with what is given changed."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,7 @@ from data_prep.errors import UserError
 
 from ..models.cell import CellSpec, cell_named, option_owners
 from ..models.sizing import hidden_size_for
+from ..option import at_least
 from ..paper import Protocol
 from .config import TrainConfig, learning_rate
 from .data import Data
@@ -15,13 +18,57 @@ from .optimizer import OPTIMIZERS, PUBLISHED
 from .registry import TASKS, AnyTask
 
 
-def configure(data: Data, model: str, params: int | None = None, **options: Any) -> TrainConfig:
+@dataclass(frozen=True)
+class Checked:
+    """Options that fit a task and a model.
+
+    Attributes:
+        cell: the model's.
+        own: the cell's options that were given.
+        given: the others.
+    """
+
+    cell: type[CellSpec]
+    own: dict[str, Any]
+    given: dict[str, Any]
+
+
+def check(task: AnyTask, model: str, **options: Any) -> Checked:
+    """Refuse what cannot be trained whatever the data: before any are read, or made.
+
+    Args:
+        task: to train.
+        model: name of a cell.
+        options: as for :func:`configure`.
+
+    Raises:
+        UserError: as there, but for ``params``.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        cell = cell_named(model)
+    except ValueError as error:
+        raise UserError(f"--{error}") from error
+    own = _own_options(cell, task.protocol, given)
+    _check_task(task, given)
+    _check_ranges(given)
+    return Checked(cell, own, given)
+
+
+def configure(
+    data: Data,
+    model: str,
+    params: int | None = None,
+    size_option: str = "--params",
+    **options: Any,
+) -> TrainConfig:
     """The paper's protocol for the task of ``data``, with what is given changed.
 
     Args:
         data: a prepared corpus, as the task loads it.
         model: name of a cell.
         params: budget; None: the largest of the task in Table 1.
+        size_option: what the user typed it behind.
         options: fields of :class:`TrainConfig`, and of the cell's options; None leaves the
             protocol's value.
 
@@ -30,13 +77,8 @@ def configure(data: Data, model: str, params: int | None = None, **options: Any)
     """
     task = TASKS[data.task]
     protocol, problem = task.protocol, task.problem(data)
-    given = {name: value for name, value in options.items() if value is not None}
-    try:
-        cell = cell_named(model)
-    except ValueError as error:
-        raise UserError(f"--{error}") from error
-    own = _own_options(cell, protocol, given)
-    _check_task(task, given)
+    checked = check(task, model, **options)
+    cell, given = checked.cell, checked.given
     params = max(protocol.hidden_sizes) if params is None else params
     optimizer = given.get("optimizer", PUBLISHED)
     values: dict[str, Any] = {
@@ -52,9 +94,14 @@ def configure(data: Data, model: str, params: int | None = None, **options: Any)
         "noise": protocol.noise,
         "device": "cpu",
     }
-    config = TrainConfig(
+    try:
+        sizes = (problem.input_size, problem.output_size)
+        sized = _sized(cell, protocol, params, sizes, checked.own)
+    except ValueError as error:
+        raise UserError(f"{size_option} {params}: {error}") from error
+    return TrainConfig(
         task=task.name,
-        cell=_sized(cell, protocol, params, (problem.input_size, problem.output_size), own),
+        cell=sized,
         params=params,
         bidirectional=protocol.bidirectional,
         weight_std=protocol.weight_std,
@@ -65,8 +112,6 @@ def configure(data: Data, model: str, params: int | None = None, **options: Any)
         **vars(problem),
         **(values | given),
     )
-    _check(config)
-    return config
 
 
 def _own_options(cell: type[CellSpec], protocol: Protocol, given: dict[str, Any]) -> dict[str, Any]:
@@ -101,36 +146,33 @@ def _sized(
     sizes: tuple[int, int],
     given: dict[str, Any],
 ) -> CellSpec:
-    """The cell of Table 1 where it has one, else that whose network is nearest to the budget."""
+    """The cell of Table 1 where it has one, else that whose network is nearest to the budget.
+
+    Raises:
+        ValueError: none is so small.
+    """
     options = cell.published(protocol) | given
-    try:
-        hidden_size = protocol.hidden_sizes.get(params, {}).get(cell.name)
-        if hidden_size is None or sizes != protocol.sizes or cell.resizes(given):
-            hidden_size = hidden_size_for(
-                params, cell.name, *sizes, bidirectional=protocol.bidirectional, **options
-            )
-        return cell.of_size(hidden_size, options)
-    except ValueError as error:
-        raise UserError(f"--params {params}: {error}") from error
+    hidden_size = protocol.hidden_sizes.get(params, {}).get(cell.name)
+    if hidden_size is None or sizes != protocol.sizes or cell.resizes(given):
+        hidden_size = hidden_size_for(
+            params, cell.name, *sizes, bidirectional=protocol.bidirectional, **options
+        )
+    return cell.of_size(hidden_size, options)
 
 
-def _check(config: TrainConfig) -> None:
-    for name, value, low in (
-        ("runs", config.runs, 1),
-        ("epochs", config.epochs, 1),
-        ("batch", config.batch, 1),
-        ("patience", config.patience, 1),
-        ("seed", config.seed, 0),
-    ):
-        if value is not None and value < low:
-            raise UserError(f"--{name} {value}: expected at least {low}")
-    if not (0 < config.lr < np.inf):
-        raise UserError(f"--lr {config.lr:g}: expected a learning rate above 0")
-    if not (0 <= config.momentum < 1):
-        raise UserError(f"--momentum {config.momentum:g}: expected 0 or more, below 1")
-    if config.momentum_ramp and not OPTIMIZERS[config.optimizer].ramps:
-        raise UserError(f"--momentum-ramp: not with --optimizer {config.optimizer}")
-    if config.clip is not None and not (0 < config.clip < np.inf):
-        raise UserError(f"--clip {config.clip:g}: expected a length above 0")
-    if not (0 <= config.noise < np.inf):
-        raise UserError(f"--noise {config.noise:g}: expected a standard deviation, 0 or more")
+def _check_ranges(given: Mapping[str, Any]) -> None:
+    for name, least in (("runs", 1), ("epochs", 1), ("batch", 1), ("patience", 1), ("seed", 0)):
+        if name in given:
+            at_least(f"--{name}", given[name], least)
+    rules: list[tuple[str, Callable[[float], bool], str]] = [
+        ("lr", lambda value: 0 < value < np.inf, "a learning rate above 0"),
+        ("momentum", lambda value: 0 <= value < 1, "0 or more, below 1"),
+        ("clip", lambda value: 0 < value < np.inf, "a length above 0"),
+        ("noise", lambda value: 0 <= value < np.inf, "a standard deviation, 0 or more"),
+    ]
+    for name, fits, expected in rules:
+        if name in given and not fits(given[name]):
+            raise UserError(f"--{name} {given[name]:g}: expected {expected}")
+    optimizer = given.get("optimizer", PUBLISHED)
+    if given.get("momentum_ramp") and not OPTIMIZERS[optimizer].ramps:
+        raise UserError(f"--momentum-ramp: not with --optimizer {optimizer}")

@@ -66,7 +66,7 @@ def test_rounding_is_to_the_nearest_of_so_many_bits():
         ("handwriting --data none.h5", "none.h5: cannot be read"),
         ("handwriting --batches 0", "--batches 0: expected at least 1"),
         ("handwriting --data LINES --sizes x", "--sizes x: expected numbers"),
-        ("handwriting --data LINES --sizes 2", "--params 2: 2 parameters: the smallest"),
+        ("handwriting --data LINES --sizes 2", "--sizes 2: 2 parameters: the smallest"),
     ],
 )
 def test_mistakes_end_in_one_line(cwrnn, lines, words, message):

@@ -37,7 +37,9 @@ def test_table_curves_and_json(cwrnn, runs, tmp_path):
     text = result.stdout
     assert text == (out / "table.txt").read_text()
     assert text.count("validation by epoch 3") == 1 and "synthetic writers" in text
-    found = json.loads(compare(cwrnn, runs, "--at", "1,3", "--out", "both", "--json").stdout)
+    found = json.loads(
+        compare(cwrnn, runs, "--at", "1,3", "--out", "both", "--resume", "--json").stdout
+    )
     assert found["task"] == "iamondb" and [r["run"] for r in found["runs"]] == list(map(str, runs))
     names = [f"{run.parent.name}-srn" for run in runs]  # of one name: told apart by their folders
     for name, run, row in zip(names, runs, found["runs"], strict=True):
@@ -90,6 +92,28 @@ def test_mistakes_end_in_one_line(cwrnn, runs, words, message):
     given = [str(runs[0]) if word == "RUN" else word for word in words.split()]
     assert message in one_line_error(cwrnn("compare", *given, expect=2))
     assert not Path("runs").exists()
+
+
+def test_nothing_is_written_over_without_a_word(cwrnn, runs, tmp_path):
+    compare(cwrnn, runs[:1], "--at", "1")
+    out = tmp_path / "runs" / "compare-iamondb-runs"
+    before = (out / "table.txt").read_bytes()
+    message = one_line_error(compare(cwrnn, runs, "--at", "1", expect=2))
+    assert message.startswith("runs/compare-iamondb-runs: exists already; go on with --resume")
+    assert (out / "table.txt").read_bytes() == before
+    compare(cwrnn, runs, "--at", "1", "--resume")
+    assert (out / "table.txt").read_bytes() != before
+    Path("text").write_text("")
+    Path("full").mkdir()
+    Path("full/mine").write_text("")
+    Path("grid").mkdir()
+    for name in ("table.txt", "config.json"):
+        Path("grid", name).write_text("")
+    for name in ("full", "grid", runs[0]):
+        message = one_line_error(compare(cwrnn, runs, "--out", name, "--resume", expect=2))
+        assert message == f"{name}: holds no comparison of runs; choose another --out"
+    message = one_line_error(compare(cwrnn, runs, "--out", "text", expect=2))
+    assert message.startswith("text: exists already")
 
 
 def test_task_1_has_no_such_report(cwrnn, piece):

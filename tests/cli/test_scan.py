@@ -60,7 +60,7 @@ def test_models_may_have_rates_of_their_own_and_momenta_are_both_tried(scan):
         ("--rates x", "--rates x: expected rates such as 1e-4,3e-4, or MODEL=1e-4,3e-4"),
         ("--rates mlp=1e-4", "--rates mlp=1e-4: expected rates"),
         ("--rates cw=", "--rates cw=: expected rates"),
-        ("--rates 1e-4,-1", "--lr -1: expected a learning rate above 0"),
+        ("--rates 1e-4,-1", "--rates 1e-4,-1: expected rates such as"),
         ("--models mlp", "'mlp' is none of"),
         ("--sizes 0", "--sizes 0: expected numbers with commas between, such as 100,1000"),
         ("--epochs 0", "--epochs 0: expected at least 1"),

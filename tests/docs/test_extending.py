@@ -80,7 +80,8 @@ def test_mistakes_with_them_are_one_line(mine, tmp_path):
     for line, message in (
         ("cwrnn train --model srn --leak 0.3", "only a leaky SRN has a leak, not --model srn"),
         ("cwrnn train --task copy --model cw", "data/copy.h5: no such file"),
-        ("cwrnn train --task copy --model cw --noise 1 --data none", "none: no such file"),
+        ("cwrnn train --task copy --model cw --data none", "none: no such file"),
+        ("cwrnn train --task copy --model cw --noise 1", "--noise: not an option of --task copy"),
     ):
         result = run(mine, tmp_path, line)
         errors = [text for text in result.stderr.splitlines() if text.startswith("Error: ")]

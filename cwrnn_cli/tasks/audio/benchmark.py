@@ -13,6 +13,7 @@ from ...console import json_option, progress_bar
 from ...models import CELLS, LSTMSpec
 from ...models.cell import CellSpec
 from ...models.ensemble import Ensemble, Shape
+from ...option import at_least
 from ...paper import AUDIO
 from ...reporting.benchmarks import machine_text
 from ...reporting.page import cell_name
@@ -152,6 +153,8 @@ def ensemble_text(result: dict[str, Any]) -> str:
 def command(runs: str | None, repeats: int, seconds: float, as_json: bool) -> None:
     """Task 1's training at Table 1's sizes against torch.nn, one network at a time."""
     counts = numbers_or(RUNS, runs, "--runs")
+    at_least("--repeats", repeats, 1)
+    at_least("--seconds", seconds, 0)
     points = len(AUDIO.hidden_sizes) * len(_MEASURED) * len(counts)
     bar = progress_bar(points, "ensembles", unit="point")
     result = run(counts, repeats, seconds, tick=lambda: bar.update(1))

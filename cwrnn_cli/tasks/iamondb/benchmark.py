@@ -16,12 +16,11 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from data_prep.errors import UserError
-
 from ...benchmarks import machine
 from ...benchmarks.options import numbers_or, show
 from ...console import DATA_FOLDER, json_option, progress_bar
 from ...models import CELLS, LSTMSpec
+from ...option import at_least
 from ...paper import IAMONDB
 from ...reporting.benchmarks import machine_text
 from ...reporting.page import cell_name
@@ -104,7 +103,7 @@ def run(
     for params in sizes:
         trainees: dict[tuple[str, str], Update] = {}
         for cell in CELLS.values():
-            config = configure(data, cell.name, params)
+            config = configure(data, cell.name, params, "--sizes")
             trainees[cell.name, OURS] = _ours(config, data)
             trainees[cell.name, PACKED] = _torchs(config, True)
             trainees[cell.name, PADDED] = _torchs(config, False)
@@ -177,10 +176,11 @@ def command(
     data: Path, sizes: str | None, batches: int, repeats: int, seconds: float, as_json: bool
 ) -> None:
     """Task 3's training, batches of 8 lines, against torch.nn on packed and padded lines."""
-    if batches < 1:
-        raise UserError(f"--batches {batches}: expected at least 1")
-    lines = load(data)
+    at_least("--batches", batches, 1)
+    at_least("--repeats", repeats, 1)
+    at_least("--seconds", seconds, 0)
     chosen = numbers_or(tuple(sorted(IAMONDB.hidden_sizes)), sizes, "--sizes")
+    lines = load(data)
     bar = progress_bar(len(chosen), "handwriting", unit="size")
     result = run(lines, chosen, batches, repeats, seconds, tick=lambda: bar.update(1))
     bar.close()

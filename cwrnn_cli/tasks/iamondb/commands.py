@@ -10,6 +10,7 @@ from data_prep import iamondb_standin
 from data_prep.errors import UserError
 
 from ...console import DATA_FOLDER, progress_bar, say_problems
+from ...option import at_least
 from ...reporting.tables import table
 from .task import IamondbTask
 
@@ -54,8 +55,7 @@ def prepare(
     slant: bool,
 ) -> None:
     """Lines of handwriting for task 3: pen paths of IAM-OnDB, every third point."""
-    if seed < 0:
-        raise UserError(f"--seed {seed}: expected at least 0")
+    at_least("--seed", seed, 0)
     options = converter.PathOptions(every, offsets, slant)
     with ExitStack() as stack:
         if standin:

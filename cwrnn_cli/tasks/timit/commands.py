@@ -11,6 +11,7 @@ from data_prep.errors import UserError
 from data_prep.features import FeatureOptions
 
 from ...console import DATA_FOLDER, progress_bar, say_problems
+from ...option import at_least
 from ...paper import WORD_GROUPS
 from ...reporting.tables import table
 from .task import TimitTask
@@ -66,8 +67,7 @@ def prepare(
 
     5 speakers of each word are to train on, 2 to test; no speaker of a word is on both sides.
     """
-    if seed < 0:
-        raise UserError(f"--seed {seed}: expected at least 0")
+    at_least("--seed", seed, 0)
     options = FeatureOptions(coefficients, window_ms, hop_ms, preemphasis, deltas)
     groups = converter.read_groups(words) if words else WORD_GROUPS
     with ExitStack() as stack:
