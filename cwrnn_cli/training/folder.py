@@ -183,5 +183,7 @@ def newest_run(parent: Path, task: str | None) -> RunFolder:
         if task in (None, folder.config().task):
             return folder
     which, option = (f"no run of task {task}", f"--task {task} ") if task else ("no run", "")
-    command = f"cwrnn train {option}--model {'|'.join(CELLS)}"
-    raise UserError(f"{parent}: {which}; train one with `{command}`")
+    command = f"cwrnn train {option}--model MODEL"
+    raise UserError(
+        f"{parent}: {which}; train one with `{command}`, where MODEL is {', '.join(CELLS)}"
+    )

@@ -185,7 +185,7 @@ def test_compare_takes_rates_and_models(cwrnn, piece, tmp_path):
         ("train --model srn --periods 4", "--periods: only a CW-RNN"),
         ("train --model cw --lr -1", "--lr -1"),
         ("train --model cw --runs 0", "--runs 0"),
-        ("eval", "no run; train one with"),
+        ("eval", "no run; train one with `cwrnn train --model MODEL`, where MODEL is srn, lstm"),
         ("eval --task timit", "no run of task timit; train one with"),
         ("train --task timit --model cw", "data/timit.h5: no such file; make it with"),
         ("train --model cw --noise 1", "--noise: not an option of --task audio"),

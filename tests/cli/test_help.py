@@ -52,6 +52,7 @@ def test_no_help_is_cut(cwrnn, monkeypatch, words):
     text = cwrnn(*words, "--help").stdout
     assert max(map(len, text.splitlines())) <= 80
     assert not [line for line in text.splitlines() if line.endswith("...") and "]" not in line]
+    assert "s.d (" not in text  # a dot of an abbreviation is no full stop
     command = COMMANDS[words] if words else main
     if words and isinstance(command, click.Group):
         flat = " ".join(text.split())

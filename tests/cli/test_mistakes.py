@@ -133,9 +133,9 @@ def test_a_closed_pipe_ends_without_a_word(ended, cwrnn, piece):
 
 @needs_full
 def test_nor_does_the_interpreter_say_anything_at_its_exit():
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    for more in ((), ("-u",)):
-        words = [sys.executable, *more, "-m", "cwrnn_cli", "--help"]
+    words = [sys.executable, "-m", "cwrnn_cli", "--help"]
+    for unbuffered in ("", "1"):
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered}
         for stream, status, said in (
             (open("/dev/full", "w"), 2, "Error: stdout, or a file: cannot be written"),
             (closed_pipe(), 1, ""),

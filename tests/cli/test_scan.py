@@ -18,7 +18,7 @@ def scan(cwrnn, spoken):
 
 def test_json_table_and_files(scan, tmp_path, monkeypatch):
     words = ("--models", "srn", "--rates", "1e-6,3e-2", "--momentum-ramp")
-    monkeypatch.setattr(sys, "argv", ["cwrnn", "scan", *words, "--json"])
+    monkeypatch.setattr(sys, "argv", ["cwrnn", "-q", "scan", *words, "--json", "--verbose"])
     result = scan(*words, "--json")
     found = json.loads(result.stdout)
     assert found["best"] == {"srn, ramp": 3e-2}

@@ -31,7 +31,7 @@ class TimitTask(Task[TimitData, TimitEvaluation]):
     train_options: ClassVar[tuple[Option, ...]] = (
         Option(
             "noise",
-            "Of the inputs in training, s.d.",
+            "Standard deviation of the noise on the inputs in training.",
             float,
             of_protocol=lambda protocol: short(protocol.noise),
         ),
