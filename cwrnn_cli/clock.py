@@ -13,6 +13,7 @@ from itertools import accumulate
 import numpy as np
 
 MAX_DEFAULT_MODULES = 8
+MAX_PERIOD = 1 << 31  # longer than any sequence; every backend counts steps exactly up to here
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Clock:
                 possible, the units left over to the fastest modules, one each.
 
         Raises:
-            ValueError: a period or size below 1, sizes that do not add up to n, more modules than
-                units.
+            ValueError: a period or size below 1, a period above :data:`MAX_PERIOD`, sizes that do
+                not add up to n, more modules than units.
         """
         hidden_size = _whole(hidden_size, "hidden_size")
         if periods is None:
@@ -56,11 +57,19 @@ class Clock:
         if isinstance(periods, (int, np.integer)):
             if periods < 1:
                 raise ValueError(f"periods: {periods} modules, expected at least 1")
+            most = MAX_PERIOD.bit_length()
+            if periods > most:
+                raise ValueError(
+                    f"periods: {periods} exponential modules, expected at most {most} (a clock "
+                    f"period may be up to {MAX_PERIOD})"
+                )
             chosen = [2**i for i in range(periods)]
         else:
             chosen = [_whole(period, "a clock period") for period in periods]
             if not chosen:
                 raise ValueError("periods: empty, expected at least one clock period")
+            if max(chosen) > MAX_PERIOD:
+                raise ValueError(f"a clock period must be at most {MAX_PERIOD}, not {max(chosen)}")
         if module_sizes is None:
             if len(chosen) > hidden_size:
                 raise ValueError(

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -34,12 +35,10 @@ class Backends(Generic[A, R]):
         table: name -> backend.
         fastest: what "auto" takes for these arguments: the name of the one that was the fastest
             where it was measured, of those that can do them.
-        general: the name of one that can do everything, to be named where another cannot.
     """
 
     table: dict[str, Backend[A, R]]
     fastest: Callable[[A], str]
-    general: str
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -57,7 +56,7 @@ class Backends(Generic[A, R]):
         if name == "auto":
             return self.table[self.fastest(arguments)].run(arguments)
         if reason := self.table[name].unsupported(arguments):
-            raise ValueError(f"backend {name!r}: {reason}; use {self.general!r}")
+            raise ValueError(f"backend {name!r}: {reason}; use 'auto'")
         return self.table[name].run(arguments)
 
 
@@ -65,8 +64,59 @@ def does_all(_: object) -> None:
     """``unsupported`` of a backend that can do everything."""
 
 
+def one_network(x: Tensor) -> str | None:
+    """Why a backend that does one network cannot do these (R, ...), if it cannot."""
+    return None if x.shape[0] == 1 else f"it does one network, not {x.shape[0]}"
+
+
+def traced() -> bool:
+    """Whether somebody writes down torch's operations, who would not see those of other code.
+
+    torch.compile, export, tracing, and whatever else works by a dispatch mode: fake tensors,
+    make_fx, counters of operations.
+    """
+    if torch.compiler.is_compiling():
+        return True
+    return torch._C._is_tracing() or torch._C._len_torch_dispatch_stack() > 0
+
+
+def exporting() -> bool:
+    """Whether torch.export is at work; ONNX's exporter uses it.
+
+    Under torch.compile, `torch.compiler.is_exporting` always says so (torch 2.11).
+    """
+    return torch.compiler._is_exporting_flag
+
+
+def compiling() -> bool:
+    """Whether torch.compile is at work, which takes operators as they are."""
+    return torch.compiler.is_compiling() and not exporting()
+
+
+def transformed() -> bool:
+    """Whether torch.func or forward mode is at work, for which torch's own layers have no rules."""
+    return torch._C._are_functorch_transforms_active() or forward_mode()
+
+
+def forward_mode() -> bool:
+    """Whether somebody computes derivatives forward, from inputs to outputs."""
+    return forward_ad._current_level >= 0
+
+
+def unsupported_by_torch() -> str | None:
+    """Why torch's own layers cannot be part of what is done, if they cannot."""
+    if traced():
+        return "it is not traced"
+    return "it has no rules for torch.func and forward mode" if transformed() else None
+
+
 def unsupported_by_numba(weight: Tensor) -> str | None:
     """Why code that Numba compiles cannot compute with this weight, if it cannot."""
+    plain = compiling() or type(weight) in {Tensor, nn.Parameter}
+    if traced() and not compiling():
+        return "its code cannot be traced"
+    if not plain:
+        return f"it computes with plain tensors, not {type(weight).__name__}"
     if weight.device.type != "cpu":
         return f"it runs on the CPU, not on {weight.device.type}"
     if weight.dtype not in {torch.float32, torch.float64}:
@@ -76,6 +126,8 @@ def unsupported_by_numba(weight: Tensor) -> str | None:
 
 def unsupported_by_triton(weight: Tensor, units: int, most: int) -> str | None:
     """Why a Triton kernel that takes ``most`` units cannot do ``units`` of them, if it cannot."""
+    if traced():
+        return "its code cannot be traced"
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
     if weight.device.type != "cuda" and not interpreted:
         return f"it runs on a GPU, not on {weight.device.type}"

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from ..clock import Clock
 
+NONLINEARITIES = {"tanh": torch.tanh, "relu": torch.relu}
+
 
 def clockwork(
     x: Tensor,
@@ -17,6 +19,8 @@ def clockwork(
     bias: Tensor | None,
     h0: Tensor | None,
     clock: Clock,
+    start: int | Tensor = 0,
+    nonlinearity: str = "tanh",
 ) -> Tensor:
     """Hidden states of R clockwork layers (eq. 1).
 
@@ -25,8 +29,10 @@ def clockwork(
         weight_ih: (R, n, m), or None where m is 0.
         weight_hh: (R, n, n); what the clock's mask forbids is taken as 0.
         bias: (R, n), or None.
-        h0: (R, B, n) outputs before step 0, or None for zeros.
+        h0: (R, B, n) outputs before the first step, or None for zeros.
         clock: periods and sizes.
+        start: the number of the first step, one for all or (B,) int64, one per sequence.
+        nonlinearity: "tanh" or "relu".
 
     Returns:
         (R, B, T, n), the outputs of all units at all steps, the held ones too.
@@ -35,6 +41,9 @@ def clockwork(
     allowed = torch.from_numpy(clock.mask()).to(weight_hh.device)
     recurrent = torch.where(allowed, weight_hh, 0).transpose(1, 2)  # (R, n, n)
     periods = torch.from_numpy(clock.unit_periods).to(weight_hh.device)
+    squash = NONLINEARITIES[nonlinearity]
+    if isinstance(start, Tensor):
+        start = start.to(weight_hh.device)[:, None]  # (B, 1)
     y = weight_hh.new_zeros(networks, batch, clock.hidden_size) if h0 is None else h0
     outputs = []
     for t in range(steps):
@@ -43,8 +52,8 @@ def clockwork(
             z = z + x[:, :, t] @ weight_ih.transpose(1, 2)
         if bias is not None:
             z = z + bias[:, None]
-        active = t % periods == 0  # (n,)
-        y = torch.where(active, torch.tanh(z), y)
+        active = (start + t) % periods == 0  # (n,) or (B, n)
+        y = torch.where(active, squash(z), y)
         outputs.append(y)
     return torch.stack(outputs, dim=2)
 

@@ -9,6 +9,7 @@ from .clockwork import ClockedSpec, ClockworkRNN, ClockworkSpec
 from .gru import GRU, GRUSpec
 from .lstm import LSTM, LSTMSpec
 from .srn import SRN, SRNSpec
+from .stream import Stream
 
 __all__ = [
     "CELLS",
@@ -22,6 +23,7 @@ __all__ = [
     "ClockworkSpec",
     "LSTMSpec",
     "SRNSpec",
+    "Stream",
 ]
 
 # in the order of tables

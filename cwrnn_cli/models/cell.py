@@ -120,16 +120,18 @@ class CellSpec(ABC):
         state: State | None = None,
         lengths: Tensor | None = None,
         backend: str = "auto",
+        start: int | Tensor = 0,
     ) -> tuple[Tensor, State]:
         """Run R such layers in one direction.
 
         Args:
             x: (R, B, T, m) inputs.
             weights: by name, with the leading axis R; a bias that is not there is 0.
-            state: tensors (R, B, n) before step 0; None: zeros.
+            state: tensors (R, B, n) before the first step; None: zeros.
             lengths: (B,) int64 valid steps, whose last one gives the state; None: all T. Outputs
                 behind them are undefined.
             backend: how (:mod:`cwrnn_cli.kernels`).
+            start: the number of the first step, one for all or (B,) int64; for cells with a clock.
 
         Returns:
             (R, B, T, n) outputs, and the last valid state.

@@ -5,21 +5,39 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from ..clock import Clock, parse_periods, parse_shares, shared_out
+from ..kernels.backend import traced
 from ..kernels.clockwork import clockwork
+from ..kernels.reference import NONLINEARITIES
 from ..kernels.sequences import last_valid
 from ..option import Option
 from ..paper import Protocol
 from .cell import CellSpec, State
-from .recurrent import RecurrentLayer
+from .recurrent import RecurrentLayer, suffix, whole
 
 
 @dataclass(frozen=True)
 class ClockedSpec(CellSpec):
-    """What runs under a clock: one matrix of each kind, tanh."""
+    """What runs under a clock: one matrix of each kind.
+
+    Attributes:
+        nonlinearity: "tanh", as in the paper, or "relu".
+    """
+
+    nonlinearity: str = field(default="tanh", kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for another nonlinearity."""
+        super().__post_init__()
+        if self.nonlinearity not in NONLINEARITIES:
+            raise ValueError(
+                f"Unknown nonlinearity {self.nonlinearity!r}. Select from 'tanh' or 'relu'."
+            )
 
     @property
     @abstractmethod
@@ -38,6 +56,7 @@ class ClockedSpec(CellSpec):
         state: State | None = None,
         lengths: Tensor | None = None,
         backend: str = "auto",
+        start: int | Tensor = 0,
     ) -> tuple[Tensor, State]:
         """See :meth:`CellSpec.forward`."""
         y = clockwork(
@@ -48,6 +67,8 @@ class ClockedSpec(CellSpec):
             None if state is None else state[0],
             self.clock,
             backend,
+            start,
+            self.nonlinearity,
         )
         return y, (last_valid(y, lengths),)
 
@@ -104,9 +125,9 @@ class ClockworkSpec(ClockedSpec):
         return cls.of_clock(Clock.of(hidden_size, options.get("periods"), sizes))
 
     @classmethod
-    def of_clock(cls, clock: Clock) -> Self:
+    def of_clock(cls, clock: Clock, nonlinearity: str = "tanh") -> Self:
         """The cell with this clock."""
-        return cls(clock.hidden_size, clock.periods, clock.sizes)
+        return cls(clock.hidden_size, clock.periods, clock.sizes, nonlinearity=nonlinearity)
 
     @classmethod
     def smallest(cls, options: Mapping[str, Any]) -> int:
@@ -169,7 +190,12 @@ class ClockworkSpec(ClockedSpec):
     def layer(self, input_size: int, **options: Any) -> "ClockworkRNN":
         """See :meth:`CellSpec.layer`."""
         return ClockworkRNN(
-            input_size, self.hidden_size, self.periods, self.module_sizes, **options
+            input_size,
+            self.hidden_size,
+            periods=self.periods,
+            module_sizes=self.module_sizes,
+            nonlinearity=self.nonlinearity,
+            **options,
         )
 
 
@@ -180,16 +206,122 @@ def _in_short(periods: tuple[int, ...]) -> str:
     return f"{','.join(map(str, periods[:3]))} ... {periods[-1]}"
 
 
-class ClockworkRNN(RecurrentLayer):
-    r"""A Clockwork RNN layer (Koutník et al., ICML 2014, Section 3, eq. 1).
+class ClockedLayer(RecurrentLayer):
+    """Layers of cells under a clock: their weights are masked, their clocks saved beside them.
 
-    The hidden layer is cut into modules, each with a clock period :math:`T_i`. At step t, counted
-    from 0, only the modules with :math:`t \bmod T_i = 0` compute
+    Arguments as of :class:`.RecurrentLayer`.
+    """
+
+    cells: tuple[ClockedSpec, ...]
+
+    def __init__(self, cells: Sequence[ClockedSpec], *arguments: Any) -> None:
+        super().__init__(cells, *arguments)
+        self.reset_parameters()
+
+    @property
+    def clock(self) -> Clock:
+        """The periods and sizes of the first layer."""
+        return self.clocks[0]
+
+    @property
+    def clocks(self) -> tuple[Clock, ...]:
+        """The periods and sizes of each layer."""
+        return tuple(cell.clock for cell in self.cells)
+
+    @property
+    def periods(self) -> tuple[int, ...]:
+        """Clock period of each module of the first layer, ascending."""
+        return self.clock.periods
+
+    @property
+    def module_sizes(self) -> tuple[int, ...]:
+        """Units of each module of the first layer, fastest first."""
+        return self.clock.sizes
+
+    @property
+    def nonlinearity(self) -> str:
+        """Tanh or relu, as of `torch.nn.RNN`."""
+        return self.cells[0].nonlinearity
+
+    def reset_parameters(self) -> None:
+        """All weights anew from U(-1/sqrt(n), 1/sqrt(n)); those that the mask forbids are 0."""
+        super().reset_parameters()
+        for name, forbidden in self._forbidden():
+            with torch.no_grad():
+                weight = getattr(self, name)
+                weight.masked_fill_(forbidden.to(weight.device), 0)
+
+    def _forbidden(self) -> list[tuple[str, Tensor]]:
+        """Name of each recurrent weight that the mask restricts, and (n, n) where it must be 0."""
+        return [
+            ("weight_hh" + suffix(layer, direction), torch.from_numpy(~clock.mask()))
+            for layer, clock in enumerate(self.clocks)
+            if len(set(clock.periods)) > 1
+            for direction in range(self.num_directions)
+        ]
+
+    def _weights(self, layer: int, direction: int) -> dict[str, Tensor]:
+        weights = super()._weights(layer, direction)
+        if parametrize.is_parametrized(self):
+            self._refuse_filled(weights["weight_hh"], "weight_hh" + suffix(layer, direction))
+        return weights
+
+    def _refuse_filled(self, weight: Tensor, name: str) -> None:
+        """A parametrisation must leave the forbidden blocks exactly 0."""
+        forbidden = dict(self._forbidden()).get(name)
+        if forbidden is None or not parametrize.is_parametrized(self, name) or traced():
+            return
+        if bool(weight.detach()[forbidden.to(weight.device)].any()):
+            kind = type(self.parametrizations[name][-1]).__name__  # type: ignore[index]
+            raise ValueError(
+                f"{self._name}: the parametrisation {kind} of {name} fills blocks that the clock "
+                f"forbids; what it promises of the matrix would not hold for what is computed"
+            )
+
+    def get_extra_state(self) -> Tensor:
+        """The clocks, for `state_dict`: a row per module, (layer, period, units) int64."""
+        rows = [
+            (layer, period, size)
+            for layer, clock in enumerate(self.clocks)
+            for period, size in zip(clock.periods, clock.sizes, strict=True)
+        ]
+        return torch.from_numpy(np.array(rows, np.int64))
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Nothing: that the clocks are the same is checked before anything is loaded."""
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for name, forbidden in self._forbidden():
+            _mask(destination, prefix + name, forbidden)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *arguments: Any) -> None:
+        """Refuses weights of another clock, and masks dense ones."""
+        own = self.get_extra_state()
+        # files of earlier versions have none
+        loaded = state_dict.setdefault(prefix + "_extra_state", own)
+        if not loaded.is_meta and not torch.equal(loaded.cpu(), own):
+            raise RuntimeError(
+                f"{self._name}: the weights were saved under another clock, "
+                f"{_described(loaded)}; this layer has {_described(own)}"
+            )
+        for name, forbidden in self._forbidden():
+            _mask(state_dict, prefix + name, forbidden)
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+
+class ClockworkRNN(ClockedLayer):
+    r"""Clockwork RNN layers (Koutník et al., ICML 2014, Section 3, eq. 1).
+
+    The hidden layer is cut into modules, each with a clock period :math:`T_i`. At step t only the
+    modules with :math:`t \bmod T_i = 0` compute
 
     .. math:: y_t = \tanh(W_{hh} y_{t-1} + W_{ih} x_t + b)
 
     in their rows; all other units keep their last output. Module j feeds module i only if
-    :math:`T_i \le T_j`: slow drives fast, so `weight_hh` is block-upper triangular (eq. 3-4).
+    :math:`T_i \le T_j`: slow drives fast, so `weight_hh` is block-upper triangular (eq. 3-4). **The
+    first step of a call has the number** `start`, **0 if nothing is said: a sequence in pieces
+    needs** `start` **as well as the state**, or :class:`.Stream`, which carries both.
 
     Args:
         input_size: m, features of an input step. 0: no input; pass a tensor of shape (T, B, 0), it
@@ -197,43 +329,59 @@ class ClockworkRNN(RecurrentLayer):
         hidden_size: n, units of one direction.
         periods: clock periods. None: 1, 2, 4 ... for as many modules as fit, at most 8; an int g: g
             exponential modules; a sequence: those. They need neither be powers of two nor divide
-            each other, and the lowest may be above 1 (a low-pass network).
+            each other, and the lowest may be above 1 (a low-pass network). A sequence of sequences:
+            those of each layer.
         module_sizes: units of each module, in the order of `periods`. None: as equal as possible,
-            the units left over to the fastest modules, one each, as in the paper.
+            the units left over to the fastest modules, one each, as in the paper. A sequence of
+            sequences: those of each layer.
+        num_layers: L, layers one on top of the other; the paper has one.
+        nonlinearity: "tanh", or "relu" instead of it.
         bias: whether there is a bias.
         batch_first: inputs and outputs are (B, T, ·) instead of (T, B, ·); states are not affected.
+        dropout: the probability of zeroing what goes from a layer to the next, in training.
         bidirectional: a second network reads each sequence from its last valid step, where its
             clock starts.
         device: of the weights.
         dtype: of the weights.
 
+    All but the sizes are given by keyword: what would be `num_layers` in `torch.nn.RNN` must not
+    become a clock.
+
     Inputs:
         - **input**: (T, B, m), or (B, T, m) if `batch_first`, or (T, m) unbatched, or a
           `PackedSequence`.
-        - **hx**: outputs before step 0, (D, B, n), or (D, n) unbatched; D is 2 if bidirectional,
-          else 1. Default: zeros. All modules run at step 0, so this is what they read there.
+        - **hx**: outputs before the first step, (L D, B, n), or (L D, n) unbatched; D is 2 if
+          bidirectional, else 1; layer by layer, forward first. Default: zeros. All modules run at
+          step 0, so this is what they read there.
+        - **start**: the number of the first step, an int, or one for each sequence: B ints, or an
+          int64 tensor (B,). Default: 0.
 
     Outputs:
         - **output**: (T, B, D n), or as the input was given. The held units are in it, too.
-        - **h_n**: (D, B, n), or (D, n) unbatched: the outputs at each sequence's last valid step.
+        - **h_n**: (L D, B, n), or (L D, n) unbatched: the outputs at each sequence's last valid
+          step.
 
     Attributes:
         weight_ih: (n, m), absent (None) if `input_size` is 0.
-        weight_hh: (n, n), modules sorted by period, fastest first; the blocks below the diagonal
-            are exactly 0 and stay so under any optimiser that leaves a weight with zero gradient at
-            0. One that does not (Muon) is undone at the next forward pass or `state_dict()`, and
-            its trespass is never computed with.
+        weight_hh: (n, n), modules sorted by period, fastest first. The blocks below the diagonal
+            are never computed with, and their gradients are exactly 0. They are 0 at first, when
+            loaded and when saved; an optimiser that writes to weights without a gradient (Muon)
+            changes nothing but what is read there in between. A parametrisation that fills them
+            (orthogonal) is refused.
         bias: (n,), or None.
         weight_ih_reverse, weight_hh_reverse, bias_reverse: the second direction's, if
             bidirectional.
-        clock: the periods and sizes.
-        backend: "auto", "reference", "cascade" or "compiled" (:mod:`cwrnn_cli.kernels`); may be
-            set at any time. "auto" takes the compiled one on a CPU, which has no second
-            derivatives.
+        weight_ih_l1, ..., weight_ih_l1_reverse, ...: those of the layers above the first.
+        clock: the periods and sizes of the first layer.
+        clocks: those of each layer; `state_dict` has them, too, and weights under another clock are
+            refused.
+        backend: "auto", "reference", "cascade", "compiled", "triton" or "torch"
+            (:mod:`cwrnn_cli.kernels`); may be set at any time.
 
     All weights start from U(-1/sqrt(n), 1/sqrt(n)), as in `torch.nn.RNN`.
 
     Raises:
+        TypeError: arguments of the wrong type, or a clock that is not given by keyword.
         ValueError: periods, sizes or dtypes that do not fit.
         RuntimeError: shapes that do not fit, as `torch.nn.RNN` raises it.
 
@@ -242,74 +390,85 @@ class ClockworkRNN(RecurrentLayer):
         >>> output, h_n = layer(torch.randn(100, 5, 13))
         >>> output.shape, h_n.shape
         (torch.Size([100, 5, 40]), torch.Size([1, 5, 40]))
+        >>> more, h_n = layer(torch.randn(20, 5, 13), h_n, start=100)
     """
-
-    cell: ClockworkSpec
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
-        periods: int | Sequence[int] | None = None,
-        module_sizes: Sequence[int] | None = None,
+        *positional: Any,
+        periods: int | Sequence[int] | Sequence[Sequence[int]] | None = None,
+        module_sizes: Sequence[int] | Sequence[Sequence[int]] | None = None,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
         bias: bool = True,
         batch_first: bool = False,
+        dropout: float = 0.0,
         bidirectional: bool = False,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        cell = ClockworkSpec.of_clock(Clock.of(hidden_size, periods, module_sizes))
-        super().__init__(cell, input_size, bias, batch_first, bidirectional, device, dtype)
-        self.register_buffer(
-            "_forbidden", torch.from_numpy(~self.clock.mask()).to(device), persistent=False
+        if positional:
+            raise TypeError(
+                f"ClockworkRNN takes only input_size and hidden_size without a name, not "
+                f"{positional[0]!r}: say num_layers={positional[0]!r} for more layers (torch's "
+                f"third argument), or periods=[1, 2, 4] for a clock"
+            )
+        whole(hidden_size, "hidden_size", at_least=1)
+        count = whole(num_layers, "num_layers", at_least=1)
+        cells = [
+            ClockworkSpec.of_clock(Clock.of(hidden_size, own, sizes), nonlinearity)
+            for own, sizes in zip(
+                _per_layer(periods, count, "periods"),
+                _per_layer(module_sizes, count, "module_sizes"),
+                strict=True,
+            )
+        ]
+        super().__init__(
+            cells, input_size, bias, batch_first, dropout, bidirectional, device, dtype
         )
-        self._forbidden: Tensor
-        self.register_state_dict_pre_hook(_clear_before_saving)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_post_hook(_clear_after_loading)  # type: ignore[no-untyped-call]
-        self.reset_parameters()
-
-    @property
-    def clock(self) -> Clock:
-        """The periods and sizes."""
-        return self.cell.clock
-
-    @property
-    def periods(self) -> tuple[int, ...]:
-        """Clock period of each module, ascending."""
-        return self.clock.periods
-
-    @property
-    def module_sizes(self) -> tuple[int, ...]:
-        """Units of each module, fastest first."""
-        return self.clock.sizes
-
-    def reset_parameters(self) -> None:
-        """All weights anew from U(-1/sqrt(n), 1/sqrt(n)); those that the mask forbids are 0."""
-        super().reset_parameters()
-        self._clear_forbidden()
-
-    def _clear_forbidden(self) -> None:
-        if len(set(self.clock.periods)) == 1:
-            return
-        for suffix in self._suffixes():
-            # .data: what is cleared is never computed with, so no saved tensor goes stale
-            getattr(self, "weight_hh" + suffix).data.masked_fill_(self._forbidden, 0)
-
-    def _direction(
-        self, suffix: str, x: Tensor, state: State | None, lengths: Tensor | None
-    ) -> tuple[Tensor, State]:
-        self._clear_forbidden()
-        return super()._direction(suffix, x, state, lengths)
 
     def extra_repr(self) -> str:
         """Sizes and periods, and whatever is not the default."""
-        text = super().extra_repr().split(", ")
-        return ", ".join([*text[:2], f"periods=[{self.clock}]", *text[2:]])
+        first, *others = super().extra_repr().split(", ")[1:]
+        same = len(set(self.clocks)) == 1
+        clocks = self.clocks[:1] if same else self.clocks
+        texts = [f"[{clock}]" for clock in clocks]
+        periods = texts[0] if same else f"[{', '.join(texts)}]"
+        if self.nonlinearity != "tanh":
+            others.insert(0, f"nonlinearity={self.nonlinearity}")
+        return ", ".join([str(self.input_size), first, f"periods={periods}", *others])
 
 
-def _clear_before_saving(layer: ClockworkRNN, prefix: str, keep_vars: bool) -> None:
-    layer._clear_forbidden()
+def _per_layer(given: Any, layers: int, name: str) -> list[Any]:
+    """What each layer gets: all the same, or each its own of a sequence of sequences."""
+    own = isinstance(given, Sequence) and any(isinstance(part, Sequence) for part in given)
+    if not own:
+        return [given] * layers
+    if len(given) != layers:
+        raise ValueError(f"{name} of {len(given)} layers given, num_layers is {layers}")
+    return list(given)
 
 
-def _clear_after_loading(layer: ClockworkRNN, incompatible_keys: Any) -> None:
-    layer._clear_forbidden()
+def _mask(state: dict[str, Any], key: str, forbidden: Tensor) -> None:
+    """Zeros in the forbidden blocks of a tensor of a state; the tensor itself is left alone."""
+    weight = state.get(key)
+    # a shard of a distributed tensor stays as it is: nothing is ever computed with these blocks
+    if type(weight) not in {Tensor, nn.Parameter}:
+        return
+    assert isinstance(weight, Tensor)
+    if weight.shape == forbidden.shape and not weight.is_meta:
+        masked = weight.masked_fill(forbidden.to(weight.device), 0)
+        state[key] = masked if not torch.equal(masked, weight) else weight
+
+
+def _described(rows: Tensor) -> str:
+    """The clocks of :meth:`ClockedLayer.get_extra_state` in words."""
+    layers: dict[int, list[tuple[int, int]]] = {}
+    for layer, period, size in rows.tolist():
+        layers.setdefault(layer, []).append((period, size))
+    clocks = [Clock(*zip(*own, strict=True)) for own in layers.values()]
+    return " / ".join(
+        f"periods {list(clock.periods)} with {list(clock.sizes)} units" for clock in clocks
+    )

@@ -7,11 +7,19 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from ..kernels.backend import Backend, Backends, does_all
+from ..kernels.backend import (
+    Backend,
+    Backends,
+    does_all,
+    exporting,
+    one_network,
+    unsupported_by_torch,
+)
 from ..kernels.sequences import last_valid
 from .cell import CellSpec, State
 from .lstm import LSTMSpec
-from .recurrent import RecurrentLayer
+from .recurrent import whole
+from .torch_peer import TorchPeer
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,7 @@ class GRUSpec(CellSpec):
         state: State | None = None,
         lengths: Tensor | None = None,
         backend: str = "auto",
+        start: int | Tensor = 0,
     ) -> tuple[Tensor, State]:
         """See :meth:`CellSpec.forward`."""
         h0 = x.new_zeros(*x.shape[:2], self.hidden_size) if state is None else state[0]
@@ -80,6 +89,16 @@ def _steps(arguments: Arguments) -> Tensor:
     return torch.stack(outputs, dim=2)
 
 
+def _exported(arguments: Arguments) -> Tensor:
+    from ..kernels import exported  # noqa: PLC0415  (imports torch's scan)
+
+    x, weights, h0 = arguments
+    names = ("weight_ih", "weight_hh", "bias", "bias_hn")
+    w_ih, w_hh, bias, own = (weights.get(name) for name in names)
+    assert w_hh is not None
+    return exported.gru(x, w_ih, w_hh, bias, own, h0)
+
+
 def _torch(arguments: Arguments) -> Tensor:
     """By torch, cuDNN on a GPU."""
     x, weights, h0 = arguments
@@ -98,18 +117,27 @@ def _unsupported_by_torch(arguments: Arguments) -> str | None:
         unsupported = f"{x.shape[0]} networks at once"
     elif not x.shape[3]:
         unsupported = "no input"
-    return f"its GRU has no way to do {unsupported}" if unsupported else None
+    return f"its GRU has no way to do {unsupported}" if unsupported else unsupported_by_torch()
+
+
+def _fastest(arguments: Arguments) -> str:
+    if exporting():
+        return "exported"
+    return "reference" if _unsupported_by_torch(arguments) else "torch"
 
 
 BACKENDS = Backends(
-    {"reference": Backend(_steps, does_all), "torch": Backend(_torch, _unsupported_by_torch)},
-    lambda arguments: "reference" if _unsupported_by_torch(arguments) else "torch",
-    general="reference",
+    {
+        "reference": Backend(_steps, does_all),
+        "exported": Backend(_exported, lambda arguments: one_network(arguments[0])),
+        "torch": Backend(_torch, _unsupported_by_torch),
+    },
+    _fastest,
 )
 
 
-class GRU(RecurrentLayer):
-    r"""A GRU layer, as `torch.nn.GRU` with one layer; the paper has none.
+class GRU(TorchPeer):
+    r"""GRU layers, as `torch.nn.GRU`; the paper has none.
 
     .. math::
         r_t &= \sigma(W_r y_{t-1} + V_r x_t + b_r) \\
@@ -120,8 +148,10 @@ class GRU(RecurrentLayer):
     Args:
         input_size: m, features of an input step. 0: no input; pass (T, B, 0).
         hidden_size: n, units of one direction.
+        num_layers: L, layers one on top of the other.
         bias: whether there are biases.
         batch_first: inputs and outputs are (B, T, ·) instead of (T, B, ·); states are not affected.
+        dropout: the probability of zeroing what goes from a layer to the next, in training.
         bidirectional: a second network reads each sequence from its last valid step.
         device: of the weights.
         dtype: of the weights.
@@ -129,11 +159,12 @@ class GRU(RecurrentLayer):
     Inputs:
         - **input**: (T, B, m), or (B, T, m) if `batch_first`, or (T, m) unbatched, or a
           `PackedSequence`.
-        - **hx**: (D, B, n), or (D, n) unbatched; default: zeros.
+        - **hx**: (L D, B, n), or (L D, n) unbatched; default: zeros.
+        - **start**: as of :class:`.ClockworkRNN`; it changes nothing here.
 
     Outputs:
         - **output**: (T, B, D n), or as the input was given.
-        - **h_n**: (D, B, n), or (D, n) unbatched, at each sequence's last valid step.
+        - **h_n**: (L D, B, n), or (L D, n) unbatched, at each sequence's last valid step.
 
     Attributes:
         weight_ih: (3n, m), rows in the order r, z, n; absent (None) if `input_size` is 0.
@@ -141,11 +172,13 @@ class GRU(RecurrentLayer):
         bias: (3n,), the sum of torch's two where torch only ever adds them; or None.
         bias_hn: (n,), the one that the reset gate scales, or None.
         weight_ih_reverse, ...: the second direction's, if bidirectional.
+        weight_ih_l1, ...: those of the layers above the first.
         backend: "auto", "reference" or "torch"; may be set at any time.
 
     All weights start from U(-1/sqrt(n), 1/sqrt(n)), as in `torch.nn.GRU`.
 
     Raises:
+        TypeError: arguments of the wrong type.
         ValueError: sizes or dtypes that do not fit; a backend that cannot do this.
         RuntimeError: shapes that do not fit, as `torch.nn.GRU` raises it.
 
@@ -154,18 +187,33 @@ class GRU(RecurrentLayer):
     """
 
     optional_weights = ("weight_ih", "bias", "bias_hn")
-    cell: GRUSpec
+    cells: tuple[GRUSpec, ...]
+    peer = nn.GRU
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
+        num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,
+        dropout: float = 0.0,
         bidirectional: bool = False,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        cell = GRUSpec(hidden_size)
-        super().__init__(cell, input_size, bias, batch_first, bidirectional, device, dtype)
+        whole(hidden_size, "hidden_size", at_least=1)
+        cells = [GRUSpec(hidden_size)] * whole(num_layers, "num_layers", at_least=1)
+        super().__init__(
+            cells, input_size, bias, batch_first, dropout, bidirectional, device, dtype
+        )
         self.reset_parameters()
+
+    def _join_biases(self, bias_ih: Tensor, bias_hh: Tensor) -> dict[str, Tensor]:
+        n = self.hidden_size
+        added = torch.cat([bias_hh[: 2 * n], torch.zeros_like(bias_hh[2 * n :])])
+        return {"bias": bias_ih + added, "bias_hn": bias_hh[2 * n :]}
+
+    def _split_biases(self, end: str) -> tuple[Tensor, Tensor]:
+        bias, own = getattr(self, "bias" + end), getattr(self, "bias_hn" + end)
+        return bias, torch.cat([torch.zeros_like(bias[: 2 * self.hidden_size]), own])

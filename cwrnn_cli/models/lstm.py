@@ -10,7 +10,8 @@ from ..kernels.lstm import lstm
 from ..option import Option, short
 from ..paper import Protocol
 from .cell import CellSpec, State
-from .recurrent import RecurrentLayer
+from .recurrent import whole
+from .torch_peer import TorchPeer
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class LSTMSpec(CellSpec):
         state: State | None = None,
         lengths: Tensor | None = None,
         backend: str = "auto",
+        start: int | Tensor = 0,
     ) -> tuple[Tensor, State]:
         """See :meth:`CellSpec.forward`."""
         h0, c0 = (None, None) if state is None else state
@@ -106,8 +108,8 @@ class LSTMSpec(CellSpec):
         )
 
 
-class LSTM(RecurrentLayer):
-    r"""An LSTM layer with forget gates, and peepholes on request.
+class LSTM(TorchPeer):
+    r"""LSTM layers with forget gates, and peepholes on request.
 
     .. math::
         i_t &= \sigma(W_i y_{t-1} + V_i x_t + b_i + p_i \odot c_{t-1}) \\
@@ -119,8 +121,10 @@ class LSTM(RecurrentLayer):
     Args:
         input_size: m, features of an input step. 0: no input; pass (T, B, 0).
         hidden_size: n, cells of one direction.
+        num_layers: L, layers one on top of the other.
         bias: whether there are biases (one per gate, not torch's two).
         batch_first: inputs and outputs are (B, T, ·) instead of (T, B, ·); states are not affected.
+        dropout: the probability of zeroing what goes from a layer to the next, in training.
         bidirectional: a second network reads each sequence from its last valid step.
         peepholes: whether the gates see their cell (p above; the paper's Table 1 fits them best in
             task 1).
@@ -131,11 +135,13 @@ class LSTM(RecurrentLayer):
     Inputs:
         - **input**: (T, B, m), or (B, T, m) if `batch_first`, or (T, m) unbatched, or a
           `PackedSequence`.
-        - **hx**: (h_0, c_0), each (D, B, n), or (D, n) unbatched; default: zeros.
+        - **hx**: (h_0, c_0), each (L D, B, n), or (L D, n) unbatched; default: zeros.
+        - **start**: as of :class:`.ClockworkRNN`; it changes nothing here.
 
     Outputs:
         - **output**: (T, B, D n), or as the input was given.
-        - **(h_n, c_n)**: each (D, B, n), or (D, n) unbatched, at each sequence's last valid step.
+        - **(h_n, c_n)**: each (L D, B, n), or (L D, n) unbatched, at each sequence's last valid
+          step.
 
     Attributes:
         weight_ih: (4n, m), rows in the order i, f, g, o; absent (None) if `input_size` is 0.
@@ -143,12 +149,14 @@ class LSTM(RecurrentLayer):
         bias: (4n,), or None.
         weight_peephole: (3, n) for i, f, o, or None.
         weight_ih_reverse, ...: the second direction's, if bidirectional.
-        backend: "auto", "reference", "compiled" or "torch" (:mod:`cwrnn_cli.kernels`); may be set
-            at any time. "auto" may take the compiled one on a CPU, which has no second derivatives.
+        weight_ih_l1, ...: those of the layers above the first.
+        backend: "auto", "reference", "compiled", "triton" or "torch" (:mod:`cwrnn_cli.kernels`);
+            may be set at any time.
 
     All weights start from U(-1/sqrt(n), 1/sqrt(n)), as in `torch.nn.LSTM`.
 
     Raises:
+        TypeError: arguments of the wrong type.
         ValueError: dtypes that do not fit; a forget bias without biases; a backend that cannot do
             this.
         RuntimeError: shapes that do not fit, as `torch.nn.LSTM` raises it.
@@ -159,15 +167,19 @@ class LSTM(RecurrentLayer):
 
     states = 2
     optional_weights = ("weight_ih", "bias", "weight_peephole")
-    cell: LSTMSpec
+    cells: tuple[LSTMSpec, ...]
+    peer = nn.LSTM
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
+        num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,
+        dropout: float = 0.0,
         bidirectional: bool = False,
+        *,
         peepholes: bool = False,
         forget_bias: float | None = None,
         device: Any = None,
@@ -175,19 +187,23 @@ class LSTM(RecurrentLayer):
     ) -> None:
         if forget_bias is not None and not bias:
             raise ValueError("LSTM: forget_bias needs bias=True")
-        cell = LSTMSpec(hidden_size, peepholes, forget_bias)
-        super().__init__(cell, input_size, bias, batch_first, bidirectional, device, dtype)
+        whole(hidden_size, "hidden_size", at_least=1)
+        cells = [LSTMSpec(hidden_size, peepholes, forget_bias)]
+        cells *= whole(num_layers, "num_layers", at_least=1)
+        super().__init__(
+            cells, input_size, bias, batch_first, dropout, bidirectional, device, dtype
+        )
         self.reset_parameters()
 
     @property
     def peepholes(self) -> bool:
         """Whether the gates see their cell."""
-        return self.cell.peepholes
+        return self.cells[0].peepholes
 
     @property
     def forget_bias(self) -> float | None:
         """What the forget gates' biases start at."""
-        return self.cell.forget_bias
+        return self.cells[0].forget_bias
 
     def reset_parameters(self) -> None:
         """All weights anew from U(-1/sqrt(n), 1/sqrt(n)), but the forget biases if given."""
@@ -196,6 +212,12 @@ class LSTM(RecurrentLayer):
             n = self.hidden_size
             for suffix in self._suffixes():
                 getattr(self, "bias" + suffix).data[n : 2 * n] = self.forget_bias
+
+    def to_torch(self) -> nn.RNNBase:
+        """See :meth:`.TorchPeer.to_torch`."""
+        if self.peepholes:
+            raise ValueError("LSTM.to_torch: torch has no LSTM with peepholes")
+        return super().to_torch()
 
     def extra_repr(self) -> str:
         """Sizes, and whatever is not the default."""

@@ -7,7 +7,9 @@ from typing import Any, ClassVar, Self
 from torch import nn
 
 from ..clock import Clock
-from .clockwork import ClockedSpec, ClockworkRNN
+from .clockwork import ClockedLayer, ClockedSpec
+from .recurrent import whole
+from .torch_peer import TorchPeer
 
 
 @dataclass(frozen=True)
@@ -32,41 +34,56 @@ class SRNSpec(ClockedSpec):
 
     def layer(self, input_size: int, **options: Any) -> "SRN":
         """See :meth:`CellSpec.layer`."""
-        return SRN(input_size, self.hidden_size, **options)
+        return SRN(input_size, self.hidden_size, nonlinearity=self.nonlinearity, **options)
 
 
-class SRN(ClockworkRNN):
-    """A simple recurrent network (Elman, 1990): a Clockwork RNN of one module with period 1.
+class SRN(TorchPeer, ClockedLayer):
+    """Layers of a simple recurrent network (Elman, 1990): a Clockwork RNN of one module, period 1.
 
-    As `torch.nn.RNN` with one layer and tanh, but with one bias instead of two and with the
-    parameter names of :class:`ClockworkRNN`, whose documentation holds here for all but `periods`
-    and `module_sizes`.
+    As `torch.nn.RNN`, argument for argument, but with one bias instead of two and with the
+    parameter names of :class:`.ClockworkRNN`, whose documentation holds here for all but the clock;
+    `start` changes nothing.
+
+    Args:
+        input_size: m, features of an input step; 0 for none.
+        hidden_size: n, units of one direction.
+        num_layers: L, layers one on top of the other.
+        nonlinearity: "tanh" or "relu".
+        bias: whether there is a bias.
+        batch_first: inputs and outputs are (B, T, ·) instead of (T, B, ·); states are not affected.
+        dropout: the probability of zeroing what goes from a layer to the next, in training.
+        bidirectional: a second network reads each sequence from its last valid step.
+        device: of the weights.
+        dtype: of the weights.
 
     Example:
         >>> output, h_n = SRN(13, 40)(torch.randn(100, 5, 13))
     """
 
+    peer = nn.RNN
+    peer_options = ("nonlinearity",)
+
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
         bias: bool = True,
         batch_first: bool = False,
+        dropout: float = 0.0,
         bidirectional: bool = False,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
+        whole(hidden_size, "hidden_size", at_least=1)
+        cells = [SRNSpec(hidden_size, nonlinearity=nonlinearity)]
+        cells *= whole(num_layers, "num_layers", at_least=1)
         super().__init__(
-            input_size,
-            hidden_size,
-            periods=(1,),
-            bias=bias,
-            batch_first=batch_first,
-            bidirectional=bidirectional,
-            device=device,
-            dtype=dtype,
+            cells, input_size, bias, batch_first, dropout, bidirectional, device, dtype
         )
 
     def extra_repr(self) -> str:
-        """Sizes, and whatever is not the default; the one period goes without saying."""
-        return super().extra_repr().replace(", periods=[1]", "")
+        """Sizes, and whatever is not the default."""
+        text = super().extra_repr()
+        return text if self.nonlinearity == "tanh" else f"{text}, nonlinearity={self.nonlinearity}"

@@ -37,8 +37,8 @@ def test_on_a_gpu():
 @pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="interpreted: all is taken")
 def test_refused_with_the_reason():
     values = [torch.zeros(1, 1, 3, 0), None, torch.zeros(1, 6, 6), None, None]
-    with pytest.raises(ValueError, match="it runs on a GPU, not on cpu; use 'cascade'"):
+    with pytest.raises(ValueError, match="it runs on a GPU, not on cpu; use 'auto'"):
         clockwork(*values, Clock.of(6, 2), "triton")
     values = [torch.zeros(1, 1, 3, 0), None, torch.zeros(1, 24, 6), None, None, None, None, None]
-    with pytest.raises(ValueError, match="it runs on a GPU, not on cpu; use 'reference'"):
+    with pytest.raises(ValueError, match="it runs on a GPU, not on cpu; use 'auto'"):
         lstm(*values, "triton")

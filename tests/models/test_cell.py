@@ -37,7 +37,7 @@ def test_weights_are_the_layers_parameters(model, inputs):
     }
     assert {name: tuple(w.shape) for name, w in layer.named_parameters()} == wanted
     for field in fields(spec):  # all of its options reach the layer
-        assert getattr(layer.cell, field.name) == getattr(spec, field.name)
+        assert getattr(layer.cells[0], field.name) == getattr(spec, field.name)
 
 
 @cells

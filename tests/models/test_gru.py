@@ -66,7 +66,7 @@ def test_networks_side_by_side_are_each_by_itself():
 def test_a_backend_that_cannot_says_why():
     layer = GRU(0, 5)
     layer.backend = "torch"
-    with pytest.raises(ValueError, match="its GRU has no way to do no input; use 'reference'"):
+    with pytest.raises(ValueError, match="its GRU has no way to do no input; use 'auto'"):
         layer(torch.empty(3, 1, 0))
 
 

@@ -1,5 +1,6 @@
 """The recurrence of clockwork layers (eq. 1-4); a simple recurrent network is one of period 1."""
 
+from math import lcm
 from typing import NamedTuple
 
 import torch
@@ -7,7 +8,17 @@ from torch import Tensor
 
 from ...clock import Clock
 from .. import reference
-from ..backend import Backend, Backends, does_all, unsupported_by_numba, unsupported_by_triton
+from ..backend import (
+    Backend,
+    Backends,
+    does_all,
+    exporting,
+    one_network,
+    traced,
+    unsupported_by_numba,
+    unsupported_by_torch,
+    unsupported_by_triton,
+)
 from . import cascade
 
 TRITON_UNITS = 128  # k x k float32 numbers beyond that do not fit on chip
@@ -22,6 +33,8 @@ class Arguments(NamedTuple):
     bias: Tensor | None  # (R, n)
     h0: Tensor | None  # (R, B, n)
     clock: Clock
+    start: int | Tensor = 0  # (B,) int64
+    nonlinearity: str = "tanh"
 
 
 def clockwork(
@@ -32,13 +45,40 @@ def clockwork(
     h0: Tensor | None,
     clock: Clock,
     backend: str = "auto",
+    start: int | Tensor = 0,
+    nonlinearity: str = "tanh",
 ) -> Tensor:
     """(R, B, T, n) outputs of R clockwork layers; arguments as :func:`.reference.clockwork`.
 
     Raises:
         ValueError: no such backend, or one that cannot do this: with the reason.
     """
-    return BACKENDS.run(backend, Arguments(x, weight_ih, weight_hh, bias, h0, clock))
+    arguments = Arguments(x, weight_ih, weight_hh, bias, h0, clock, start, nonlinearity)
+    if isinstance(start, Tensor) and backend != "reference" and not traced():
+        return _each_start(backend, arguments, start)
+    return BACKENDS.run(backend, arguments)
+
+
+def _each_start(backend: str, arguments: Arguments, start: Tensor) -> Tensor:
+    """Sequences that start at the same place in the clock's round together."""
+    phases = start % lcm(*arguments.clock.periods)
+    places = phases.unique().tolist()  # type: ignore[no-untyped-call]
+    if len(places) == 1:
+        return BACKENDS.run(backend, arguments._replace(start=places[0]))
+    rows = [(phases == place).nonzero().squeeze(1) for place in places]
+    x, h0 = arguments.x, arguments.h0
+    outputs = [
+        BACKENDS.run(
+            backend,
+            arguments._replace(
+                x=x.index_select(1, row),
+                h0=None if h0 is None else h0.index_select(1, row),
+                start=place,
+            ),
+        )
+        for place, row in zip(places, rows, strict=True)
+    ]
+    return torch.cat(outputs, dim=1).index_select(1, torch.cat(rows).argsort())
 
 
 def _reference(arguments: Arguments) -> Tensor:
@@ -46,38 +86,61 @@ def _reference(arguments: Arguments) -> Tensor:
 
 
 def _cascade(arguments: Arguments) -> Tensor:
-    return cascade.clockwork(*arguments)
+    return cascade.clockwork(*arguments[:6], _one_start(arguments), arguments.nonlinearity)
 
 
 def _compiled(arguments: Arguments) -> Tensor:
     from . import compiled  # noqa: PLC0415  (imports Numba)
 
-    return compiled.clockwork(*arguments)
+    return compiled.clockwork(*arguments[:6], _one_start(arguments))
 
 
 def _triton(arguments: Arguments) -> Tensor:
     from .triton import scan  # noqa: PLC0415  (imports Triton)
 
-    return cascade.clockwork(*arguments, scan)
+    return cascade.clockwork(*arguments[:6], _one_start(arguments), "tanh", scan)
+
+
+def _one_start(arguments: Arguments) -> int:
+    """For a backend that cannot do several."""
+    assert isinstance(arguments.start, int)
+    return arguments.start
+
+
+def _exported(arguments: Arguments) -> Tensor:
+    from .. import exported  # noqa: PLC0415  (imports torch's scan)
+
+    return exported.clockwork(*arguments)
 
 
 def _torch(arguments: Arguments) -> Tensor:
     """An SRN by torch, cuDNN on a GPU."""
-    x, weight_ih, weight_hh, bias, h0, _ = arguments
+    x, weight_ih, weight_hh, bias, h0, _clock, _start, nonlinearity = arguments
     assert weight_ih is not None
     state = x.new_zeros(1, x.shape[1], weight_hh.shape[2]) if h0 is None else h0
     weights = [weight_ih[0], weight_hh[0]]
     if bias is not None:
         weights += [bias[0], torch.zeros_like(bias[0])]  # torch has two that it adds
-    y, _ = torch.rnn_tanh(x[0], state, weights, bias is not None, 1, 0.0, True, False, True)
+    run = torch.rnn_tanh if nonlinearity == "tanh" else torch.rnn_relu
+    y, _ = run(x[0], state, weights, bias is not None, 1, 0.0, True, False, True)
     return y[None]
 
 
+def _unsupported_by_cascade(arguments: Arguments) -> str | None:
+    if isinstance(arguments.start, Tensor):  # only when traced: else each start is done by itself
+        return "it is traced for one start, not for a tensor of them"
+    return None
+
+
 def _unsupported_by_numba(arguments: Arguments) -> str | None:
+    if arguments.nonlinearity != "tanh":
+        return f"it has no {arguments.nonlinearity}"
     return unsupported_by_numba(arguments.weight_hh)
 
 
 def _unsupported_by_triton(arguments: Arguments) -> str | None:
+    if arguments.nonlinearity != "tanh":
+        return f"it has no {arguments.nonlinearity}"
     units = max(arguments.clock.merged().sizes)
     return unsupported_by_triton(arguments.weight_hh, units, TRITON_UNITS)
 
@@ -90,11 +153,15 @@ def _unsupported_by_torch(arguments: Arguments) -> str | None:
         unsupported = f"{arguments.x.shape[0]} networks at once"
     elif arguments.weight_ih is None:
         unsupported = "no input"
-    return f"its RNN has no way to do {unsupported}" if unsupported else None
+    return f"its RNN has no way to do {unsupported}" if unsupported else unsupported_by_torch()
 
 
 def _fastest(arguments: Arguments) -> str:
     """The backend that was the fastest on shapes like this (results/bench)."""
+    if exporting():
+        return "exported"
+    if isinstance(arguments.start, Tensor):
+        return "reference"
     compiled = not _unsupported_by_numba(arguments)
     # an SRN so large that torch's products beat ours
     wide = arguments.weight_hh.shape[2] >= 512 and arguments.x.shape[1] >= 32
@@ -106,11 +173,11 @@ def _fastest(arguments: Arguments) -> str:
 BACKENDS = Backends(
     {
         "reference": Backend(_reference, does_all),
-        "cascade": Backend(_cascade, does_all),
+        "cascade": Backend(_cascade, _unsupported_by_cascade),
         "compiled": Backend(_compiled, _unsupported_by_numba),
         "triton": Backend(_triton, _unsupported_by_triton),
+        "exported": Backend(_exported, lambda arguments: one_network(arguments.x)),
         "torch": Backend(_torch, _unsupported_by_torch),
     },
     _fastest,
-    general="cascade",
 )

@@ -8,32 +8,45 @@ float64, values and gradients.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from ...clock import Clock
+from ..reference import NONLINEARITIES
 
 Scan = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def steps_of(drive: Tensor, initial: Tensor, weight: Tensor) -> Tensor:
-    """One module's outputs at its ticks, step by step.
+def steps_of(drive: Tensor, initial: Tensor, weight: Tensor, nonlinearity: str = "tanh") -> Tensor:
+    """One module's outputs at its ticks, of which there is at least one, step by step.
 
     Args:
         drive: (R, ticks, B, k) what enters at each tick, from the input and from slower modules.
         initial: (R, B, k) output before the first tick.
         weight: (R, k, k) the module's own block of W_H.
+        nonlinearity: "tanh" or "relu".
 
     Returns:
         (R, ticks, B, k).
     """
     y, across = initial, weight.transpose(1, 2)
+    squash = NONLINEARITIES[nonlinearity]
     hidden = []
     for step in drive.unbind(1):
-        y = torch.tanh(step + y @ across)
+        y = squash(step + y @ across)
         hidden.append(y)
     return torch.stack(hidden, dim=1)
+
+
+def _latest(begin: int, period: int, steps: int, device: torch.device) -> Tensor:
+    """(1 + T,) at the steps -1 ... T - 1: the latest of a module's outputs, 0: the initial state.
+
+    Its ticks are at the steps begin, begin + period ... and numbered from 1 on.
+    """
+    since = torch.arange(-1 - begin, steps - begin, device=device)
+    return torch.div(since, period, rounding_mode="floor") + 1
 
 
 def clockwork(
@@ -43,6 +56,8 @@ def clockwork(
     bias: Tensor | None,
     h0: Tensor | None,
     clock: Clock,
+    start: int = 0,
+    nonlinearity: str = "tanh",
     scan: Scan | None = None,
 ) -> Tensor:
     """As :func:`cwrnn_cli.kernels.reference.clockwork`, argument for argument.
@@ -54,37 +69,43 @@ def clockwork(
         bias: (R, n), or None.
         h0: (R, B, n), or None.
         clock: periods and sizes.
+        start: the number of the first step.
+        nonlinearity: "tanh" or "relu".
         scan: what does one module's recurrence; None: plain torch, step by step.
     """
-    scan = scan or steps_of
+    scan = scan or partial(steps_of, nonlinearity=nonlinearity)
     networks, batch, steps, _ = x.shape
     clock = clock.merged()
     starts = clock.starts
     if h0 is None:
         h0 = weight_hh.new_zeros(networks, batch, clock.hidden_size)
-    # per slower module: period, and its outputs times its columns of W_H, (R, B, 1 + ticks, first)
-    contributions: list[tuple[int, Tensor]] = []
+    # per slower module: which output each step reads, and the outputs times its columns of W_H,
+    # (R, B, 1 + ticks, its first unit)
+    contributions: list[tuple[Tensor, Tensor]] = []
     outputs: list[Tensor] = []
     for i in reversed(range(len(clock.periods))):
         period, first, end = clock.periods[i], starts[i], starts[i + 1]
-        ticks = torch.arange(0, steps, period, device=x.device)
-        drive = weight_hh.new_zeros(networks, batch, len(ticks), end - first)  # (R, B, ticks, k)
+        begin = -start % period  # step of the module's first tick
+        count = -(-(steps - begin) // period)
+        drive = weight_hh.new_zeros(networks, batch, count, end - first)  # (R, B, ticks, k)
         if bias is not None:
             drive = drive + bias[:, None, None, first:end]
         if weight_ih is not None:
-            drive = drive + x[:, :, ::period] @ weight_ih[:, None, first:end].transpose(2, 3)
-        for other, contribution in contributions:
-            # of a slower module's output at t - 1: index 0 is the initial state
-            held = torch.div(ticks - 1, other, rounding_mode="floor") + 1
-            drive = drive + contribution[..., first:end].index_select(2, held)
+            drive = drive + x[:, :, begin::period] @ weight_ih[:, None, first:end].transpose(2, 3)
+        for latest, contribution in contributions:
+            read = latest[begin:-1:period]  # at a tick's step t, what there was at t - 1
+            drive = drive + contribution[..., first:end].index_select(2, read)
         y = h0[:, :, first:end]
-        own = weight_hh[:, first:end, first:end]
-        ran = scan(drive.transpose(1, 2), y, own).transpose(1, 2)  # (R, B, ticks, k)
-        hidden = torch.cat([y[:, :, None], ran], dim=2)  # (R, B, 1 + ticks, k)
+        hidden = y[:, :, None]  # (R, B, 1 + ticks, k)
+        if count:
+            own = weight_hh[:, first:end, first:end]
+            ran = scan(drive.transpose(1, 2), y, own).transpose(1, 2)
+            hidden = torch.cat([hidden, ran], dim=2)
+        # (1 + T,) of the steps from the one before the first: which of them holds then
+        latest = _latest(begin, period, steps, x.device)
         if first > 0:
             columns = weight_hh[:, None, :first, first:end].transpose(2, 3)  # (R, 1, k, first)
-            contributions.append((period, hidden @ columns))
-        if period > 1:
-            ran = ran.repeat_interleave(period, dim=2)[:, :, :steps]
-        outputs.append(ran)  # (R, B, T, k)
+            contributions.append((latest, hidden @ columns))
+        whole = period == 1  # nothing is held
+        outputs.append(hidden[:, :, 1:] if whole else hidden.index_select(2, latest[1:]))
     return torch.cat(outputs[::-1], dim=3)

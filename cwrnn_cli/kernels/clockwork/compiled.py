@@ -1,27 +1,33 @@
-"""The clockwork layer as an autograd function over the compiled code of :mod:`.loops`.
+"""The clockwork layer as a fast function of autograd over the compiled code of :mod:`.loops`.
 
 Here the weights are packed into blocks; the batch is shared out over threads, a few rows at a time;
 and the gradients are put together again.
 """
 
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...clock import Clock
+from ..autograd import Arguments, FastFunction, Tensors
+from ..backend import compiling
 from ..numba import memory
 from ..numba.cache import log_compilation
 from ..numba.simd import LANES
 from ..numba.threads import run_all
-from . import loops
+from ..operator import as_operator
+from . import cascade, loops
 from .layout import (
     ClockTable,
     Gradients,
     Layout,
+    Packing,
     Share,
     Sizes,
     Weights,
@@ -42,7 +48,7 @@ def _compile(dtype: torch.dtype) -> None:
     none = torch.empty(0, dtype=dtype).numpy()
     nowhere = np.zeros(0, np.int64)
     start = np.zeros(1, np.int64)
-    clock = ClockTable(nowhere, nowhere, start, start)
+    clock = ClockTable(nowhere, nowhere, nowhere, start, start)
     weights = Weights(none, nowhere, nowhere, nowhere)
     sizes, share = Sizes(0, 0, 0), Share(0, 0, 1)
     with log_compilation("the clockwork layer"):
@@ -73,7 +79,7 @@ class _Plan:
         piece = max(_CACHE // touched // 4 * 4, 4)
         if networks < threads:
             piece = min(piece, -(-batch // -(-threads // networks)))
-        return cls(layout, networks, sizes, min(piece, batch), threads)
+        return cls(layout, networks, sizes, max(min(piece, batch), 1), threads)
 
     @property
     def hidden_row(self) -> int:
@@ -100,117 +106,202 @@ class _Plan:
         every = [
             (network, Share(begin, min(begin + size, batch), self.piece))
             for network in range(self.networks)
-            for begin in range(0, batch, size)
+            for begin in range(0, batch, max(size, 1))
         ]
         dealt = [every[thread :: self.threads] for thread in range(self.threads)]
         return [shares for shares in dealt if shares]
 
     def run(self, work: Any) -> list[Any]:
         """``work(shares)`` for every thread's shares."""
-        shares = self.shares()
+        shares = self.shares() or [[]]
         if len(shares) == 1:
             return [work(shares[0])]
         return run_all(work, [(share,) for share in shares], self.threads)
 
 
-def _flat(tensor: Tensor) -> np.ndarray:
-    array: np.ndarray = tensor.detach().reshape(-1).numpy()
-    return array
+def _rows(tensor: Tensor) -> np.ndarray:
+    """(R, numbers) of a contiguous (R, ...) tensor, sharing its memory."""
+    array: np.ndarray = tensor.detach().numpy()
+    return array.reshape(len(array), array.size // max(len(array), 1))
 
 
-class _Clockwork(torch.autograd.Function):
-    """See :func:`clockwork`."""
+@dataclass(frozen=True)
+class _Packed:
+    """Weights that were packed for a forward pass, and what they were packed from."""
 
-    @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Tensor:
-        """x, weight_ih, weight_hh, bias, h0, clock as in :func:`clockwork`."""
-        x, w_ih, w_hh, bias, h0, clock = inputs
-        layout = clock_layout(clock)
-        networks, batch, steps, features = x.shape
-        x = memory.time_first(x)  # (R, T, B, m)
-        plan = _Plan.of(layout, networks, Sizes(steps, batch, features))
-        packed = packing(clock, 0 if w_ih is None else features)
-        weights = packed.weights(w_ih, w_hh, packed.forward)  # (R, numbers)
-        padded_bias = w_hh.new_zeros(networks, layout.padded)
-        if bias is not None:
-            padded_bias = select([bias], packed.bias)
-        start = h0.contiguous() if h0 is not None else w_hh.new_empty(networks, 0)
-        hidden = memory.empty((networks, batch * plan.hidden_row * LANES), w_hh)
-        output = memory.empty((networks, steps, batch, clock.hidden_size), w_hh)
+    weights: tuple[Tensor | None, Tensor]
+    blocks: Tensor
 
-        def work(shares: list[_NetworkShare]) -> None:
-            scratch = _flat(plan.scratch(w_hh, backward=False))
-            for r, share in shares:
-                loops.forward(
-                    layout.clock,
-                    Weights(_flat(weights[r]), *packed.forward_places),
-                    plan.sizes,
-                    share,
-                    _flat(x[r]),
-                    _flat(start[r]),
-                    _flat(padded_bias[r]),
-                    _flat(hidden[r]),
-                    scratch,
-                    _flat(output[r]),
-                )
 
-        plan.run(work)
-        ctx.save_for_backward(x, w_ih, w_hh)
-        ctx.hidden, ctx.plan, ctx.packing = hidden, plan, packed
-        ctx.has_bias, ctx.has_h0 = bias is not None, h0 is not None
-        return output.transpose(1, 2)
+_latest: OrderedDict[Any, _Packed] = OrderedDict()  # of layers that do not learn
+_LAYERS = 8  # that have theirs there at the most
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        """Gradients of everything but the clock."""
-        x, w_ih, w_hh = ctx.saved_tensors
-        plan, hidden, packed = ctx.plan, ctx.hidden, ctx.packing
-        networks, batch = plan.networks, plan.sizes.batch
-        grad_output = memory.time_first(gradients[0])  # (R, T, B, n)
-        weights = packed.weights(w_ih, w_hh, packed.backward)  # (R, numbers)
-        wants_x = ctx.needs_input_grad[0] and w_ih is not None
-        grad_x = memory.empty(x.shape, x).zero_() if wants_x else x.new_empty(networks, 0)
-        grad_h0 = w_hh.new_empty(networks, batch, w_hh.shape[2])
 
-        def work(shares: list[_NetworkShare]) -> tuple[Tensor, Tensor]:
-            scratch = _flat(plan.scratch(w_hh, backward=True))
-            grad_weights = memory.empty(weights.shape, weights).zero_()
-            grad_bias = w_hh.new_zeros(networks, plan.layout.padded)
-            for r, share in shares:
-                loops.backward(
-                    plan.layout.clock,
-                    Weights(_flat(weights[r]), *packed.places),
-                    plan.sizes,
-                    share,
-                    _flat(x[r]),
-                    _flat(hidden[r]),
-                    scratch,
-                    _flat(grad_output[r]),
-                    Gradients(
-                        weights=_flat(grad_weights[r]),
-                        bias=_flat(grad_bias[r]),
-                        h0=_flat(grad_h0[r]),
-                        x=_flat(grad_x[r]),
-                        wants_x=wants_x,
-                    ),
-                )
-            return grad_weights, grad_bias
+def _packed_forward(packed: Packing, w_ih: Tensor | None, w_hh: Tensor, learns: bool) -> Tensor:
+    """(R, numbers): the forward blocks; where nothing is learned, only once for equal weights.
 
-        parts = plan.run(work)
-        grad_weights, grad_bias = parts[0]
-        for more, more_bias in parts[1:]:
-            grad_weights += more
-            grad_bias += more_bias
-        grad_ih, grad_hh = packed.unpacked(grad_weights, 0 if w_ih is None else w_ih.shape[2])
-        return (
-            grad_x.transpose(1, 2) if wants_x else None,
-            grad_ih,
-            grad_hh,
-            grad_bias.index_select(1, packed.units) if ctx.has_bias else None,
-            grad_h0 if ctx.has_h0 else None,
-            None,
-        )
+    That they are equal is seen from the numbers: who writes to ``weight.data``, or another process,
+    leaves no other trace.
+    """
+    if learns:
+        return packed.weights(w_ih, w_hh, packed.forward)
+    key = (id(packed), w_hh.data_ptr(), w_hh.shape, w_hh.dtype)
+    known = _latest.pop(key, None)
+    same = known is not None and all(
+        a is b or (a is not None and b is not None and torch.equal(a, b))
+        for a, b in zip(known.weights, (w_ih, w_hh), strict=True)
+    )
+    if known is None or not same:
+        copies = (None if w_ih is None else w_ih.detach().clone(), w_hh.detach().clone())
+        known = _Packed(copies, packed.weights(w_ih, w_hh, packed.forward).detach())
+    _latest[key] = known
+    while len(_latest) > _LAYERS:
+        _latest.popitem(last=False)
+    return known.blocks
+
+
+class _Settings(NamedTuple):
+    """Of a call.
+
+    Attributes:
+        clock: whose periods are all different.
+        start: the number of the first step.
+    """
+
+    clock: Clock
+    start: int
+
+    def plan(self, x: Tensor) -> _Plan:
+        """For inputs (R, T, B, m)."""
+        networks, steps, batch, features = x.shape
+        layout = clock_layout(self.clock).at(self.start)
+        return _Plan.of(layout, networks, Sizes(steps, batch, features))
+
+
+def _forward(settings: _Settings, arguments: Arguments, learns: bool) -> tuple[Tensors, Tensors]:
+    """Outputs (R, T, B, n) of x (R, T, B, m), weight_ih, weight_hh, bias, h0."""
+    x, w_ih, w_hh, bias, h0 = arguments
+    assert x is not None and w_hh is not None
+    _compile(w_hh.dtype)
+    plan = settings.plan(x)
+    steps, batch, features = plan.sizes
+    networks, layout = plan.networks, plan.layout
+    inputs = memory.contiguous(x)
+    packed = packing(settings.clock, 0 if w_ih is None else features)
+    weights = _packed_forward(packed, w_ih, w_hh, learns)
+    padded_bias = w_hh.new_zeros(networks, layout.padded)
+    if bias is not None:
+        padded_bias = select([bias], packed.bias)
+    start = h0.contiguous() if h0 is not None else w_hh.new_empty(networks, 0)
+    hidden = memory.empty((networks, batch * plan.hidden_row * LANES), w_hh)
+    output = memory.empty((networks, steps, batch, layout.units), w_hh)
+
+    rows = [_rows(t) for t in (weights, inputs, start, padded_bias, hidden, output)]
+
+    def work(shares: list[_NetworkShare]) -> None:
+        (scratch,) = _rows(plan.scratch(w_hh, backward=False)[None])
+        for r, share in shares:
+            values, x_r, start_r, bias_r, hidden_r, output_r = (each[r] for each in rows)
+            blocks = Weights(values, *packed.forward_places)
+            loops.forward(
+                layout.clock, blocks, plan.sizes, share,
+                x_r, start_r, bias_r, hidden_r, scratch, output_r,
+            )  # fmt: skip
+
+    plan.run(work)
+    return (output,), (hidden,) if x.is_contiguous() else (hidden, inputs)
+
+
+def _backward(
+    settings: _Settings,
+    arguments: Arguments,
+    kept: Tensors,
+    grads: Arguments,
+    wanted: Sequence[bool],
+) -> Arguments:
+    """Gradients of x, weight_ih, weight_hh, bias, h0."""
+    x, w_ih, w_hh, bias, h0 = arguments
+    assert x is not None and w_hh is not None and grads[0] is not None
+    plan = settings.plan(x)
+    networks, batch = plan.networks, plan.sizes.batch
+    hidden = kept[0]
+    inputs = kept[1] if len(kept) > 1 else x
+    packed = packing(settings.clock, 0 if w_ih is None else plan.sizes.features)
+    grad_output = memory.contiguous(grads[0])  # (R, T, B, n)
+    weights = packed.weights(w_ih, w_hh, packed.backward)  # (R, numbers)
+    wants_x = wanted[0] and w_ih is not None
+    grad_x = memory.empty(inputs.shape, x).zero_() if wants_x else x.new_empty(networks, 0)
+    grad_h0 = w_hh.new_empty(networks, batch, w_hh.shape[2])
+
+    rows = [_rows(t) for t in (weights, inputs, hidden, grad_output, grad_h0, grad_x)]
+
+    def work(shares: list[_NetworkShare]) -> tuple[Tensor, Tensor]:
+        (scratch,) = _rows(plan.scratch(w_hh, backward=True)[None])
+        grad_weights = memory.empty(weights.shape, weights).zero_()
+        grad_bias = w_hh.new_zeros(networks, plan.layout.padded)
+        own = _rows(grad_weights), _rows(grad_bias)
+        for r, share in shares:
+            values, x_r, hidden_r, grad_output_r, grad_h0_r, grad_x_r = (each[r] for each in rows)
+            loops.backward(
+                plan.layout.clock,
+                Weights(values, *packed.places),
+                plan.sizes,
+                share,
+                x_r,
+                hidden_r,
+                scratch,
+                grad_output_r,
+                Gradients(own[0][r], own[1][r], grad_h0_r, grad_x_r, wants_x),
+            )
+        return grad_weights, grad_bias
+
+    parts = plan.run(work)
+    grad_weights, grad_bias = parts[0]
+    for more, more_bias in parts[1:]:
+        grad_weights += more
+        grad_bias += more_bias
+    grad_ih, grad_hh = packed.unpacked(grad_weights, 0 if w_ih is None else w_ih.shape[2])
+    if wanted[0] and w_ih is None:
+        grad_x = torch.zeros_like(inputs)
+    return (
+        grad_x if wanted[0] else None,
+        grad_ih,
+        grad_hh,
+        None if bias is None else grad_bias.index_select(1, packed.units),
+        None if h0 is None else grad_h0,
+    )
+
+
+def _plain(settings: _Settings, arguments: Arguments) -> Tensors:
+    x, w_ih, w_hh, bias, h0 = arguments
+    assert x is not None and w_hh is not None
+    x = x.transpose(1, 2)
+    y = cascade.clockwork(x, w_ih, w_hh, bias, h0, settings.clock, settings.start)
+    return (y.transpose(1, 2),)
+
+
+def _shapes(arguments: Arguments, periods: list[int], sizes: list[int], start: int) -> Tensors:
+    """Empty tensors like those that :func:`_forward` gives."""
+    x, _, w_hh, *_ = arguments
+    assert x is not None and w_hh is not None
+    networks, steps, batch, _ = x.shape
+    vectors = 0
+    for period, size in zip(periods, sizes, strict=True):
+        ticks = -((-start % period - steps) // period)
+        vectors += (1 + ticks) * -(-size // LANES)
+    output = w_hh.new_empty(networks, steps, batch, w_hh.shape[2])
+    return output, w_hh.new_empty(networks, batch * vectors * LANES)
+
+
+_clockwork = FastFunction(_forward, _backward, _plain)
+_operator = as_operator(
+    "clockwork",
+    _clockwork,
+    ("Tensor", "Tensor?", "Tensor", "Tensor?", "Tensor?"),
+    "int[] periods, int[] sizes, SymInt start",
+    lambda periods, sizes, start: _Settings(Clock(tuple(periods), tuple(sizes)), start),
+    _shapes,
+)
 
 
 def clockwork(
@@ -220,11 +311,14 @@ def clockwork(
     bias: Tensor | None,
     h0: Tensor | None,
     clock: Clock,
+    start: int = 0,
 ) -> Tensor:
-    """As :func:`cwrnn_cli.kernels.reference.clockwork`, on the CPU, float32 or float64.
-
-    Gradients of gradients are not available.
-    """
-    _compile(weight_hh.dtype)
-    output: Tensor = _Clockwork.apply(x, weight_ih, weight_hh, bias, h0, clock.merged())
-    return output
+    """As :func:`cwrnn_cli.kernels.reference.clockwork`, on the CPU, float32 or float64, tanh."""
+    clock = clock.merged()
+    x = x.transpose(1, 2)
+    if compiling():
+        arguments = (x, weight_ih, weight_hh, bias, h0)
+        (output,) = _operator(arguments, list(clock.periods), list(clock.sizes), start)
+    else:
+        (output,) = _clockwork(_Settings(clock, start), x, weight_ih, weight_hh, bias, h0)
+    return output.transpose(1, 2)

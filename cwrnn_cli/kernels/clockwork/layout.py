@@ -7,14 +7,14 @@ The NamedTuples are arguments of compiled code (:mod:`.loops`), where arrays are
 them are counted in vectors.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from operator import mul
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from ...clock import Clock
 from ..numba.simd import LANES
@@ -25,12 +25,14 @@ class ClockTable(NamedTuple):
 
     Attributes:
         periods: (g,).
+        firsts: (g,) the step of each module's first tick, below its period.
         units: (g,) of each module.
         starts: (g + 1,) first unit of each module, then n.
         offsets: (g + 1,) first vector of each module among the padded units, then N's.
     """
 
     periods: np.ndarray
+    firsts: np.ndarray
     units: np.ndarray
     starts: np.ndarray
     offsets: np.ndarray
@@ -114,11 +116,13 @@ class Ticks(NamedTuple):
 
     Attributes:
         period: of the module.
-        first: number of the first tick; its step is ``first * period``.
+        begin: step of the module's tick 0.
+        first: number of the first of these ticks; its step is ``begin + first * period``.
         size: how many.
     """
 
     period: int
+    begin: int
     first: int
     size: int
 
@@ -180,22 +184,33 @@ class Layout:
     widths: tuple[int, ...]
 
     @property
+    def units(self) -> int:
+        """n, units of all modules."""
+        return int(self.clock.starts[-1])
+
+    @property
     def padded(self) -> int:
         """N, units with their padding."""
         return int(self.clock.offsets[-1]) * LANES
 
     def hidden_vectors(self, steps: int) -> int:
         """Vectors of one row's :class:`History`."""
-        return int(self._outputs(steps) @ np.array(self.widths))
+        return sum(map(mul, self._outputs(steps), self.widths))
 
     def contribution_vectors(self, steps: int) -> int:
         """Vectors of one row's contributions to faster modules."""
-        return int(self._outputs(steps) @ self.clock.offsets[:-1])
+        return sum(map(mul, self._outputs(steps), self.clock.offsets[:-1].tolist()))
 
-    def _outputs(self, steps: int) -> np.ndarray:
-        """(g,) 1 + ticks."""
-        counts: np.ndarray = -(-steps // self.clock.periods) + 1
+    def _outputs(self, steps: int) -> list[int]:
+        """1 + ticks of each module."""
+        counts: list[int] = (1 - (self.clock.firsts - steps) // self.clock.periods).tolist()
         return counts
+
+    def at(self, start: int) -> "Layout":
+        """The layout when the first step has the number ``start``."""
+        if start == 0:
+            return self
+        return replace(self, clock=self.clock._replace(firsts=-start % self.clock.periods))
 
 
 @lru_cache(maxsize=64)
@@ -204,6 +219,7 @@ def clock_layout(clock: Clock) -> Layout:
     widths = tuple(-(-size // LANES) for size in clock.sizes)
     table = ClockTable(
         periods=np.array(clock.periods, np.int64),
+        firsts=np.zeros(len(clock.periods), np.int64),
         units=np.array(clock.sizes, np.int64),
         starts=np.array(clock.starts, np.int64),
         offsets=np.cumsum((0, *widths), dtype=np.int64),
@@ -212,50 +228,43 @@ def clock_layout(clock: Clock) -> Layout:
     return Layout(table, spans, widths)
 
 
-def _columns(block: Tensor, width: int) -> Tensor:
+def _columns(block: np.ndarray, width: int) -> np.ndarray:
     """The last axis padded to ``width`` vectors."""
-    return pad(block, (0, width * LANES - block.shape[-1]))
+    return np.pad(block, ((0, 0), (0, width * LANES - block.shape[1])))
 
 
-def _pack(blocks: list[list[Tensor]]) -> tuple[Tensor, Places]:
-    """Blocks (R, rows, columns) of each use and module as (R, numbers), and their places."""
-    flat = [block.reshape(block.shape[0], -1) for use in blocks for block in use]
-    lengths = [part.shape[1] // LANES for part in flat]
+def _pack(blocks: list[list[np.ndarray]]) -> tuple[np.ndarray, Places]:
+    """Blocks (rows, columns) of each use and module one after the other, and their places."""
+    flat = [block.reshape(-1) for use in blocks for block in use]
+    lengths = [len(part) // LANES for part in flat]
     first = np.cumsum([0, *lengths], dtype=np.int64)[:-1]
-    return torch.cat(flat, dim=1), Places(*np.split(first, len(blocks)))
+    return np.concatenate(flat), Places(*np.split(first, len(blocks)))
 
 
-def _forward_blocks(w_ih: Tensor | None, w_hh: Tensor, layout: Layout) -> list[list[Tensor]]:
+def _forward_blocks(w_ih: np.ndarray, w_hh: np.ndarray, layout: Layout) -> list[list[np.ndarray]]:
     """Per module: W_I transposed, W_H's diagonal block transposed, its columns transposed."""
-    across = w_hh.transpose(1, 2)  # (R, n, n)
-    offsets = layout.clock.offsets
-    # every unit's outgoing weights, the receiving units at their padded places: (R, n, N)
-    out = torch.cat(
-        [_columns(across[:, :, s], w) for s, w in zip(layout.spans, layout.widths, strict=True)],
-        dim=2,
+    across = w_hh.T
+    # every unit's outgoing weights, the receiving units at their padded places: (n, N)
+    out = np.concatenate(
+        [_columns(across[:, s], w) for s, w in zip(layout.spans, layout.widths, strict=True)],
+        axis=1,
     )
-    assert out.shape[2] == layout.padded
-    blocks: list[list[Tensor]] = [[], [], []]
-    for span, width, offset in zip(layout.spans, layout.widths, offsets, strict=False):
-        nothing = w_hh.new_empty(w_hh.shape[0], 0, 0)
-        blocks[0].append(
-            nothing if w_ih is None else _columns(w_ih[:, span].transpose(1, 2), width)
-        )
-        blocks[1].append(_columns(across[:, span, span], width))
-        blocks[2].append(out[:, span, : int(offset) * LANES])
+    assert out.shape[1] == layout.padded
+    blocks: list[list[np.ndarray]] = [[], [], []]
+    for span, width, offset in zip(layout.spans, layout.widths, layout.clock.offsets, strict=False):
+        blocks[0].append(_columns(w_ih[span].T, width))
+        blocks[1].append(_columns(across[span, span], width))
+        blocks[2].append(out[span, : int(offset) * LANES])
     return blocks
 
 
-def _backward_blocks(w_ih: Tensor | None, w_hh: Tensor, layout: Layout) -> list[list[Tensor]]:
+def _backward_blocks(w_ih: np.ndarray, w_hh: np.ndarray, layout: Layout) -> list[list[np.ndarray]]:
     """Per module: W_I, W_H's diagonal block, its columns."""
-    blocks: list[list[Tensor]] = [[], [], []]
+    blocks: list[list[np.ndarray]] = [[], [], []]
     for span, width in zip(layout.spans, layout.widths, strict=True):
-        nothing = w_hh.new_empty(w_hh.shape[0], 0, 0)
-        blocks[0].append(
-            nothing if w_ih is None else _columns(w_ih[:, span], -(-w_ih.shape[2] // LANES))
-        )
-        blocks[1].append(_columns(w_hh[:, span, span], width))
-        blocks[2].append(_columns(w_hh[:, : span.start, span], width))
+        blocks[0].append(_columns(w_ih[span], -(-w_ih.shape[1] // LANES)))
+        blocks[1].append(_columns(w_hh[span, span], width))
+        blocks[2].append(_columns(w_hh[: span.start, span], width))
     return blocks
 
 
@@ -306,19 +315,28 @@ def select(parts: list[Tensor], index: Tensor) -> Tensor:
 def packing(clock: Clock, features: int) -> Packing:
     """The packing of a layer with a clock whose periods are all different, and m inputs."""
     layout, n = clock_layout(clock), clock.hidden_size
-    every = torch.arange(1, n * features + n * n + 1)[None]  # (1, n m + n n)
-    w_ih = every[:, : n * features].view(1, n, features) if features else None
-    w_hh = every[:, n * features :].view(1, n, n)
+    every = np.arange(1, n * features + n * n + 1)
+    w_ih, w_hh = every[: n * features].reshape(n, features), every[n * features :].reshape(n, n)
     forward, forward_places = _pack(_forward_blocks(w_ih, w_hh, layout))
     backward, places = _pack(_backward_blocks(w_ih, w_hh, layout))
-    inverse = torch.zeros(every.shape[1] + 1, dtype=torch.int64)
-    inverse[backward[0]] = torch.arange(1, backward.shape[1] + 1)
-    units = torch.cat(
+    inverse = np.zeros(len(every) + 1, np.int64)
+    inverse[backward] = np.arange(1, len(backward) + 1)
+    units = np.concatenate(
         [
-            torch.arange(s.stop - s.start) + int(offset) * LANES
+            np.arange(s.stop - s.start) + int(offset) * LANES
             for s, offset in zip(layout.spans, layout.clock.offsets, strict=False)
         ]
     )
-    bias = torch.zeros(layout.padded, dtype=torch.int64)
-    bias[units] = torch.arange(1, n + 1)
-    return Packing(forward[0], forward_places, backward[0], places, inverse[1:], bias, units)
+    bias = np.zeros(layout.padded, np.int64)
+    bias[units] = np.arange(1, n + 1)
+    # numpy and not torch, whose default device or fake tensors may be another's at the first call
+    index = torch.from_numpy
+    return Packing(
+        index(forward),
+        forward_places,
+        index(backward),
+        places,
+        index(inverse[1:]),
+        index(bias),
+        index(units),
+    )

@@ -29,21 +29,28 @@ PIECE = 1 << 16  # numbers of the input, or of outputs, that are worked on at a 
 
 
 @inline
-def _tick_count(steps, period):
-    """Ticks of a module within so many steps."""
-    return (steps + period - 1) // period
+def _tick_count(clock, steps, i):
+    """Ticks of module i within so many steps."""
+    period = clock.periods[i]
+    return (steps - clock.firsts[i] + period - 1) // period
+
+
+@inline
+def _latest(clock, i, t):
+    """Which of module i's outputs holds after step t; 0: the initial state."""
+    return (t - clock.firsts[i]) // clock.periods[i] + 1
 
 
 @inline
 def _gather(x, sizes, rows, ticks, inputs):
-    """inputs[s, b] = x[(ticks.first + s) * period, rows.first + b], padded with 0.
+    """inputs[s, b] = x[step of tick ticks.first + s, rows.first + b], padded with 0.
 
     x is (T, B, m); inputs gets (ticks, rows, m padded).
     """
     features = sizes.features
     padded = vectors_for(features) * LANES
     for s in range(ticks.size):
-        step = (ticks.first + s) * ticks.period
+        step = ticks.begin + (ticks.first + s) * ticks.period
         for b in range(rows.size):
             source = (step * sizes.batch + rows.first + b) * features
             target = (s * rows.size + b) * padded
@@ -55,7 +62,7 @@ def _gather(x, sizes, rows, ticks, inputs):
 
 @jit
 def _scatter_gradient(grad_x, sizes, rows, ticks, inputs, grad, grad_at, weights, w_at, units):
-    """grad_x[(ticks.first + s) * period, rows.first + b] += grad[s, b] @ weights.
+    """grad_x[step of tick ticks.first + s, rows.first + b] += grad[s, b] @ weights.
 
     grad_x is (T, B, m), inputs (ticks, rows, m padded) for its own use, grad (ticks * rows, units)
     Numbers, weights (units, m padded) Vectors.
@@ -66,7 +73,7 @@ def _scatter_gradient(grad_x, sizes, rows, ticks, inputs, grad, grad_at, weights
     clear(inputs, 0, count * width)
     accumulate(inputs, Vectors(0, width), grad, grad_at, weights, w_at, count, units, width)
     for s in range(ticks.size):
-        step = (ticks.first + s) * ticks.period
+        step = ticks.begin + (ticks.first + s) * ticks.period
         for b in range(rows.size):
             target = (step * sizes.batch + rows.first + b) * features
             source = (s * rows.size + b) * width * LANES
@@ -97,7 +104,7 @@ def place_hidden(clock, steps, rows, places):
     for i in range(places.size):
         places[i] = total
         width = clock.offsets[i + 1] - clock.offsets[i]
-        total += (_tick_count(steps, clock.periods[i]) + 1) * width
+        total += (_tick_count(clock, steps, i) + 1) * width
     for i in range(places.size):
         places[i] = rows.first * total + rows.size * places[i]
 
@@ -108,7 +115,7 @@ def forward_piece(clock, weights, sizes, rows, x, h0, bias, hidden, scratch):
 
     Other arguments as in :func:`forward`.
     """
-    periods, units, starts, offsets = clock
+    periods, firsts, units, starts, offsets = clock
     values, inputs_at, own_at, columns_at = weights
     y, y_places = hidden
     has_h0 = h0.size > 0
@@ -121,13 +128,13 @@ def forward_piece(clock, weights, sizes, rows, x, h0, bias, hidden, scratch):
     used = 0
     for i in range(modules):
         contributions[i] = used
-        used += (_tick_count(steps, periods[i]) + 1) * count * offsets[i]
+        used += (_tick_count(clock, steps, i) + 1) * count * offsets[i]
     inputs = scratch[used * LANES :]  # (some ticks, rows, m padded)
     for back in range(modules):  # slowest first
         i = modules - 1 - back
         width = offsets[i + 1] - offsets[i]
         period, k = periods[i], units[i]
-        ticks = _tick_count(steps, period)
+        ticks = _tick_count(clock, steps, i)
         lanes = width * LANES
         row = count * width  # vectors from tick to tick
         for b in range(count):
@@ -145,7 +152,7 @@ def forward_piece(clock, weights, sizes, rows, x, h0, bias, hidden, scratch):
             some = max(PIECE // (count * m_width * LANES), 1)
             for start in range(0, ticks, some):
                 part = min(some, ticks - start)
-                _gather(x, sizes, rows, Ticks(period, start, part), inputs)
+                _gather(x, sizes, rows, Ticks(period, firsts[i], start, part), inputs)
                 at, x_at = Vectors(drive + start * row, width), Numbers(0, m_width * LANES, 1)
                 w_at = Vectors(inputs_at[i], width)
                 accumulate(y, at, inputs, x_at, values, w_at, part * count, features, width)
@@ -154,9 +161,9 @@ def forward_piece(clock, weights, sizes, rows, x, h0, bias, hidden, scratch):
             now = drive + s * row
             before = Numbers((now - row) * LANES, lanes, 1)
             accumulate(y, Vectors(now, width), y, before, values, own, count, k, width)
-            t = s * period
+            t = firsts[i] + s * period
             for j in range(i + 1, modules):
-                held = (t - 1) // periods[j] + 1  # tick whose output is read, 0: initial state
+                held = _latest(clock, j, t - 1)  # tick whose output is read, 0: initial state
                 place[j] = contributions[j] + held * count * offsets[j] + offsets[i]
             for b in range(count):
                 for u in range(width):
@@ -175,7 +182,7 @@ def forward_piece(clock, weights, sizes, rows, x, h0, bias, hidden, scratch):
 @jit
 def _hold(clock, sizes, rows, hidden, output):
     """Every unit's output at every step, held between its module's ticks, to output (T, B, n)."""
-    periods, _, starts, offsets = clock
+    periods, firsts, _, starts, offsets = clock
     y, y_places = hidden
     modules = periods.size
     n = starts[modules]
@@ -184,7 +191,7 @@ def _hold(clock, sizes, rows, hidden, output):
             o = (t * sizes.batch + rows.first + b) * n
             for i in range(modules):
                 width = offsets[i + 1] - offsets[i]
-                tick = t // periods[i] + 1
+                tick = _latest(clock, i, t)
                 a = (y_places[i] + (tick * rows.size + b) * width) * LANES - starts[i]
                 for u in range(starts[i], starts[i + 1]):
                     put(output, o + u, get(y, a + u))
@@ -226,11 +233,11 @@ def place_gradients(clock, steps, rows, places):
     used = 0
     for i in range(contributions.size):
         contributions[i] = used
-        used += (_tick_count(steps, clock.periods[i]) + 1) * rows.size * offsets[i]
+        used += (_tick_count(clock, steps, i) + 1) * rows.size * offsets[i]
     for i in range(hidden.size):
         hidden[i] = used
         width = offsets[i + 1] - offsets[i]
-        used += (_tick_count(steps, clock.periods[i]) + 1) * rows.size * width
+        used += (_tick_count(clock, steps, i) + 1) * rows.size * width
     return used
 
 
@@ -240,7 +247,7 @@ def _sum_held(clock, sizes, rows, grad_output, scratch, grad_hidden):
 
     From grad_output (T, B, n) to scratch, at the places ``grad_hidden`` (g,).
     """
-    periods, _, starts, offsets = clock
+    periods, firsts, _, starts, offsets = clock
     modules = periods.size
     n = starts[modules]
     zero = broadcast(scratch, 0.0)
@@ -252,9 +259,9 @@ def _sum_held(clock, sizes, rows, grad_output, scratch, grad_hidden):
             o = (t * sizes.batch + rows.first + b) * n
             for i in range(modules):
                 width = offsets[i + 1] - offsets[i]
-                begin = grad_hidden[i] + ((t // periods[i] + 1) * rows.size + b) * width
+                begin = grad_hidden[i] + (_latest(clock, i, t) * rows.size + b) * width
                 a = begin * LANES - starts[i]
-                if t % periods[i] == 0:
+                if (t - firsts[i]) % periods[i] == 0:
                     store(scratch, begin + width - 1, zero)
                     for u in range(starts[i], starts[i + 1]):
                         put(scratch, a + u, get(grad_output, o + u))
@@ -270,7 +277,7 @@ def backward_piece(clock, weights, sizes, rows, x, hidden, scratch, places, end,
     ``hidden`` is a History, ``places`` and ``end`` are from :func:`place_gradients`; ``scratch``
     has grad_hidden already.
     """
-    periods, units, starts, offsets = clock
+    periods, firsts, units, starts, offsets = clock
     values, inputs_at, own_at, columns_at = weights
     y, y_places = hidden
     grad_contributions, grad_hidden = places
@@ -286,7 +293,7 @@ def backward_piece(clock, weights, sizes, rows, x, hidden, scratch, places, end,
     for i in range(modules):  # fastest first
         width = offsets[i + 1] - offsets[i]
         period, k = periods[i], units[i]
-        ticks = _tick_count(steps, period)
+        ticks = _tick_count(clock, steps, i)
         lanes = width * LANES
         row = count * width  # vectors from tick to tick
         outputs = (1 + ticks) * count
@@ -304,9 +311,9 @@ def backward_piece(clock, weights, sizes, rows, x, hidden, scratch, places, end,
         for back in range(ticks):
             s = ticks - 1 - back
             now = drive + s * row
-            t = s * period
+            t = firsts[i] + s * period
             for j in range(i + 1, modules):
-                held = (t - 1) // periods[j] + 1  # tick whose output was read, 0: initial state
+                held = _latest(clock, j, t - 1)  # tick whose output was read, 0: initial state
                 place[j] = grad_contributions[j] + held * count * offsets[j] + offsets[i]
             for b in range(count):
                 for u in range(width):
@@ -334,7 +341,7 @@ def backward_piece(clock, weights, sizes, rows, x, hidden, scratch, places, end,
         if features > 0:
             some = max(PIECE // (count * m_width * LANES), 1)
             for start in range(0, ticks, some):
-                part = Ticks(period, start, min(some, ticks - start))
+                part = Ticks(period, firsts[i], start, min(some, ticks - start))
                 first = (drive + start * row) * LANES
                 _gather(x, sizes, rows, part, inputs)
                 w_at, x_at = Vectors(inputs_at[i], m_width), Vectors(0, m_width)

@@ -6,12 +6,16 @@ out. Everything else of the cascade is large matrix products, which torch does
 (:mod:`.cascade`).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from ..autograd import Arguments, FastFunction, Tensors
+from .cascade import steps_of
 
 TILE = 16  # rows of a program: the least that tl.dot takes
 
@@ -92,42 +96,43 @@ def _launch(kernel: Any, networks: int, batch: int, units: int, ticks: int, *ten
     )
 
 
-class _Scan(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Tensor:
-        drive, initial, weight = (tensor.detach().contiguous() for tensor in inputs)
-        networks, ticks, batch, units = drive.shape
-        hidden = torch.empty_like(drive)
-        _launch(_forward, networks, batch, units, ticks, drive, weight, initial, hidden)
-        ctx.save_for_backward(hidden, initial, weight)
-        return hidden
+def _forward_pass(_: None, arguments: Arguments, learns: bool) -> tuple[Tensors, Tensors]:
+    drive, initial, weight = (t.detach().contiguous() for t in arguments if t is not None)
+    networks, ticks, batch, units = drive.shape
+    hidden = torch.empty_like(drive)
+    _launch(_forward, networks, batch, units, ticks, drive, weight, initial, hidden)
+    return (hidden,), (hidden.clone(),)  # the user may write to the first
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        hidden, initial, weight = ctx.saved_tensors
-        networks, ticks, batch, units = hidden.shape
-        grad_hidden = gradients[0].contiguous().clone()
-        grad_initial = torch.empty_like(initial)
-        _launch(_backward, networks, batch, units, ticks, grad_hidden, weight, hidden, grad_initial)
-        before = torch.cat([initial[:, None], hidden[:, :-1]], dim=1)
-        flat = grad_hidden.view(networks, -1, units)
-        return grad_hidden, grad_initial, flat.transpose(1, 2) @ before.view(networks, -1, units)
+
+def _backward_pass(
+    _: None, arguments: Arguments, kept: Tensors, grads: Arguments, wanted: Sequence[bool]
+) -> Arguments:
+    _drive, initial, weight = (t.detach().contiguous() for t in arguments if t is not None)
+    (hidden,), grad = kept, grads[0]
+    assert grad is not None
+    networks, ticks, batch, units = hidden.shape
+    grad_hidden = grad.contiguous().clone()
+    grad_initial = torch.empty_like(initial)
+    _launch(_backward, networks, batch, units, ticks, grad_hidden, weight, hidden, grad_initial)
+    before = torch.cat([initial[:, None], hidden[:, :-1]], dim=1)
+    flat = grad_hidden.view(networks, -1, units)
+    return grad_hidden, grad_initial, flat.transpose(1, 2) @ before.view(networks, -1, units)
+
+
+def _plain(_: None, arguments: Arguments) -> Tensors:
+    drive, initial, weight = arguments
+    assert drive is not None and initial is not None and weight is not None
+    return (steps_of(drive, initial, weight),)
+
+
+_scan = FastFunction(_forward_pass, _backward_pass, _plain)
 
 
 def scan(drive: Tensor, initial: Tensor, weight: Tensor) -> Tensor:
-    """One module's outputs at its ticks.
+    """As :func:`.cascade.steps_of`, argument for argument, with tanh.
 
     float32 products are exact (IEEE) unless `torch.backends.cuda.matmul.allow_tf32` is set, which
     gives them TF32's 10 bits.
-
-    Args:
-        drive: (R, ticks, B, k) what enters at each tick, from the input and from slower modules.
-        initial: (R, B, k) output before the first tick.
-        weight: (R, k, k) the module's own block of W_H.
-
-    Returns:
-        (R, ticks, B, k).
     """
-    hidden: Tensor = _Scan.apply(drive, initial, weight)
+    (hidden,) = _scan(None, drive, initial, weight)
     return hidden

@@ -6,7 +6,16 @@ import torch
 from torch import Tensor
 
 from .. import reference
-from ..backend import Backend, Backends, does_all, unsupported_by_numba, unsupported_by_triton
+from ..backend import (
+    Backend,
+    Backends,
+    does_all,
+    exporting,
+    one_network,
+    unsupported_by_numba,
+    unsupported_by_torch,
+    unsupported_by_triton,
+)
 from ..sequences import last_valid
 
 TRITON_CELLS = 64  # four n x n blocks of float32 numbers beyond that do not fit on chip
@@ -80,6 +89,12 @@ def _triton(arguments: Arguments) -> Outputs:
     return _with_states(*triton.lstm(*arguments[:-1]), arguments.lengths)
 
 
+def _exported(arguments: Arguments) -> Outputs:
+    from .. import exported  # noqa: PLC0415  (imports torch's scan)
+
+    return _with_states(*exported.lstm(*arguments[:-1]), arguments.lengths)
+
+
 def _torch(arguments: Arguments) -> Outputs:
     """By torch, cuDNN on a GPU."""
     x, weight_ih, weight_hh, bias, _, h0, c0, lengths = arguments
@@ -134,11 +149,13 @@ def _unsupported_by_torch(arguments: Arguments) -> str | None:
         unsupported = f"{arguments.x.shape[0]} networks at once"
     elif arguments.weight_ih is None:
         unsupported = "no input"
-    return f"its LSTM has no way to do {unsupported}" if unsupported else None
+    return f"its LSTM has no way to do {unsupported}" if unsupported else unsupported_by_torch()
 
 
 def _fastest(arguments: Arguments) -> str:
     """The backend that was the fastest on shapes like this (results/bench)."""
+    if exporting():
+        return "exported"
     by_torch = not _unsupported_by_torch(arguments)
     if _unsupported_by_numba(arguments):
         return "torch" if by_torch else "reference"
@@ -150,8 +167,8 @@ BACKENDS = Backends(
         "reference": Backend(_reference, does_all),
         "compiled": Backend(_compiled, _unsupported_by_numba),
         "triton": Backend(_triton, _unsupported_by_triton),
+        "exported": Backend(_exported, lambda arguments: one_network(arguments.x)),
         "torch": Backend(_torch, _unsupported_by_torch),
     },
     _fastest,
-    general="reference",
 )

@@ -1,22 +1,26 @@
-"""The LSTM layer as an autograd function over the compiled recurrence of :mod:`.loops`.
+"""The LSTM layer as a fast function of autograd over the compiled recurrence of :mod:`.loops`.
 
 What is not recurrent is one matrix product: the gates' input over all steps, and in the backward
 pass the gradients of the weights. Inside, cells are padded to whole vectors, and time is the outer
 axis.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .. import reference
+from ..autograd import Arguments, FastFunction, Tensors
+from ..backend import compiling
 from ..numba import memory
 from ..numba.cache import log_compilation
 from ..numba.simd import LANES
 from ..numba.threads import run_all
+from ..operator import as_operator
 from . import loops
 from .layout import Gradients, History, Rows, Sizes
 
@@ -52,7 +56,7 @@ def _for_rows(networks: int, batch: int, work: int, call: Callable[[int, Rows], 
     if networks * batch * work < _INLINE or networks * batch == 1:
         threads = 1
     pieces = 1 if networks >= threads else -(-threads // networks)
-    size = -(-batch // pieces)
+    size = max(-(-batch // pieces), 1)
     if size > 4:
         size = -(-size // 4) * 4  # the kernels like rows by four
     items = [
@@ -67,113 +71,171 @@ def _for_rows(networks: int, batch: int, work: int, call: Callable[[int, Rows], 
             call(*item)
 
 
-class _Lstm(torch.autograd.Function):
-    """See :func:`lstm`."""
+class _Padded(NamedTuple):
+    """Weights with cells padded to N, contiguous; see :mod:`.layout`."""
 
-    @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Any:
-        """x, weight_ih, weight_hh, bias, peephole, h0, c0 as in :func:`lstm`."""
-        x, weight_ih, weight_hh, bias, peephole, h0, c0 = inputs
-        networks, batch, steps, _ = x.shape
-        cells = weight_hh.shape[2]
-        width = -(-cells // LANES)
-        padded = width * LANES
-        sizes = Sizes(cells, width, steps, batch)
-        x = memory.time_first(x)  # (R, T, B, m)
-        w_ih, b = _pad_gates(weight_ih, padded), _pad_gates(bias, padded)  # (R, 4N, m), (R, 4N)
-        w_hh = _pad(weight_hh, 2, padded)  # (R, 4n, N)
-        across = _pad_gates(weight_hh, padded)
-        assert w_hh is not None and across is not None
-        across = across.transpose(1, 2).contiguous()  # (R, n, 4N)
-        peep = _pad(peephole, 2, padded)  # (R, 3, N)
+    weight_ih: Tensor | None  # (R, 4N, m)
+    weight_hh: Tensor  # (R, 4n, N)
+    bias: Tensor | None  # (R, 4N)
+    peephole: Tensor  # (R, 3, N), or (R, 0)
+
+    @classmethod
+    def of(
+        cls,
+        weight_ih: Tensor | None,
+        weight_hh: Tensor,
+        bias: Tensor | None,
+        peephole: Tensor | None,
+        padded: int,
+    ) -> "_Padded":
+        """Those of :func:`lstm`, padded."""
+        w_hh, peep = _pad(weight_hh, 2, padded), _pad(peephole, 2, padded)
+        assert w_hh is not None
         if peep is None:
-            peep = w_hh.new_zeros(networks, 0)
-        gates = memory.empty((networks, steps, batch, 4 * padded), w_hh)
-        if w_ih is None:
-            gates.zero_()
-        else:
-            flat = x.view(networks, steps * batch, -1)
-            torch.bmm(flat, w_ih.transpose(1, 2), out=gates.view(networks, -1, 4 * padded))
-        if b is not None:
-            gates += b[:, None, None]
-        y, c = (memory.empty((networks, 1 + steps, batch, padded), w_hh) for _ in range(2))
-        for buffer, initial in ((y, h0), (c, c0)):
-            start = _pad(initial, 2, padded)
-            buffer[:, 0] = 0 if start is None else start
+            peep = w_hh.new_zeros(len(w_hh), 0)
+        return cls(_pad_gates(weight_ih, padded), w_hh, _pad_gates(bias, padded), peep)
 
-        def run(network: int, rows: Rows) -> None:
-            loops.forward(
-                History(_flat(gates, network), _flat(y, network), _flat(c, network)),
-                _flat(across, network),
-                _flat(peep, network),
-                sizes,
-                rows,
-            )
 
-        _for_rows(networks, batch, 4 * steps * cells * padded, run)
-        ctx.save_for_backward(x, w_ih, w_hh, peep)
-        ctx.history, ctx.sizes = (gates, y, c), sizes
-        ctx.has_bias, ctx.has_peepholes = bias is not None, peephole is not None
-        ctx.has_h0, ctx.has_c0 = h0 is not None, c0 is not None
-        outputs = y[:, 1:, :, :cells].transpose(1, 2)
-        states = c[:, 1:, :, :cells].transpose(1, 2)
-        # copies: the padded originals are kept for the backward pass, which overwrites the gates
-        return tuple(memory.empty(part.shape, part).copy_(part) for part in (outputs, states))
+def _sizes(x: Tensor, weight_hh: Tensor) -> Sizes:
+    _, steps, batch, _ = x.shape
+    cells = weight_hh.shape[2]
+    return Sizes(cells, -(-cells // LANES), steps, batch)
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        """Gradients of everything."""
-        x, w_ih, w_hh, peep = ctx.saved_tensors
-        (gates, y, c), sizes = ctx.history, ctx.sizes
-        cells, _, steps, batch = sizes
-        networks, padded = len(y), y.shape[3]
-        # so that a second backward pass finds the gates
-        grad_gates = memory.empty(gates.shape, gates).copy_(gates)
-        padded_gradients = []
-        for gradient in gradients:
-            buffer = memory.empty(y.shape, y).zero_()  # (R, 1 + T, B, N)
-            buffer[:, 1:, :, :cells] = gradient.transpose(1, 2)
-            padded_gradients.append(buffer)
-        grad_y, grad_c = padded_gradients
 
-        def run(network: int, rows: Rows) -> None:
-            loops.backward(
-                Gradients(_flat(grad_y, network), _flat(grad_c, network)),
-                History(_flat(grad_gates, network), _flat(y, network), _flat(c, network)),
-                _flat(w_hh, network),
-                _flat(peep, network),
-                sizes,
-                rows,
-            )
+def _forward(_: None, arguments: Arguments, learns: bool) -> tuple[Tensors, Tensors]:
+    """Outputs and cells (R, T, B, n) of x (R, T, B, m) and the rest as in :func:`lstm`."""
+    x, weight_ih, weight_hh, bias, peephole, h0, c0 = arguments
+    assert x is not None and weight_hh is not None
+    _compile(weight_hh.dtype)
+    cells, width, steps, batch = sizes = _sizes(x, weight_hh)
+    networks, padded = len(x), width * LANES
+    inputs = memory.contiguous(x)
+    weights = _Padded.of(weight_ih, weight_hh, bias, peephole, padded)
+    across = _pad_gates(weight_hh, padded)
+    assert across is not None
+    across = across.transpose(1, 2).contiguous()  # (R, n, 4N)
+    gates = memory.empty((networks, steps, batch, 4 * padded), weight_hh)
+    if weights.weight_ih is None:
+        gates.zero_()
+    else:
+        flat = inputs.flatten(1, 2)
+        into = gates.view(networks, steps * batch, 4 * padded)
+        torch.bmm(flat, weights.weight_ih.transpose(1, 2), out=into)
+    if weights.bias is not None:
+        gates += weights.bias[:, None, None]
+    y, c = (memory.empty((networks, 1 + steps, batch, padded), weight_hh) for _ in range(2))
+    for buffer, initial in ((y, h0), (c, c0)):
+        start = _pad(initial, 2, padded)
+        buffer[:, 0] = 0 if start is None else start
 
-        _for_rows(networks, batch, 4 * steps * cells * padded, run)
-        flat = grad_gates.view(networks, steps * batch, 4 * padded)
-        before = y[:, :-1].reshape(networks, -1, padded)
-        grad_hh = torch.bmm(flat.transpose(1, 2), before)  # (R, 4N, N)
-        grad_ih = grad_x = grad_peep = None
-        if w_ih is not None:
-            grad_ih = torch.bmm(flat.transpose(1, 2), x.view(networks, steps * batch, -1))
-            if ctx.needs_input_grad[0]:
-                grad_x = torch.bmm(flat, w_ih).view(x.shape).transpose(1, 2)
-        if ctx.has_peepholes:
-            by_gate = grad_gates.view(networks, steps, batch, 4, padded)
-            grad_peep = torch.stack(
-                [
-                    (by_gate[:, :, :, gate] * cell).sum(dim=(1, 2))
-                    for gate, cell in ((0, c[:, :-1]), (1, c[:, :-1]), (3, c[:, 1:]))
-                ],
-                dim=1,
-            )
-        return (
-            grad_x,
-            None if grad_ih is None else _unpad_gates(grad_ih, cells),
-            _unpad_gates(grad_hh, cells)[..., :cells],
-            _unpad_gates(flat.sum(dim=1), cells) if ctx.has_bias else None,
-            None if grad_peep is None else grad_peep[..., :cells],
-            grad_y[:, 0, :, :cells] if ctx.has_h0 else None,
-            grad_c[:, 0, :, :cells] if ctx.has_c0 else None,
+    def run(network: int, rows: Rows) -> None:
+        loops.forward(
+            History(_flat(gates, network), _flat(y, network), _flat(c, network)),
+            _flat(across, network),
+            _flat(weights.peephole, network),
+            sizes,
+            rows,
         )
+
+    _for_rows(networks, batch, 4 * steps * cells * padded, run)
+    # copies: the padded originals are kept for the backward pass
+    results = (y[:, 1:, :, :cells], c[:, 1:, :, :cells])
+    outputs = tuple(memory.empty(part.shape, part).copy_(part) for part in results)
+    kept = (gates, y, c)
+    return outputs, kept if x.is_contiguous() else (*kept, inputs)
+
+
+def _backward(
+    _: None, arguments: Arguments, kept: Tensors, grads: Arguments, wanted: Sequence[bool]
+) -> Arguments:
+    """Gradients of everything."""
+    x, weight_ih, weight_hh, bias, peephole, h0, c0 = arguments
+    assert x is not None and weight_hh is not None
+    gates, y, c, *copied = kept
+    inputs = copied[0] if copied else x  # (R, T, B, m)
+    cells, width, steps, batch = sizes = _sizes(x, weight_hh)
+    networks, padded = len(x), width * LANES
+    weights = _Padded.of(weight_ih, weight_hh, bias, peephole, padded)
+    # so that a second backward pass finds the gates
+    grad_gates = memory.empty(gates.shape, gates).copy_(gates)
+    padded_gradients = []
+    for gradient in grads:
+        buffer = memory.empty(y.shape, y).zero_()  # (R, 1 + T, B, N)
+        if gradient is not None:
+            buffer[:, 1:, :, :cells] = gradient
+        padded_gradients.append(buffer)
+    grad_y, grad_c = padded_gradients
+
+    def run(network: int, rows: Rows) -> None:
+        loops.backward(
+            Gradients(_flat(grad_y, network), _flat(grad_c, network)),
+            History(_flat(grad_gates, network), _flat(y, network), _flat(c, network)),
+            _flat(weights.weight_hh, network),
+            _flat(weights.peephole, network),
+            sizes,
+            rows,
+        )
+
+    _for_rows(networks, batch, 4 * steps * cells * padded, run)
+    flat = grad_gates.view(networks, steps * batch, 4 * padded)
+    before = y[:, :-1].reshape(networks, steps * batch, padded)
+    grad_hh = torch.bmm(flat.transpose(1, 2), before)  # (R, 4N, N)
+    grad_ih = grad_peep = None
+    grad_x = torch.zeros_like(inputs) if wanted[0] else None
+    if weights.weight_ih is not None:
+        grad_ih = torch.bmm(flat.transpose(1, 2), inputs.flatten(1, 2))
+        grad_ih = _unpad_gates(grad_ih, cells)
+        if wanted[0]:
+            grad_x = torch.bmm(flat, weights.weight_ih).view(inputs.shape)
+    if peephole is not None:
+        by_gate = grad_gates.view(networks, steps, batch, 4, padded)
+        grad_peep = torch.stack(
+            [
+                (by_gate[:, :, :, gate] * cell).sum(dim=(1, 2))
+                for gate, cell in ((0, c[:, :-1]), (1, c[:, :-1]), (3, c[:, 1:]))
+            ],
+            dim=1,
+        )[..., :cells]
+    return (
+        grad_x,
+        grad_ih,
+        _unpad_gates(grad_hh, cells)[..., :cells],
+        None if bias is None else _unpad_gates(flat.sum(dim=1), cells),
+        grad_peep,
+        None if h0 is None else grad_y[:, 0, :, :cells],
+        None if c0 is None else grad_c[:, 0, :, :cells],
+    )
+
+
+def _plain(_: None, arguments: Arguments) -> Tensors:
+    x, weight_ih, weight_hh, *rest = arguments
+    assert x is not None and weight_hh is not None
+    outputs = reference.lstm(x.transpose(1, 2), weight_ih, weight_hh, *rest)
+    return tuple(output.transpose(1, 2) for output in outputs)
+
+
+def _shapes(arguments: Arguments) -> Tensors:
+    """Empty tensors like those that :func:`_forward` gives."""
+    x, _, weight_hh, *_ = arguments
+    assert x is not None and weight_hh is not None
+    networks, steps, batch, _ = x.shape
+    cells = weight_hh.shape[2]
+    padded = -(-cells // LANES) * LANES
+    outputs = [weight_hh.new_empty(networks, steps, batch, cells) for _ in range(2)]
+    gates = weight_hh.new_empty(networks, steps, batch, 4 * padded)
+    kept = [weight_hh.new_empty(networks, 1 + steps, batch, padded) for _ in range(2)]
+    return (*outputs, gates, *kept)
+
+
+_lstm = FastFunction(_forward, _backward, _plain, outputs=2)
+_operator = as_operator(
+    "lstm",
+    _lstm,
+    ("Tensor", "Tensor?", "Tensor", "Tensor?", "Tensor?", "Tensor?", "Tensor?"),
+    "",
+    lambda: None,
+    _shapes,
+)
 
 
 def _pad(tensor: Tensor | None, axis: int, size: int) -> Tensor | None:
@@ -212,10 +274,11 @@ def lstm(
     h0: Tensor | None,
     c0: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """As :func:`cwrnn_cli.kernels.reference.lstm`, on the CPU, float32 or float64.
-
-    Gradients of gradients are not available.
-    """
-    _compile(weight_hh.dtype)
-    y, c = _Lstm.apply(x, weight_ih, weight_hh, bias, peephole, h0, c0)
-    return y, c
+    """As :func:`cwrnn_cli.kernels.reference.lstm`, on the CPU, float32 or float64."""
+    x = x.transpose(1, 2)
+    weights = (weight_ih, weight_hh, bias, peephole)
+    if compiling():
+        y, c = _operator((x, *weights, h0, c0))
+    else:
+        y, c = _lstm(None, x, *weights, h0, c0)
+    return y.transpose(1, 2), c.transpose(1, 2)

@@ -4,6 +4,7 @@ One program does one network and a tile of the batch; the four n x n blocks of W
 all steps. For one network without peepholes torch has cuDNN's (:mod:`cwrnn_cli.kernels`).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .. import reference
+from ..autograd import Arguments, FastFunction, Tensors
 from ..clockwork.triton import TILE, precision_of, tanh
 
 
@@ -148,37 +151,52 @@ def _launch(kernel: Any, shape: tuple[int, ...], *tensors: Any) -> None:
     )
 
 
-class _Lstm(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Any:
-        drive, weight, peephole, h0, c0 = (tensor.detach().contiguous() for tensor in inputs)
-        networks, steps, batch, _, cells = drive.shape
-        gates = drive.clone()
-        h, c = (drive.new_empty(networks, 1 + steps, batch, cells) for _ in range(2))
-        h[:, 0], c[:, 0] = h0, c0
-        _launch(_forward, drive.shape, gates, weight, peephole, h, c)
-        ctx.save_for_backward(gates, weight, peephole, h, c)
-        return h[:, 1:].clone(), c[:, 1:].clone()
+def _forward_pass(_: None, arguments: Arguments, learns: bool) -> tuple[Tensors, Tensors]:
+    drive, weight, peephole, h0, c0 = (t.detach().contiguous() for t in arguments if t is not None)
+    networks, steps, batch, _four, cells = drive.shape
+    gates = drive.clone()
+    h, c = (drive.new_empty(networks, 1 + steps, batch, cells) for _ in range(2))
+    h[:, 0], c[:, 0] = h0, c0
+    _launch(_forward, drive.shape, gates, weight, peephole, h, c)
+    return (h[:, 1:].clone(), c[:, 1:].clone()), (gates, h, c)
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        gates, weight, peephole, h, c = ctx.saved_tensors
-        grad_gates = gates.clone()
-        grad_h, grad_c = torch.zeros_like(h), torch.zeros_like(c)
-        grad_h[:, 1:], grad_c[:, 1:] = gradients
-        _launch(_backward, gates.shape, grad_h, grad_c, grad_gates, weight, peephole, c)
-        networks, steps, batch, _, cells = gates.shape
-        flat = grad_gates.view(networks, steps * batch, 4 * cells)
-        before = h[:, :-1].reshape(networks, -1, cells)
-        grad_peephole = torch.stack(
-            [
-                (grad_gates[:, :, :, gate] * cell).sum(dim=(1, 2))
-                for gate, cell in ((0, c[:, :-1]), (1, c[:, :-1]), (3, c[:, 1:]))
-            ],
-            dim=1,
-        )
-        return grad_gates, flat.transpose(1, 2) @ before, grad_peephole, grad_h[:, 0], grad_c[:, 0]
+
+def _backward_pass(
+    _: None, arguments: Arguments, kept: Tensors, grads: Arguments, wanted: Sequence[bool]
+) -> Arguments:
+    _drive, weight, peephole, *_states = (
+        t.detach().contiguous() for t in arguments if t is not None
+    )
+    gates, h, c = kept
+    grad_gates = gates.clone()
+    grad_h, grad_c = torch.zeros_like(h), torch.zeros_like(c)
+    for into, grad in ((grad_h, grads[0]), (grad_c, grads[1])):
+        if grad is not None:
+            into[:, 1:] = grad
+    _launch(_backward, gates.shape, grad_h, grad_c, grad_gates, weight, peephole, c)
+    networks, steps, batch, _four, cells = gates.shape
+    flat = grad_gates.view(networks, steps * batch, 4 * cells)
+    before = h[:, :-1].reshape(networks, -1, cells)
+    grad_peephole = torch.stack(
+        [
+            (grad_gates[:, :, :, gate] * cell).sum(dim=(1, 2))
+            for gate, cell in ((0, c[:, :-1]), (1, c[:, :-1]), (3, c[:, 1:]))
+        ],
+        dim=1,
+    )
+    return grad_gates, flat.transpose(1, 2) @ before, grad_peephole, grad_h[:, 0], grad_c[:, 0]
+
+
+def _plain(_: None, arguments: Arguments) -> Tensors:
+    drive, weight, peephole, h0, c0 = arguments
+    assert drive is not None and weight is not None
+    x = drive.flatten(3).transpose(1, 2)  # (R, B, T, 4n): its own input weights are 1
+    one = torch.eye(x.shape[3], dtype=x.dtype, device=x.device)
+    outputs = reference.lstm(x, one.expand(len(x), -1, -1), weight, None, peephole, h0, c0)
+    return tuple(output.transpose(1, 2) for output in outputs)
+
+
+_lstm = FastFunction(_forward_pass, _backward_pass, _plain, outputs=2)
 
 
 def lstm(
@@ -192,8 +210,7 @@ def lstm(
 ) -> tuple[Tensor, Tensor]:
     """As :func:`cwrnn_cli.kernels.reference.lstm`; float32 on a GPU, cells that fit on chip.
 
-    Products are exact (IEEE) unless `torch.backends.cuda.matmul.allow_tf32` is set. Gradients of
-    gradients are not available.
+    Products are exact (IEEE) unless `torch.backends.cuda.matmul.allow_tf32` is set.
     """
     networks, batch, steps, _ = x.shape
     cells = weight_hh.shape[2]
@@ -203,7 +220,8 @@ def lstm(
     if bias is not None:
         drive = drive + bias[:, None, None]
     zeros = weight_hh.new_zeros(networks, batch, cells)
-    y, c = _Lstm.apply(
+    y, c = _lstm(
+        None,
         drive.view(networks, steps, batch, 4, cells),
         weight_hh,
         weight_hh.new_zeros(networks, 3, cells) if peephole is None else peephole,

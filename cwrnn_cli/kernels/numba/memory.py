@@ -7,6 +7,7 @@ after their last tensor has died, until a request of about their size comes, or 
 made while more than :data:`KEEP` bytes lie about unused.
 """
 
+import math
 import sys
 import threading
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 KEEP = 1 << 30  # bytes of unused buffers at the most
+NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 _SMALL = 1 << 18  # bytes below which the C library keeps blocks by itself
 _ALIGNMENT = 64  # a vector must not straddle two cache lines
 
@@ -25,17 +27,16 @@ _lock = threading.Lock()
 
 def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     """As ``like.new_empty(shape)``, from a used buffer if there is one."""
-    count = int(np.prod(shape, dtype=np.int64))
-    size = count * like.element_size()
-    if size < _SMALL or like.device.type != "cpu":
+    size = math.prod(shape) * like.element_size()
+    if size < _SMALL or like.device.type != "cpu" or like.dtype not in NUMPY:
         return like.new_empty(tuple(shape))
     with _lock:
         buffer = _take(size)
         first = -buffer.ctypes.data % _ALIGNMENT
         # numpy keeps the buffer itself as the base of a slice, so its count of references tells
         # whether any tensor still lives in it
-        tensor = torch.from_numpy(buffer[first : first + size]).view(like.dtype)
-    return tensor.view(tuple(shape))
+        array = buffer[first : first + size].view(NUMPY[like.dtype]).reshape(tuple(shape))
+        return torch.from_numpy(array)
 
 
 def release() -> None:
@@ -77,9 +78,14 @@ def _shrink() -> None:
     _buffers[:] = [buffer for index, buffer in enumerate(_buffers) if index not in dropped]
 
 
-def time_first(tensor: Tensor) -> Tensor:
-    """(R, B, T, m) to contiguous (R, T, B, m), without a copy if it lies so already."""
-    tensor = tensor.detach().transpose(1, 2)
+def contiguous(tensor: Tensor) -> Tensor:
+    """The tensor itself where its numbers lie in order, else a copy; without its graph."""
+    tensor = tensor.detach()
     if tensor.is_contiguous():
         return tensor
     return empty(tensor.shape, tensor).copy_(tensor)
+
+
+def time_first(tensor: Tensor) -> Tensor:
+    """(R, B, T, m) to contiguous (R, T, B, m), without a copy if it lies so already."""
+    return contiguous(tensor.transpose(1, 2))

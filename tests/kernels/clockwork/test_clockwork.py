@@ -147,14 +147,14 @@ def test_torch_is_refused_with_the_reason():
         (Clock.of(6, [1]), 1, 0, "no input"),
     ):
         x, w_ih, *others = problem(clock, networks=networks, inputs=inputs)
-        with pytest.raises(ValueError, match=f"no way to do {message}; use 'cascade'"):
+        with pytest.raises(ValueError, match=f"no way to do {message}; use 'auto'"):
             clockwork(x, w_ih if inputs else None, *others, clock, "torch")
 
 
 def test_compiled_is_refused_with_the_reason():
     clock = Clock.of(6, 3)
     values = [value.to(torch.bfloat16) for value in problem(clock)]
-    with pytest.raises(ValueError, match="float32 or float64, not torch.bfloat16; use 'cascade'"):
+    with pytest.raises(ValueError, match="float32 or float64, not torch.bfloat16; use 'auto'"):
         clockwork(*values, clock, "compiled")
     assert clockwork(*values, clock).dtype == torch.bfloat16
 

@@ -114,5 +114,5 @@ def test_what_a_backend_cannot_do_is_refused_with_the_reason():
     with pytest.raises(ValueError, match="expected one of auto, reference, comp"):
         lstm(draw(1, 1, 4, 0), None, w_h[:1], b[:1], backend="cascade")
     half = [v.to(torch.bfloat16) for v in (draw(1, 1, 4, 2), draw(1, 12, 2), w_h[:1], b[:1])]
-    with pytest.raises(ValueError, match="not torch.bfloat16; use 'reference'"):
+    with pytest.raises(ValueError, match="not torch.bfloat16; use 'auto'"):
         lstm(*half, backend="compiled")
