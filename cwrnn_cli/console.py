@@ -52,6 +52,11 @@ LOUDNESS: list[click.Parameter] = [
 ]
 
 
+def quiet() -> bool:
+    """Whether --quiet was given."""
+    return _loudness() == _QUIET
+
+
 def verbose() -> bool:
     """Whether --verbose was given."""
     return _loudness() == _VERBOSE
@@ -65,7 +70,7 @@ def warn(message: str) -> None:
 
 def say(message: str) -> None:
     """Talk to the user: on stderr, so that stdout holds results only."""
-    if _loudness() != _QUIET:
+    if not quiet():
         warn(message)
 
 
@@ -104,7 +109,7 @@ def progress_bar(total: int, description: str, unit: str = "epoch") -> Any:
         desc=description,
         unit=unit,
         file=sys.stderr,
-        disable=not (sys.stderr.isatty() and first_process() and _loudness() != _QUIET),
+        disable=not (sys.stderr.isatty() and first_process() and not quiet()),
         dynamic_ncols=True,
     )
 

@@ -3,6 +3,9 @@
 ============  ==================================================================================
 ``backend``   how one of several ways to compute a layer is chosen, or refused with the reason
 ``reference`` the cells step by step, any device and dtype: the oracle
+``autograd``  a fast forward pass and gradient as one function that all of autograd takes
+``operator``  such a function as an operator, for torch.compile
+``exported``  the cells as a loop in the graph, for torch.export and ONNX
 ``sequences`` what is done with the steps of a sequence whatever the cell is
 ``clockwork`` CW-RNN and SRN: :func:`.clockwork.clockwork`, and its backends a file each
 ``lstm``      LSTM, likewise: the folder is named after the function
@@ -15,8 +18,9 @@ The backends:
 ============  ==================================================================================
 ``reference`` :mod:`.reference`
 ``cascade``   module by module (clockwork only), any device and dtype
-``compiled``  compiled by Numba; CPU, float32 or float64, no second derivatives
-``triton``    one Triton kernel per module, or per LSTM; a GPU, float32, no second derivatives
+``compiled``  compiled by Numba; CPU, float32 or float64, tanh
+``triton``    one Triton kernel per module, or per LSTM; a GPU, float32, tanh
+``exported``  :mod:`.exported`; one network
 ``torch``     torch's own, cuDNN's on a GPU (an SRN, or an LSTM without peepholes; one network)
 ``auto``      the fastest of these for the shape, from measurement (results/bench)
 ============  ==================================================================================

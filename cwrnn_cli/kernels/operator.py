@@ -85,6 +85,8 @@ def as_operator(
     def pull(ctx: Any, given: Any) -> Any:
         saved: Arguments = ctx.saved_tensors
         arguments, kept = saved[:count], list(saved[count:])
+        if all(grad is None for grad in given[:outputs]):
+            return (None,) * (count + len(ctx.rest))
         found = backward(kept, *arguments, *given[:outputs], *ctx.rest)
         chosen = [
             grad if argument is not None else None

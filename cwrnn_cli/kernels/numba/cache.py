@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ...console import quiet
+
 
 def drop_stale(folder: Path) -> None:
     """Forget compiled code that is older than any source of the folder or of the folders in it.
@@ -24,6 +26,9 @@ def drop_stale(folder: Path) -> None:
 @contextmanager
 def log_compilation(what: str) -> Iterator[None]:
     """Say on stderr that ``what`` is being compiled, if it takes longer than a second."""
+    if quiet():
+        yield
+        return
     message = f"compiling {what} (once; it is kept for the next time) ..."
     timer = threading.Timer(1.0, lambda: print(message, file=sys.stderr, flush=True))
     timer.daemon = True

@@ -22,7 +22,7 @@ from .simd import LANES, broadcast, fma, get, load, put, store
 @jit
 def derive_clockwork(theta, features, network):
     """The forward blocks of a ClockworkNetwork, which are written, from theta's (transposed)."""
-    _, units, starts, offsets = network.clock
+    _, _, units, starts, offsets = network.clock
     source_places, target_places = network.places, network.forward
     weights = target_places.values
     m_lanes = vectors_for(features) * LANES

@@ -1,0 +1,117 @@
+"""torch.compile takes the layers as operators; what is exported is a loop of any length."""
+
+import pytest
+import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils.flop_counter import FlopCounterMode
+
+from cwrnn_cli.clock import Clock
+from cwrnn_cli.kernels import exported, reference
+from cwrnn_cli.kernels.clockwork import clockwork, compiled
+from cwrnn_cli.kernels.lstm import compiled as lstm_compiled
+from cwrnn_cli.kernels.lstm import lstm
+from cwrnn_cli.models.gru import BACKENDS as GRU
+from tests.kernels.test_autograd import drawn
+
+CLOCK = Clock.of(5, [1, 2, 3], [2, 1, 2])
+VALUES = drawn((1, 2, 5, 2), (1, 5, 2), (1, 5, 5), (1, 5), (1, 2, 5))
+LSTM_VALUES = drawn((1, 2, 4, 2), (1, 12, 2), (1, 12, 3), (1, 12), (1, 3, 3), (1, 2, 3), (1, 2, 3))
+
+
+def gradients(outputs, values):
+    loss = sum((y * torch.linspace(-1, 1, y.numel()).view(y.shape)).sum() for y in outputs)
+    return torch.autograd.grad(loss, [v for v in values if v is not None])
+
+
+@pytest.mark.parametrize("start", [0, 2, torch.tensor([1, 4])], ids=str)
+@pytest.mark.parametrize("absent", [(), (3,), (1, 3, 4)], ids=str)
+def test_the_loop_of_an_exported_layer_is_the_reference(absent, start):
+    values = [None if i in absent else v.clone().requires_grad_() for i, v in enumerate(VALUES)]
+    values[0] = torch.empty(1, 2, 5, 0, requires_grad=True) if 1 in absent else values[0]
+    for nonlinearity in ("tanh", "relu"):
+        arguments = (*values, CLOCK, start, nonlinearity)
+        found, expected = exported.clockwork(*arguments), reference.clockwork(*arguments)
+        torch.testing.assert_close(found, expected)
+        used = [v for v in values if v is not None and v.numel()]
+        # torch's scan forgets gradients if its initial state has none (issue 184528): ours has
+        for mine, theirs in zip(gradients([found], used), gradients([expected], used), strict=True):
+            torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("absent", [(), (4, 5, 6), (3, 4)], ids=str)
+def test_the_loop_of_an_exported_lstm_is_the_reference(absent):
+    values = [
+        None if i in absent else v.clone().requires_grad_() for i, v in enumerate(LSTM_VALUES)
+    ]
+    found, expected = exported.lstm(*values), reference.lstm(*values)
+    for mine, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, theirs)
+    for mine, theirs in zip(gradients(found, values), gradients(expected, values), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_the_loop_of_an_exported_gru_is_the_reference():
+    x, w_ih, w_hh, bias, own, h0 = drawn(
+        (1, 2, 5, 2), (1, 9, 2), (1, 9, 3), (1, 9), (1, 3), (1, 2, 3)
+    )
+    weights = {"weight_ih": w_ih, "weight_hh": w_hh, "bias": bias, "bias_hn": own}
+    arguments = (x, weights, h0)
+    torch.testing.assert_close(GRU.run("exported", arguments), GRU.run("reference", arguments))
+
+
+def test_several_networks_are_not_exported():
+    x = torch.zeros(2, 1, 3, 2)
+    with pytest.raises(ValueError, match="it does one network, not 2; use 'auto'"):
+        clockwork(x, torch.zeros(2, 5, 2), torch.zeros(2, 5, 5), None, None, CLOCK, "exported")
+
+
+OPERATORS = {
+    "clockwork": (
+        compiled._operator,
+        (VALUES[0].transpose(1, 2).contiguous(), *VALUES[1:]),
+        ([1, 2, 3], [2, 1, 2], 1),
+    ),
+    "lstm": (
+        lstm_compiled._operator,
+        (LSTM_VALUES[0].transpose(1, 2).contiguous(), *LSTM_VALUES[1:]),
+        (),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("absent", [(), (1, 3, 4)], ids=str)
+def test_the_operators_pass_torchs_own_check(name, absent):
+    _, values, settings = OPERATORS[name]
+    values = [None if i in absent else v.clone().requires_grad_() for i, v in enumerate(values)]
+    operator = getattr(torch.ops.cwrnn, name).default
+    assert set(torch.library.opcheck(operator, (*values, *settings)).values()) == {"SUCCESS"}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_the_operators_gradients(name):
+    run, values, settings = OPERATORS[name]
+    values = [v.clone().requires_grad_() for v in values]
+    assert torch.autograd.gradcheck(lambda *v: run(v, *settings), values)
+
+
+def test_who_writes_down_operations_gets_the_plain_ones():
+    x, *others = VALUES
+    traced = make_fx(lambda x: clockwork(x, *others, CLOCK))(x)
+    torch.testing.assert_close(traced(2 * x), clockwork(2 * x, *others, CLOCK))
+    with FlopCounterMode(display=False) as counter:
+        clockwork(x, *others, CLOCK)
+    assert counter.get_total_flops() > 0
+    with pytest.raises(ValueError, match="its code cannot be traced"):
+        make_fx(lambda x: clockwork(x, *others, CLOCK, "compiled"))(x)
+    lstm_traced = make_fx(lambda x: lstm(x, *LSTM_VALUES[1:])[0])(LSTM_VALUES[0])
+    expected = lstm(2 * LSTM_VALUES[0], *LSTM_VALUES[1:])[0]
+    torch.testing.assert_close(lstm_traced(2 * LSTM_VALUES[0]), expected)
+
+
+def test_a_default_device_does_not_get_into_what_is_remembered():
+    clock = Clock.of(11, [1, 7])  # of no other test
+    x, w_ih, w_hh = drawn((1, 2, 5, 2), (1, 11, 2), (1, 11, 11))
+    with torch.device("meta"):
+        found = clockwork(x, w_ih, w_hh, None, None, clock)
+    torch.testing.assert_close(found, reference.clockwork(x, w_ih, w_hh, None, None, clock))
