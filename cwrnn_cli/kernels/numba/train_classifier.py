@@ -55,7 +55,7 @@ def _last_tick(steps, period):
 @jit
 def _last_outputs(clock, steps, hidden, last):
     """Every module's output at the last step, from a History of one row to ``last`` (N,)."""
-    periods, _, _, offsets = clock
+    periods, _, _, _, offsets = clock
     y, places = hidden
     for i in range(periods.size):
         width = offsets[i + 1] - offsets[i]
@@ -111,7 +111,7 @@ def clockwork_epoch(sequences, network, parameters, updates, buffers):
     clock, forward, readout = network.clock, network.forward, network.readout
     places = network.places
     backward = Weights(theta, places.inputs, places.own, places.columns)
-    periods, _, starts, clock_offsets = clock
+    periods, _, _, starts, clock_offsets = clock
     modules = periods.size
     rows, units = Rows(0, 1), Units(0, last.size)
     hidden = History(y, np.empty(modules, np.int64))
