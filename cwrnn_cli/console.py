@@ -52,6 +52,12 @@ LOUDNESS: list[click.Parameter] = [
 ]
 
 
+def command_line() -> str:
+    """What the user typed, without what does not change the result."""
+    unimportant = {"--resume", "--json", *(flag for option in LOUDNESS for flag in option.opts)}
+    return shlex.join(["cwrnn", *(word for word in sys.argv[1:] if word not in unimportant)])
+
+
 def quiet() -> bool:
     """Whether --quiet was given."""
     return _loudness() == _QUIET

@@ -12,27 +12,14 @@ from typing import Any
 import torch
 
 from ..kernels.numba import memory
+from ..training.manifest import machine
 
 
 def describe() -> dict[str, Any]:
-    """Processor, cores that are used, memory in GiB, and versions."""
-    found: dict[str, Any] = {
-        "processor": platform.processor() or platform.machine(),
-        "memory_gib": None,
-    }
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                found["processor"] = line.partition(":")[2].strip()
-                break
-        found["memory_gib"] = round(_meminfo("MemTotal") / 2**30, 1)
-    except OSError:
-        pass  # not Linux: what platform says must do
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    """The machine, the threads that are used, and versions."""
     return {
-        **found,
+        **machine(),
         "threads": torch.get_num_threads(),
-        "gpu": gpu,
         "python": platform.python_version(),
         "torch": str(torch.__version__),
     }

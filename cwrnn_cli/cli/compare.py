@@ -1,7 +1,6 @@
 """`cwrnn compare`: the paper's tables and figures."""
 
-import shlex
-import sys
+from contextlib import nullcontext
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,14 @@ from click.core import ParameterSource
 
 from data_prep.errors import UserError
 
-from ..console import LOUDNESS, RUNS_FOLDER, first_process, print_json, progress_bar, say_written
+from ..console import (
+    RUNS_FOLDER,
+    command_line,
+    first_process,
+    print_json,
+    progress_bar,
+    say_written,
+)
 from ..models import CELLS
 from ..option import numbers
 from ..reporting.page import TABLE, write_report
@@ -20,6 +26,7 @@ from ..training import distributed
 from ..training.configure import check, configure
 from ..training.folder import CONFIG, RunFolder, check_free
 from ..training.grid import RESULTS, Grid, open_grid, run_grid
+from ..training.manifest import MANIFEST, certified
 from ..training.results import read_results
 from .mistakes import did_you_mean
 from .options import (
@@ -35,8 +42,6 @@ from .options import (
     task_option,
 )
 
-# words of the command line that do not change the result
-_NO_PART = {"--resume", "--json", *(flag for option in LOUDNESS for flag in option.opts)}
 # options that `compare --run` has
 _OF_RUNS = {"task", "given_runs", "split", "at", "data", "out", "resume", "as_json"}
 
@@ -140,20 +145,23 @@ def command(
     def show(epoch: int, values: dict[str, Any]) -> None:
         bar.update(epoch - bar.n)
 
-    try:
-        with resumable(bar, " of a network"):
-            run_grid(grid, corpus, out, show)
-    finally:
-        distributed.stop()
+    files: list[Path] = []
+    with certified(out, command_line(), corpus) if first_process() else nullcontext():
+        try:
+            with resumable(bar, " of a network"):
+                run_grid(grid, corpus, out, show)
+        finally:
+            distributed.stop()
+        if first_process():
+            results = read_results(out / RESULTS)
+            files = write_report(experiment, results, command_line())
     if not first_process():
         return
-    results = read_results(out / RESULTS)
-    files = write_report(experiment, results, command_line())
     if as_json:
         print_json(experiment.comparison(results))
     else:
         click.echo(experiment.comparison_text(results))
-    say_written(out / RESULTS, *files)
+    say_written(out / RESULTS, *files, out / MANIFEST)
 
 
 def _refuse_training() -> None:
@@ -171,12 +179,6 @@ def _check_report(out: Path, resume: bool) -> None:
         check_free(out)
     elif any(out.glob("*")) and (not (out / TABLE).exists() or (out / CONFIG).exists()):
         raise UserError(f"{out}: holds no comparison of runs; choose another --out")
-
-
-def command_line() -> str:
-    """What the user typed, without what does not change the result."""
-    words = [word for word in sys.argv[1:] if word not in _NO_PART]
-    return shlex.join(["cwrnn", *words])
 
 
 def _rates(words: tuple[str, ...]) -> dict[str, float]:

@@ -8,16 +8,16 @@ import click
 
 from data_prep.errors import UserError
 
-from ..console import RUNS_FOLDER, print_json, progress_bar, say_written
+from ..console import RUNS_FOLDER, command_line, print_json, progress_bar, say_written
 from ..models import CELLS
 from ..reporting.scan import scan_text, write_scan
 from ..tasks import TASKS
 from ..training import distributed
 from ..training.configure import check, configure
 from ..training.folder import check_free
+from ..training.manifest import MANIFEST, certified
 from ..training.optimizer import OPTIMIZERS, PUBLISHED
 from ..training.scan import HELD_OUT_SEED, SCAN, Point, collect, run_scan
-from .compare import command_line
 from .options import (
     chosen_device,
     chosen_models,
@@ -99,14 +99,16 @@ def command(
     if not resume:
         check_free(out)
     bar = progress_bar(sum(cell.epochs for p in points for cell in p.cells), "all networks")
-    with resumable(bar, " of a network"):
-        run_scan(points, corpus, out, lambda epoch, values: bar.update(epoch - bar.n))
-    result = collect(points, corpus, out, command_line())
+    with certified(out, command_line(), corpus):
+        with resumable(bar, " of a network"):
+            run_scan(points, corpus, out, lambda epoch, values: bar.update(epoch - bar.n))
+        result = collect(points, corpus, out, command_line())
+        written = write_scan(out, result)
     if as_json:
         print_json(result)
     else:
         click.echo(scan_text(result))
-    say_written(out / SCAN, write_scan(out, result))
+    say_written(out / SCAN, written, out / MANIFEST)
 
 
 def _rates(given: tuple[str, ...]) -> dict[str, list[float]]:

@@ -1,5 +1,6 @@
 """`cwrnn train`: one model, one size, any number of runs."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,23 @@ import click
 
 from data_prep.errors import UserError
 
-from ..console import RUNS_FOLDER, first_process, print_json, progress_bar, quoted, say, warn
+from ..console import (
+    RUNS_FOLDER,
+    command_line,
+    first_process,
+    print_json,
+    progress_bar,
+    quoted,
+    say,
+    warn,
+)
 from ..tasks import TASKS
 from ..training import distributed
 from ..training.config import TrainConfig
 from ..training.configure import check, configure
 from ..training.folder import RunFolder, free_folder
 from ..training.loop import train
+from ..training.manifest import certified
 from .options import (
     MODEL,
     cell_options,
@@ -85,12 +96,14 @@ def command(
         bar.update(epoch - bar.n)
         bar.set_postfix({k: _short(values[k]) for k in experiment.progress if k in values})
 
-    try:
-        with resumable(bar):
-            train(config, corpus, folder, show)
-            distributed.wait()
-    finally:
-        distributed.stop()
+    certificate = certified(folder.path, command_line(), corpus)
+    with certificate if first_process() else nullcontext():
+        try:
+            with resumable(bar):
+                train(config, corpus, folder, show)
+                distributed.wait()
+        finally:
+            distributed.stop()
     if not first_process():
         return
     if as_json:

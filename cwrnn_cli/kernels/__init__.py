@@ -5,7 +5,7 @@
 ``reference`` the cells step by step, any device and dtype: the oracle
 ``autograd``  a fast forward pass and gradient as one function that all of autograd takes
 ``operator``  such a function as an operator, for torch.compile
-``exported``  the cells as a loop in the graph, for torch.export and ONNX
+``exported``  a loop inside of the graph, for torch.export and ONNX
 ``sequences`` what is done with the steps of a sequence whatever the cell is
 ``clockwork`` CW-RNN and SRN: :func:`.clockwork.clockwork`, and its backends a file each
 ``lstm``      LSTM, likewise: the folder is named after the function
@@ -20,7 +20,7 @@ The backends:
 ``cascade``   module by module (clockwork only), any device and dtype
 ``compiled``  compiled by Numba; CPU, float32 or float64, tanh
 ``triton``    one Triton kernel per module, or per LSTM; a GPU, float32, tanh
-``exported``  :mod:`.exported`; one network
+``exported``  a loop in the graph (:mod:`.exported`); one network
 ``torch``     torch's own, cuDNN's on a GPU (an SRN, or an LSTM without peepholes; one network)
 ``auto``      the fastest of these for the shape, from measurement (results/bench)
 ============  ==================================================================================

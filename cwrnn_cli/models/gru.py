@@ -90,13 +90,26 @@ def _steps(arguments: Arguments) -> Tensor:
 
 
 def _exported(arguments: Arguments) -> Tensor:
+    """As a loop of any length, for torch.export and ONNX."""
     from ..kernels import exported  # noqa: PLC0415  (imports torch's scan)
 
     x, weights, h0 = arguments
-    names = ("weight_ih", "weight_hh", "bias", "bias_hn")
-    w_ih, w_hh, bias, own = (weights.get(name) for name in names)
-    assert w_hh is not None
-    return exported.gru(x, w_ih, w_hh, bias, own, h0)
+    weight_hh, own = weights["weight_hh"], weights.get("bias_hn")
+    recurrent = weight_hh[0].T
+
+    def step(y: Tensor, drive: Tensor) -> tuple[Tensor, Tensor]:
+        r_in, z_in, n_in = drive.chunk(3, dim=1)
+        r_own, z_own, n_own = (y @ recurrent).chunk(3, dim=1)
+        if own is not None:
+            n_own = n_own + own[0]
+        new = torch.tanh(n_in + torch.sigmoid(r_in + r_own) * n_own)
+        z = torch.sigmoid(z_in + z_own)
+        y = (1 - z) * new + z * y
+        return y, y.clone()
+
+    inputs = exported.drive(x, weights.get("weight_ih"), weight_hh, weights.get("bias"))
+    initial = exported.initial_state(x, weight_hh, h0)
+    return exported.network(exported.scan(step, initial, inputs))
 
 
 def _torch(arguments: Arguments) -> Tensor:

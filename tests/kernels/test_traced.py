@@ -6,9 +6,11 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.flop_counter import FlopCounterMode
 
 from cwrnn_cli.clock import Clock
-from cwrnn_cli.kernels import exported, reference
+from cwrnn_cli.kernels import reference
 from cwrnn_cli.kernels.clockwork import clockwork, compiled
+from cwrnn_cli.kernels.clockwork import exported as clockwork_exported
 from cwrnn_cli.kernels.lstm import compiled as lstm_compiled
+from cwrnn_cli.kernels.lstm import exported as lstm_exported
 from cwrnn_cli.kernels.lstm import lstm
 from cwrnn_cli.models.gru import BACKENDS as GRU
 from tests.kernels.test_autograd import drawn
@@ -30,7 +32,7 @@ def test_the_loop_of_an_exported_layer_is_the_reference(absent, start):
     values[0] = torch.empty(1, 2, 5, 0, requires_grad=True) if 1 in absent else values[0]
     for nonlinearity in ("tanh", "relu"):
         arguments = (*values, CLOCK, start, nonlinearity)
-        found, expected = exported.clockwork(*arguments), reference.clockwork(*arguments)
+        found, expected = clockwork_exported.clockwork(*arguments), reference.clockwork(*arguments)
         torch.testing.assert_close(found, expected)
         used = [v for v in values if v is not None and v.numel()]
         # torch's scan forgets gradients if its initial state has none (issue 184528): ours has
@@ -43,7 +45,7 @@ def test_the_loop_of_an_exported_lstm_is_the_reference(absent):
     values = [
         None if i in absent else v.clone().requires_grad_() for i, v in enumerate(LSTM_VALUES)
     ]
-    found, expected = exported.lstm(*values), reference.lstm(*values)
+    found, expected = lstm_exported.lstm(*values), reference.lstm(*values)
     for mine, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(mine, theirs)
     for mine, theirs in zip(gradients(found, values), gradients(expected, values), strict=True):

@@ -108,7 +108,7 @@ def _one_start(arguments: Arguments) -> int:
 
 
 def _exported(arguments: Arguments) -> Tensor:
-    from .. import exported  # noqa: PLC0415  (imports torch's scan)
+    from . import exported  # noqa: PLC0415  (imports torch's scan)
 
     return exported.clockwork(*arguments)
 

@@ -90,7 +90,7 @@ def _triton(arguments: Arguments) -> Outputs:
 
 
 def _exported(arguments: Arguments) -> Outputs:
-    from .. import exported  # noqa: PLC0415  (imports torch's scan)
+    from . import exported  # noqa: PLC0415  (imports torch's scan)
 
     return _with_states(*exported.lstm(*arguments[:-1]), arguments.lengths)
 

@@ -1,0 +1,116 @@
+"""The birth certificate of a result folder: which command made it, of what, where, when.
+
+``manifest.json`` stands beside the configuration and the raw rows:
+
+===========  ===================================================================================
+``command``  as typed, without what does not change a result
+``data``     name, sha256 and where it came from, as far as the corpus knows
+``sessions`` one for each time that the command was started: ``started`` and ``ended`` (UTC; null:
+             killed, or still at work), the program's ``commit`` and whether its tree was ``clean``
+             (null: it does not run from a tree), ``machine``, ``threads``, ``versions``
+===========  ===================================================================================
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data_prep.files import write_text
+
+from .config import versions
+from .data import Data
+
+MANIFEST = "manifest.json"
+_TREE = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def certified(folder: Path, command: str, data: Data) -> Iterator[None]:
+    """Note a session of a command in its folder's manifest, when it begins and when it has ended.
+
+    Args:
+        folder: with the results; it exists, or is made here.
+        command: as typed.
+        data: what it computes from.
+
+    Raises:
+        UserError: the manifest cannot be written.
+    """
+    path = folder / MANIFEST
+    session: dict[str, Any] = {"started": _now(), "ended": None, **_program(), **_place()}
+    known = {"name": data.source, "sha256": data.sha256, "standin": data.standin}
+    manifest = {"command": command, "data": known, "sessions": [*_sessions(path), session]}
+    _write(path, manifest)
+    yield
+    session["ended"] = _now()
+    _write(path, manifest)
+
+
+def _sessions(path: Path) -> list[Any]:
+    """Those that are noted already."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["sessions"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return list(found)
+
+
+def _write(path: Path, manifest: dict[str, Any]) -> None:
+    write_text(path, json.dumps(manifest, indent=1) + "\n")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _program() -> dict[str, Any]:
+    """The commit that the program runs from, and whether its tree was as committed."""
+    if not (_TREE / ".git").exists():
+        return {"commit": None, "clean": None}
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    return {"commit": commit, "clean": None if changes is None else not changes}
+
+
+def _git(*words: str) -> str | None:
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(_TREE), *words], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
+
+
+def _place() -> dict[str, Any]:
+    return {"machine": machine(), "threads": torch.get_num_threads(), "versions": versions()}
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, memory in GiB, GPU and system, as far as the system tells."""
+    found: dict[str, Any] = {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_gib": None,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "system": f"{sys.platform} {platform.release()}",
+    }
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                found["processor"] = line.partition(":")[2].strip()
+                break
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemTotal:"):
+                found["memory_gib"] = round(int(line.split()[1]) / 2**20, 1)
+    except OSError:
+        pass  # not Linux: what platform says must do
+    return found
