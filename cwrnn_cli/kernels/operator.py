@@ -1,7 +1,7 @@
 """A fast function as an operator of torch, which torch.compile calls without looking into it.
 
-Compiled step by step, a layer takes minutes for a sequence of 50 steps, and again for every other
-length; as an operator it takes its place in the graph as it is. Outside of torch.compile the
+Compiled step by step, a layer takes minutes for a short sequence, and again for every other length;
+as an operator it takes its place in the graph as it is. Outside of torch.compile the
 function itself is called: that costs less.
 """
 
