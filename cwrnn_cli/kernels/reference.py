@@ -37,7 +37,7 @@ def clockwork(
     Returns:
         (R, B, T, n), the outputs of all units at all steps, the held ones too.
     """
-    networks, batch, steps, _ = x.shape
+    networks, batch, *_ = x.shape
     allowed = torch.from_numpy(clock.mask()).to(weight_hh.device)
     recurrent = torch.where(allowed, weight_hh, 0).transpose(1, 2)  # (R, n, n)
     periods = torch.from_numpy(clock.unit_periods).to(weight_hh.device)
@@ -46,10 +46,10 @@ def clockwork(
         start = start.to(weight_hh.device)[:, None]  # (B, 1)
     y = weight_hh.new_zeros(networks, batch, clock.hidden_size) if h0 is None else h0
     outputs = []
-    for t in range(steps):
+    for t, step in enumerate(x.unbind(2)):
         z = y @ recurrent  # (R, B, n)
         if weight_ih is not None:
-            z = z + x[:, :, t] @ weight_ih.transpose(1, 2)
+            z = z + step @ weight_ih.transpose(1, 2)
         if bias is not None:
             z = z + bias[:, None]
         active = (start + t) % periods == 0  # (n,) or (B, n)
@@ -82,15 +82,15 @@ def lstm(
     Returns:
         Outputs and cells, (R, B, T, n) each.
     """
-    networks, batch, steps, _ = x.shape
+    networks, batch, *_ = x.shape
     n = weight_hh.shape[2]
     h = weight_hh.new_zeros(networks, batch, n) if h0 is None else h0
     c = weight_hh.new_zeros(networks, batch, n) if c0 is None else c0
     outputs, cells = [], []
-    for t in range(steps):
+    for step in x.unbind(2):
         z = h @ weight_hh.transpose(1, 2)  # (R, B, 4n)
         if weight_ih is not None:
-            z = z + x[:, :, t] @ weight_ih.transpose(1, 2)
+            z = z + step @ weight_ih.transpose(1, 2)
         if bias is not None:
             z = z + bias[:, None]
         zi, zf, zg, zo = z.chunk(4, dim=2)

@@ -191,7 +191,7 @@ class RecurrentLayer(nn.Module):
             x = input[:, None]
         else:
             x = input.transpose(0, 1) if self.batch_first else input
-        state = self._check(x, hx, batched, weights[0]["weight_hh"].dtype)
+        state = self._check(x, hx, batched, weights[0]["weight_hh"])
         y, last = self._layers(x, state, None, self._start(start, x.shape[1]), weights)
         if not batched:
             return y[:, 0], self._give(tuple(s[:, 0] for s in last))
@@ -202,7 +202,7 @@ class RecurrentLayer(nn.Module):
     ) -> tuple[PackedSequence, Any]:
         plain = PackedSequence(packed.data, packed.batch_sizes)  # in order of length, as it lies
         x, lengths = pad_packed_sequence(plain)
-        state = self._check(x, hx, True, weights[0]["weight_hh"].dtype)
+        state = self._check(x, hx, True, weights[0]["weight_hh"])
         first = self._start(start, x.shape[1])
         if packed.sorted_indices is not None:
             if state is not None:
@@ -245,7 +245,7 @@ class RecurrentLayer(nn.Module):
         return x, tuple(torch.stack(same) for same in zip(*lasts, strict=True))
 
     def _check(
-        self, x: Tensor, hx: Any, batched: bool, dtype: torch.dtype
+        self, x: Tensor, hx: Any, batched: bool, weight: Tensor
     ) -> tuple[Tensor, ...] | None:
         """The state as a tuple of (L D, B, n), or None; errors as torch raises them."""
         steps, batch, features = x.shape
@@ -255,8 +255,12 @@ class RecurrentLayer(nn.Module):
             )
         if steps == 0:
             raise RuntimeError(f"{self._name}: expected at least one step")
-        if x.dtype != dtype:
-            raise ValueError(f"{self._name}: input is {x.dtype}, the weights are {dtype}")
+        if x.dtype != weight.dtype:
+            raise ValueError(f"{self._name}: input is {x.dtype}, the weights are {weight.dtype}")
+        if x.device != weight.device:
+            raise RuntimeError(
+                f"{self._name}: input is on {x.device}, the weights are on {weight.device}"
+            )
         if hx is None:
             return None
         count = self.num_layers * self.num_directions
@@ -284,9 +288,10 @@ class RecurrentLayer(nn.Module):
                 raise RuntimeError(
                     f"{self._name}: expected an initial state {shape}, got {tuple(tensor.shape)}"
                 )
-            if tensor.dtype != dtype:
+            if (tensor.dtype, tensor.device) != (weight.dtype, weight.device):
                 raise RuntimeError(
-                    f"{self._name}: the initial state is {tensor.dtype}, the weights are {dtype}"
+                    f"{self._name}: the initial state is {tensor.dtype} on {tensor.device}, "
+                    f"the weights are {weight.dtype} on {weight.device}"
                 )
         return state if batched else tuple(s[:, None] for s in state)
 
@@ -370,8 +375,8 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
 
 def reversed_sequences(x: Tensor, lengths: Tensor | None) -> Tensor:
     """(B, T, m) with each sequence's valid steps in reverse order; what is behind them stays."""
-    if lengths is None:
-        return x.flip(1)
+    if lengths is None:  # over the first axis: inductor (2.11) fixes the strides of another's flip
+        return x.transpose(0, 1).flip(0).transpose(0, 1)
     steps = torch.arange(x.shape[1], device=x.device)[None]  # (1, T)
     ends = lengths.to(x.device)[:, None]  # (B, 1)
     index = torch.where(steps < ends, ends - 1 - steps, steps)

@@ -492,7 +492,7 @@ def test_tensors_of_the_caller_are_left_alone():
         (lambda: ClockworkRNN(3, 8, periods=[[1], [2]]), ValueError, "of 2 layers given"),
         (lambda: SRN(3, 8)([1]), TypeError, "expected a tensor, got list"),
         (lambda: SRN(3, 8)(torch.ones(2, 1, 3), torch.ones(1, 1, 8).double()), RuntimeError,
-         "the initial state is torch.float64, the weights are torch.float32"),
+         "the initial state is torch.float64 on cpu, the weights are torch.float32 on cpu"),
         (lambda: LSTM(3, 8)(torch.ones(2, 1, 3), torch.ones(1, 1, 8)), TypeError,
          "a tuple of 2 tensors, got Tensor"),
         (lambda: SRN(3, 8)(torch.ones(2, 1, 3), None, -1), ValueError, "counts steps from 0"),
