@@ -2,7 +2,7 @@
 # From a fresh clone to tested: makes .venv, installs, checks style and types, runs the tests. Arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-. scripts/install.sh "[test]"
+. scripts/install.sh "[test,recipes]"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
