@@ -261,10 +261,10 @@ def test_inductor():
     if not (shutil.which("g++") or shutil.which("clang++")):
         pytest.skip("inductor needs a C++ compiler")
     torch._dynamo.reset()
-    module = build("CW")
+    module = build("CW", bidirectional=True, num_layers=2)
     graph = torch.compile(module, fullgraph=True)
-    for length in (5, 7, 9):
-        x = drawn(length, 2, 3)
+    for length, batch in ((5, 2), (7, 3), (9, 4)):  # strides of the first batch must not stay
+        x = drawn(length, batch, 3)
         same(gradients(module, graph, x), gradients(module, x=x))
 
 
@@ -307,6 +307,9 @@ def test_a_trace_has_one_length(name):
     x = 2 * X
     same(trace(x)[:1], module(x)[:1])
     same(gradients(module, trace), gradients(module))
+    for length in (3, 9):
+        with pytest.raises(RuntimeError, match="elements in a list"):
+            trace(drawn(length, 2, 3))
 
 
 @every

@@ -508,6 +508,18 @@ def test_what_is_wrong_is_said_when_it_is_made(call, error, message):
         call()
 
 
+@pytest.mark.parametrize("cls", [ClockworkRNN, SRN, LSTM, GRU])
+def test_everything_is_on_one_device(cls):
+    module = layer(cls)
+    x = torch.randn(5, 2, 3, dtype=torch.float64)
+    with pytest.raises(RuntimeError, match="input is on meta, the weights are on cpu"):
+        module(x.to("meta"))
+    _, hx = module(x)
+    away = tuple(s.to("meta") for s in as_tuple(hx))
+    with pytest.raises(RuntimeError, match=r"initial state is torch.float64 on meta"):
+        module(x, away if module.states == 2 else away[0])
+
+
 def test_the_longest_periods_agree_between_backends():
     clock = {"periods": [1, 2**31 - 1, 2**31], "module_sizes": [4, 3, 3]}
     module = layer(**clock)
