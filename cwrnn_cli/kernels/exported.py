@@ -35,10 +35,10 @@ def initial_state(x: Tensor, weight_hh: Tensor, given: Tensor | None) -> Tensor:
     """(B, n): the given one (1, B, n), or zeros.
 
     torch 2.11's scan has wrong gradients, without a word, where its initial state has none (pytorch
-    issue 184528); so this has one, of a zero that it adds.
+    issue 184528); so this has one, of a zero that it adds: 0 times a weight that every mask allows.
     """
     zeros = weight_hh.new_zeros(x.shape[1], weight_hh.shape[2])
-    return (zeros if given is None else given[0]) + 0 * weight_hh.sum()
+    return (zeros if given is None else given[0]) + 0 * weight_hh[0, 0, 0]
 
 
 def drive(x: Tensor, weight_ih: Tensor | None, weight_hh: Tensor, bias: Tensor | None) -> Tensor:

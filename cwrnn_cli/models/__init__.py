@@ -5,7 +5,8 @@ from warnings import warn
 
 from ..clock import Clock
 from .cell import CELLS, CellSpec
-from .clockwork import ClockedSpec, ClockworkRNN, ClockworkSpec
+from .clocked import ClockedSpec
+from .clockwork import ClockworkRNN, ClockworkSpec
 from .gru import GRU, GRUSpec
 from .lstm import LSTM, LSTMSpec
 from .srn import SRN, SRNSpec
@@ -21,6 +22,7 @@ __all__ = [
     "ClockedSpec",
     "ClockworkRNN",
     "ClockworkSpec",
+    "GRUSpec",
     "LSTMSpec",
     "SRNSpec",
     "Stream",

@@ -77,16 +77,22 @@ def _steps(arguments: Arguments) -> Tensor:
         drive = drive + x @ weights["weight_ih"][:, None].transpose(2, 3)
     if "bias" in weights:
         drive = drive + weights["bias"][:, None, None]
+    own = weights["bias_hn"][:, None] if "bias_hn" in weights else None
     outputs = []
     for step in drive.unbind(2):
-        r_in, z_in, n_in = step.chunk(3, dim=2)  # (R, B, n) each
-        r_own, z_own, n_own = (y @ across).chunk(3, dim=2)
-        if "bias_hn" in weights:
-            n_own = n_own + weights["bias_hn"][:, None]
-        new = torch.tanh(n_in + torch.sigmoid(r_in + r_own) * n_own)
-        y = torch.lerp(new, y, torch.sigmoid(z_in + z_own))
+        y = _next(y, step, across, own)
         outputs.append(y)
     return torch.stack(outputs, dim=2)
+
+
+def _next(y: Tensor, drive: Tensor, across: Tensor, own: Tensor | None) -> Tensor:
+    """One step: (..., n) outputs from the last ones and (..., 3n) from outside."""
+    r_in, z_in, n_in = drive.chunk(3, dim=-1)
+    r_own, z_own, n_own = (y @ across).chunk(3, dim=-1)
+    if own is not None:
+        n_own = n_own + own
+    new = torch.tanh(n_in + torch.sigmoid(r_in + r_own) * n_own)
+    return torch.lerp(new, y, torch.sigmoid(z_in + z_own))
 
 
 def _exported(arguments: Arguments) -> Tensor:
@@ -94,17 +100,11 @@ def _exported(arguments: Arguments) -> Tensor:
     from ..kernels import exported  # noqa: PLC0415  (imports torch's scan)
 
     x, weights, h0 = arguments
-    weight_hh, own = weights["weight_hh"], weights.get("bias_hn")
-    recurrent = weight_hh[0].T
+    weight_hh = weights["weight_hh"]
+    across, own = weight_hh[0].T, weights["bias_hn"][0] if "bias_hn" in weights else None
 
     def step(y: Tensor, drive: Tensor) -> tuple[Tensor, Tensor]:
-        r_in, z_in, n_in = drive.chunk(3, dim=1)
-        r_own, z_own, n_own = (y @ recurrent).chunk(3, dim=1)
-        if own is not None:
-            n_own = n_own + own[0]
-        new = torch.tanh(n_in + torch.sigmoid(r_in + r_own) * n_own)
-        z = torch.sigmoid(z_in + z_own)
-        y = (1 - z) * new + z * y
+        y = _next(y, drive, across, own)
         return y, y.clone()
 
     inputs = exported.drive(x, weights.get("weight_ih"), weight_hh, weights.get("bias"))
@@ -173,7 +173,7 @@ class GRU(TorchPeer):
         - **input**: (T, B, m), or (B, T, m) if `batch_first`, or (T, m) unbatched, or a
           `PackedSequence`.
         - **hx**: (L D, B, n), or (L D, n) unbatched; default: zeros.
-        - **start**: as of :class:`.ClockworkRNN`; it changes nothing here.
+        - **start**: as of :class:`.ClockworkRNN`; here it changes nothing.
 
     Outputs:
         - **output**: (T, B, D n), or as the input was given.

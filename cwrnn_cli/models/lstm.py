@@ -10,7 +10,7 @@ from ..kernels.lstm import lstm
 from ..option import Option, short
 from ..paper import Protocol
 from .cell import CellSpec, State
-from .recurrent import whole
+from .recurrent import suffix, whole
 from .torch_peer import TorchPeer
 
 
@@ -136,7 +136,7 @@ class LSTM(TorchPeer):
         - **input**: (T, B, m), or (B, T, m) if `batch_first`, or (T, m) unbatched, or a
           `PackedSequence`.
         - **hx**: (h_0, c_0), each (L D, B, n), or (L D, n) unbatched; default: zeros.
-        - **start**: as of :class:`.ClockworkRNN`; it changes nothing here.
+        - **start**: as of :class:`.ClockworkRNN`; here it changes nothing.
 
     Outputs:
         - **output**: (T, B, D n), or as the input was given.
@@ -210,8 +210,8 @@ class LSTM(TorchPeer):
         super().reset_parameters()
         if self.forget_bias is not None:
             n = self.hidden_size
-            for suffix in self._suffixes():
-                getattr(self, "bias" + suffix).data[n : 2 * n] = self.forget_bias
+            for layer, direction in self._places():
+                getattr(self, "bias" + suffix(layer, direction)).data[n : 2 * n] = self.forget_bias
 
     def to_torch(self) -> nn.RNNBase:
         """See :meth:`.TorchPeer.to_torch`."""

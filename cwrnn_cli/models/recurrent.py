@@ -11,6 +11,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from ..kernels.backend import traced
 
+_START = 1 << 62  # what a start is below: steps are counted in int64
+
 
 class Direction(Protocol):
     """What a layer asks of its cell; :class:`.CellSpec` has it."""
@@ -95,15 +97,13 @@ class RecurrentLayer(nn.Module):
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
         self.backend = "auto"  # see cwrnn_cli.kernels
-        for layer, cell in enumerate(self.cells):
-            shapes = cell.weights(self._features(layer))
-            every = dict.fromkeys((*shapes, *self.optional_weights))
-            for direction in range(self.num_directions):
-                for name in every:
-                    weight = None
-                    if name in shapes and (bias or not name.startswith("bias")):
-                        weight = nn.Parameter(torch.empty(shapes[name], device=device, dtype=dtype))
-                    self.register_parameter(name + suffix(layer, direction), weight)
+        for layer, direction in self._places():
+            shapes = self.cells[layer].weights(self._features(layer))
+            for name in dict.fromkeys((*shapes, *self.optional_weights)):
+                weight = None
+                if name in shapes and (bias or not name.startswith("bias")):
+                    weight = nn.Parameter(torch.empty(shapes[name], device=device, dtype=dtype))
+                self.register_parameter(name + suffix(layer, direction), weight)
 
     @property
     def num_directions(self) -> int:
@@ -114,20 +114,19 @@ class RecurrentLayer(nn.Module):
         """Features of the steps that a layer reads."""
         return self.num_directions * self.hidden_size if layer else self.input_size
 
-    def _suffixes(self) -> list[str]:
-        """What the weights' names end in, layer after layer, direction after direction."""
-        return [suffix(a, b) for a in range(self.num_layers) for b in range(self.num_directions)]
+    def _places(self) -> list[tuple[int, int]]:
+        """Layer after layer, direction after direction."""
+        return [(a, b) for a in range(self.num_layers) for b in range(self.num_directions)]
 
     @property
     def all_weights(self) -> list[list[nn.Parameter]]:
         """The parameters of each layer and direction, as of `torch.nn.RNN`."""
-        names = [
-            [name + suffix(layer, direction) for name in cell.weights(self._features(layer))]
-            for layer, cell in enumerate(self.cells)
-            for direction in range(self.num_directions)
-        ]
-        found = [[getattr(self, name) for name in some] for some in names]
-        return [[weight for weight in some if weight is not None] for some in found]
+        found = []
+        for layer, direction in self._places():
+            names = self.cells[layer].weights(self._features(layer))
+            weights = [getattr(self, name + suffix(layer, direction)) for name in names]
+            found.append([weight for weight in weights if weight is not None])
+        return found
 
     def flatten_parameters(self) -> None:
         """Does nothing: the weights need no common memory. Code written for torch calls it."""
@@ -161,14 +160,11 @@ class RecurrentLayer(nn.Module):
         data = packed.data if packed is not None else input
         if not isinstance(data, Tensor):
             raise TypeError(f"{self._name}: expected a tensor, got {type(data).__name__}")
-        weights = [
-            self._weights(layer, direction)
-            for layer in range(self.num_layers)
-            for direction in range(self.num_directions)
-        ]
+        weights = [self._weights(layer, direction) for layer, direction in self._places()]
         like = weights[0]["weight_hh"]
         kind = like.device.type
-        if kind == "meta" or not torch.is_autocast_enabled(kind):
+        narrowed = kind != "meta" and like.dtype != torch.float64  # as torch has it
+        if not (narrowed and torch.is_autocast_enabled(kind)):
             return self._forward(input, hx, start, weights)
         # as torch's layers do, the results have autocast's type; computed is in the weights' own
         narrow = torch.get_autocast_dtype(kind)
@@ -299,7 +295,7 @@ class RecurrentLayer(nn.Module):
         """The number of the first step: one, or (B,) int64."""
         if isinstance(start, int) and not isinstance(start, bool):
             first: int | Tensor = start
-            negative = start < 0
+            outside = not 0 <= start < _START
         else:
             first = start if isinstance(start, Tensor) else torch.tensor(start, device="cpu")
             if first.is_floating_point() or first.is_complex() or first.dtype == torch.bool:
@@ -311,11 +307,15 @@ class RecurrentLayer(nn.Module):
                 )
             first = first.to(torch.int64)
             seen = not traced()
-            negative = seen and bool((first < 0).any())
+            outside = seen and bool(((first < 0) | (first >= _START)).any())
             if first.dim() == 0:
                 first = int(first) if seen else first.expand(batch)
-        if negative:
-            raise ValueError(f"{self._name}: start counts steps from 0, got: {start}")
+            elif seen and not first.any():
+                first = 0
+        if outside:
+            raise ValueError(
+                f"{self._name}: start counts steps from 0 and is below 2**62, got: {start}"
+            )
         if self.bidirectional and not (isinstance(first, int) and first == 0):
             raise ValueError(
                 f"{self._name}: a bidirectional layer needs whole sequences, so start must be 0"

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 from torch import nn
 
 from ..clock import Clock
-from .clockwork import ClockedLayer, ClockedSpec
+from .clocked import ClockedLayer, ClockedSpec
 from .recurrent import whole
 from .torch_peer import TorchPeer
 
@@ -42,7 +42,7 @@ class SRN(TorchPeer, ClockedLayer):
 
     As `torch.nn.RNN`, argument for argument, but with one bias instead of two and with the
     parameter names of :class:`.ClockworkRNN`, whose documentation holds here for all but the clock;
-    `start` changes nothing.
+    `start` changes nothing (and is refused if bidirectional).
 
     Args:
         input_size: m, features of an input step; 0 for none.
@@ -82,6 +82,7 @@ class SRN(TorchPeer, ClockedLayer):
         super().__init__(
             cells, input_size, bias, batch_first, dropout, bidirectional, device, dtype
         )
+        self.reset_parameters()
 
     def extra_repr(self) -> str:
         """Sizes, and whatever is not the default."""

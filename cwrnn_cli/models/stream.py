@@ -57,7 +57,8 @@ class Stream:
         Returns:
             The layer's output for it, in the same form.
         """
+        steps = piece.shape[1 if self.layer.batch_first and piece.dim() == 3 else 0]
         output: Tensor
         output, self.hx = self.layer(piece, self.hx, self.step)
-        self.step += piece.shape[1 if self.layer.batch_first and piece.dim() == 3 else 0]
+        self.step += steps
         return output

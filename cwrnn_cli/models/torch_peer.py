@@ -42,11 +42,13 @@ class TorchPeer(RecurrentLayer):
         with torch.no_grad():
             for end, theirs in new._suffix_pairs():
                 for name in ("weight_ih", "weight_hh"):
-                    new._take(name + end, module.get_parameter(name + theirs))
+                    weight = module.get_parameter(name + theirs)
+                    _take(new.get_parameter(name + end), weight, weight.requires_grad)
                 if module.bias:
                     both = [module.get_parameter(f"bias_{way}{theirs}") for way in ("ih", "hh")]
+                    learns = any(bias.requires_grad for bias in both)
                     for name, value in new._join_biases(*both).items():
-                        new._take(name + end, value)
+                        _take(new.get_parameter(name + end), value, learns)
         return new.train(module.training)
 
     def to_torch(self) -> nn.RNNBase:
@@ -63,10 +65,12 @@ class TorchPeer(RecurrentLayer):
         with torch.no_grad():
             for own, end in self._suffix_pairs():
                 for name in ("weight_ih", "weight_hh"):
-                    new.get_parameter(name + end).copy_(getattr(self, name + own))
+                    weight = getattr(self, name + own)
+                    _take(new.get_parameter(name + end), weight, weight.requires_grad)
                 if self.has_bias:
+                    learns = getattr(self, "bias" + own).requires_grad
                     for way, value in zip(("ih", "hh"), self._split_biases(own), strict=True):
-                        new.get_parameter(f"bias_{way}{end}").copy_(value)
+                        _take(new.get_parameter(f"bias_{way}{end}"), value, learns)
         return new.train(self.training)
 
     @classmethod
@@ -80,14 +84,8 @@ class TorchPeer(RecurrentLayer):
         """What names end in, here and in torch, layer by layer, direction by direction."""
         return [
             (suffix(layer, direction), f"_l{layer}" + ("_reverse" if direction else ""))
-            for layer in range(self.num_layers)
-            for direction in range(self.num_directions)
+            for layer, direction in self._places()
         ]
-
-    def _take(self, name: str, value: Tensor) -> None:
-        own = self.get_parameter(name)
-        own.copy_(value)
-        own.requires_grad_(value.requires_grad)
 
     def _join_biases(self, bias_ih: Tensor, bias_hh: Tensor) -> dict[str, Tensor]:
         """Torch's two as ours, by name."""
@@ -97,3 +95,8 @@ class TorchPeer(RecurrentLayer):
         """Ours as torch's two; ``end`` is what the names end in."""
         bias = getattr(self, "bias" + end)
         return bias, torch.zeros_like(bias)
+
+
+def _take(weight: nn.Parameter, value: Tensor, learns: bool) -> None:
+    weight.copy_(value)
+    weight.requires_grad_(learns)

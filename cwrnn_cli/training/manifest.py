@@ -3,11 +3,12 @@
 ``manifest.json`` stands beside the configuration and the raw rows:
 
 ===========  ===================================================================================
-``command``  as typed, without what does not change a result
+``command``  as typed last, without what does not change a result
 ``data``     name, sha256 and where it came from, as far as the corpus knows
-``sessions`` one for each time that the command was started: ``started`` and ``ended`` (UTC; null:
-             killed, or still at work), the program's ``commit`` and whether its tree was ``clean``
-             (null: it does not run from a tree), ``machine``, ``threads``, ``versions``
+``sessions`` one for each time that a command was started there: ``command``, ``started`` and
+             ``ended`` (UTC; null: killed, or still at work), the program's ``commit`` and whether
+             its files were ``clean``, as committed (null: it does not run from a tree),
+             ``machine``, ``threads``, ``versions``
 ===========  ===================================================================================
 """
 
@@ -31,6 +32,7 @@ from .data import Data
 
 MANIFEST = "manifest.json"
 _TREE = Path(__file__).resolve().parents[2]
+_PROGRAM = ("cwrnn_cli", "data_prep", "setup.cfg", "pyproject.toml")
 
 
 @contextmanager
@@ -46,7 +48,8 @@ def certified(folder: Path, command: str, data: Data) -> Iterator[None]:
         UserError: the manifest cannot be written.
     """
     path = folder / MANIFEST
-    session: dict[str, Any] = {"started": _now(), "ended": None, **_program(), **_place()}
+    begun = {"command": command, "started": _now(), "ended": None}
+    session: dict[str, Any] = {**begun, **_program(), **_place()}
     known = {"name": data.source, "sha256": data.sha256, "standin": data.standin}
     manifest = {"command": command, "data": known, "sessions": [*_sessions(path), session]}
     _write(path, manifest)
@@ -76,7 +79,7 @@ def _program() -> dict[str, Any]:
     """The commit that the program runs from, and whether its tree was as committed."""
     if not (_TREE / ".git").exists():
         return {"commit": None, "clean": None}
-    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", *_PROGRAM)
     return {"commit": commit, "clean": None if changes is None else not changes}
 
 

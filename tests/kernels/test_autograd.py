@@ -8,7 +8,9 @@ from torch.autograd import forward_ad
 from cwrnn_cli.clock import Clock
 from cwrnn_cli.kernels import reference
 from cwrnn_cli.kernels.clockwork import compiled as clockwork
+from cwrnn_cli.kernels.clockwork import layout
 from cwrnn_cli.kernels.lstm import compiled as lstm
+from cwrnn_cli.kernels.numba import memory
 
 CLOCK = Clock.of(5, [1, 2, 3], [2, 1, 2])
 
@@ -129,7 +131,7 @@ def test_a_gradient_that_is_moved_forward_is_refused_and_not_zero(cell):
 
 
 @cells
-def test_nothing_is_kept_where_nothing_is_learned(cell):
+def test_no_graph_where_nothing_is_learned(cell):
     ours, _, values = CELLS[cell]
     learning = [value.clone().requires_grad_() for value in values]
     with torch.no_grad():
@@ -158,6 +160,25 @@ def test_weights_that_changed_by_any_way_are_packed_again():
         w_hh = torch.randn(1, 5, 5, dtype=torch.float64)
         check()
     assert len(clockwork._latest) <= clockwork._LAYERS
+
+
+def test_equal_weights_of_another_clock_are_packed_for_that_clock():
+    """More clocks than are remembered: what a packing was known by must not become another's."""
+    clocks = [Clock.of(12, [1, 2], [k, 12 - k]) for k in range(1, 12)]
+    clocks += [Clock.of(12, [1, 2, 3], [a, b, 12 - a - b]) for a in range(1, 10) for b in (1, 2)]
+    clocks += [Clock.of(12, [1, 3, 5], [a, b, 12 - a - b]) for a in range(1, 10) for b in (1, 2)]
+    clocks += [Clock.of(12, [2, 5, 7], [a, b, 12 - a - b]) for a in range(1, 10) for b in (1, 2)]
+    assert len(clocks) > layout.packing.cache_info().maxsize
+    x, w_ih, w_hh = drawn((1, 2, 5, 2), (1, 12, 2), (1, 12, 12))
+    learning = w_hh.clone().requires_grad_()
+    for first in (0, 7):
+        for clock in [clocks[first], *clocks]:
+            clockwork.clockwork(x, w_ih, learning, None, None, clock)
+            found = clockwork.clockwork(x, w_ih, w_hh, None, None, clock)
+            torch.testing.assert_close(found, reference.clockwork(x, w_ih, w_hh, None, None, clock))
+    assert all(key[0] == id(known.packing) for key, known in clockwork._latest.items())
+    memory.release()
+    assert not clockwork._latest
 
 
 @cells

@@ -1,11 +1,8 @@
-import copy
-import io
-
 import pytest
 import torch
 from torch.nn.utils.rnn import PackedSequence, pack_sequence, pad_packed_sequence
 
-from cwrnn_cli.models import GRU, LSTM, SRN, ClockworkRNN, Stream
+from cwrnn_cli.models import GRU, LSTM, SRN, ClockworkRNN
 
 CLOCK = {"periods": [1, 2, 3, 8], "module_sizes": [3, 1, 2, 4]}
 
@@ -151,54 +148,12 @@ def test_forbidden_weights_stay_exactly_zero(optimiser):
     assert not torch.equal(before, module.weight_hh)
 
 
-def test_trespassing_weights_are_never_computed_with_nor_saved():
-    module = layer()
-    x = torch.randn(12, 2, 3, dtype=torch.float64)
-    expected, _ = module(x)
-    with torch.no_grad():
-        module.weight_hh += 7.0 * torch.from_numpy(~module.clock.mask())
-    dense = {name: weight.detach().clone() for name, weight in module.named_parameters()}
-    mask = torch.from_numpy(module.clock.mask())
-    saved = module.state_dict()["weight_hh"]
-    assert not saved[~mask].any() and torch.equal(saved[mask], module.weight_hh[mask])
-    assert forbidden(module).all(), "the parameter itself is its owner's"
-    other = layer()
-    other.load_state_dict(dense)
-    assert not forbidden(other).any()
-    torch.testing.assert_close(other(x)[0], expected)
-    with torch.no_grad():
-        module.weight_hh[~torch.from_numpy(module.clock.mask())] = float("nan")
-    torch.testing.assert_close(module(x)[0], expected)
-
-
 def test_a_second_forward_does_not_spoil_the_first_ones_backward():
     module = layer()
     first = module(torch.randn(5, 2, 3, dtype=torch.float64))[0].sum()
     second = module(torch.randn(5, 2, 3, dtype=torch.float64))[0].sum()
     (first + second).backward()
     assert module.weight_hh.grad.isfinite().all()
-
-
-@pytest.mark.parametrize(("cls", "options"), [*LAYERS, (ClockworkRNN, {"inputs": 0})])
-def test_saving_copying_and_moving(cls, options, tmp_path):
-    module = layer(cls, bidirectional=True, **options)
-    x = torch.randn(6, 2, module.input_size, dtype=torch.float64)
-    expected, _ = module(x)
-    torch.save(module.state_dict(), tmp_path / "weights.pt")
-    other = layer(cls, bidirectional=True, **options)
-    other.reset_parameters()
-    assert not torch.equal(other(x)[0], expected)
-    loaded = other.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
-    assert not loaded.missing_keys and not loaded.unexpected_keys
-    assert torch.equal(other(x)[0], expected)
-    assert torch.equal(copy.deepcopy(module)(x)[0], expected)
-    buffer = io.BytesIO()
-    torch.save(module, buffer)
-    buffer.seek(0)
-    assert torch.equal(torch.load(buffer, weights_only=False)(x)[0], expected)
-    single = copy.deepcopy(module).to(torch.device("cpu"), torch.float32)
-    torch.testing.assert_close(single(x.float())[0].double(), expected, rtol=1e-4, atol=1e-5)
-    assert all(weight.dtype == torch.float32 for weight in single.parameters())
 
 
 def test_parameters_and_their_names():
@@ -266,136 +221,6 @@ def test_gradcheck_through_the_layer():
     assert torch.autograd.gradcheck(module, (x, h0))
 
 
-BACKENDS = ["auto", "reference", "cascade", "compiled"]
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "batch_first": True}], ids=str)
-def test_pieces_with_their_start_are_the_whole(backend, options):
-    module = layer(**options)
-    module.backend = backend
-    x = torch.randn(3, 20, 3, dtype=torch.float64)
-    x = x if module.batch_first else x.transpose(0, 1)
-    steps = 1 if module.batch_first else 0
-    whole, last = module(x)
-    for sizes in ([7, 13], [1] * 20):
-        hx, start, outputs = None, 0, []
-        for piece in x.split(sizes, steps):
-            output, hx = module(piece, hx, start=start)
-            start += piece.shape[steps]
-            outputs.append(output)
-        torch.testing.assert_close(torch.cat(outputs, steps), whole)
-        torch.testing.assert_close(hx, last)
-    begun, _ = module(x, start=1)
-    assert not torch.allclose(begun, whole)
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_each_sequence_may_have_a_start_of_its_own(backend):
-    module = layer()
-    module.backend = backend
-    x = torch.randn(9, 4, 3, dtype=torch.float64, requires_grad=True)
-    starts = [5, 0, 3, 5 + 8 * 3 * 1000003]  # the last as the first: the clock goes round in 24
-    hx = torch.randn(1, 4, 10, dtype=torch.float64)
-    y, h = module(x, hx, torch.tensor(starts))
-    torch.testing.assert_close(y, module(x, hx, starts)[0])
-    for i, start in enumerate(starts):
-        alone, last = module(x[:, i], hx[:, i], start)
-        torch.testing.assert_close(y[:, i], alone)
-        torch.testing.assert_close(h[:, i], last)
-        (mine,) = torch.autograd.grad(y[:, i].square().sum(), x, retain_graph=True)
-        (theirs,) = torch.autograd.grad(alone.square().sum(), x)
-        torch.testing.assert_close(mine, theirs)
-
-
-def test_packed_sequences_keep_their_starts_in_the_callers_order():
-    module = layer()
-    sequences = [torch.randn(k, 3, dtype=torch.float64) for k in (4, 9, 1)]
-    packed, last = module(pack_sequence(sequences, enforce_sorted=False), None, [2, 7, 1])
-    outputs, _ = pad_packed_sequence(packed)
-    for i, (sequence, start) in enumerate(zip(sequences, [2, 7, 1], strict=True)):
-        alone, final = module(sequence, None, start)
-        torch.testing.assert_close(outputs[: len(sequence), i], alone)
-        torch.testing.assert_close(last[:, i], final)
-
-
-@pytest.mark.parametrize("cls", [ClockworkRNN, SRN, LSTM, GRU])
-@pytest.mark.parametrize("batch_first", [False, True])
-def test_a_stream_carries_state_and_step(cls, batch_first):
-    module = layer(cls, batch_first=batch_first)
-    x = torch.randn(2, 11, 3, dtype=torch.float64)
-    x = x if batch_first else x.transpose(0, 1)
-    whole, _ = module(x)
-    stream = Stream(module)
-    for _ in range(2):
-        steps = 1 if batch_first else 0
-        pieces = [stream(piece) for piece in x.split([4, 1, 6], steps)]
-        torch.testing.assert_close(torch.cat(pieces, steps), whole)
-        stream.detach()
-        assert stream.step == 11 and all(s.grad_fn is None for s in as_tuple(stream.hx))
-        stream.reset()
-    with pytest.raises(ValueError, match="needs whole sequences"):
-        Stream(layer(cls, bidirectional=True))
-    stream.detach()
-    assert stream.hx is None
-
-
-@pytest.mark.parametrize(
-    ("cls", "options"),
-    [
-        (SRN, {"num_layers": 2, "bidirectional": True}),
-        (SRN, {"num_layers": 3, "nonlinearity": "relu", "batch_first": True}),
-        (LSTM, {"num_layers": 2, "bidirectional": True, "bias": False}),
-        (LSTM, {"num_layers": 3}),
-        (GRU, {"num_layers": 2, "bidirectional": True}),
-        (GRU, {"bias": False}),
-    ],
-    ids=str,
-)
-def test_from_torch_and_back(cls, options):
-    """Values, gradients, packed sequences, states and repr are those of torch's layer."""
-    torch.manual_seed(0)
-    theirs = cls.peer(3, 10, dtype=torch.float64, **options)
-    theirs.weight_hh_l0.requires_grad_(False)
-    theirs.eval()
-    mine = cls.from_torch(theirs)
-    assert not mine.training and not mine.weight_hh.requires_grad
-    x = torch.randn(5, 4, 3, dtype=torch.float64)
-    count = mine.num_layers * mine.num_directions
-    batch = 5 if mine.batch_first else 4
-    hx = states(mine, count, batch, 10)
-    packed = pack_sequence(
-        [torch.randn(k, 3, dtype=torch.float64) for k in (2, 5, 1, 3, 4)[:batch]],
-        enforce_sorted=False,
-    )
-    for other in (theirs, mine.to_torch()):
-        assert type(other) is cls.peer and not other.training
-        for given in ((x,), (x, hx), (packed, hx)):
-            found, expected = mine(*given), other(*given)
-            for a, b in zip(
-                (found[0].data, *as_tuple(found[1])),
-                (expected[0].data, *as_tuple(expected[1])),
-                strict=True,
-            ):
-                torch.testing.assert_close(a, b)
-    mine(x)[0].square().sum().backward()
-    theirs(x)[0].square().sum().backward()
-    torch.testing.assert_close(mine.weight_ih.grad, theirs.weight_ih_l0.grad)
-    ours = repr(mine).replace(", nonlinearity=relu", "")  # torch's does not tell it
-    assert ours == repr(theirs).replace(cls.peer.__name__, cls.__name__)
-
-
-def test_what_torch_has_not_does_not_go_there():
-    with pytest.raises(TypeError, match=r"takes a torch.nn.RNN, got LSTM"):
-        SRN.from_torch(torch.nn.LSTM(2, 3))
-    with pytest.raises(ValueError, match="projections"):
-        LSTM.from_torch(torch.nn.LSTM(2, 3, proj_size=2))
-    with pytest.raises(ValueError, match="peepholes"):
-        LSTM(2, 3, peepholes=True).to_torch()
-    with pytest.raises(ValueError, match="without input"):
-        SRN(0, 3).to_torch()
-
-
 def test_dropout_works_between_layers_in_training():
     module = layer(num_layers=2, dropout=0.5)
     x = torch.randn(6, 2, 3, dtype=torch.float64)
@@ -426,49 +251,6 @@ def test_each_layer_may_have_its_own_clock():
             module.get_parameter(name + end).data[:] = weight
     torch.testing.assert_close(module(x)[0], second(first(x)[0])[0])
     assert "periods=[[1, 2 (units 4, 2)], [2, 3, 6 (units 1, 2, 3)]]" in repr(module)
-
-
-def test_the_clock_is_saved_and_another_one_is_refused():
-    module = layer()
-    for other, told in (
-        (layer(periods=[1, 2, 3, 9]), r"periods \[1, 2, 3, 9\] with \[3, 1, 2, 4\] units"),
-        (layer(module_sizes=[1, 3, 2, 4]), r"periods \[1, 2, 3, 8\] with \[1, 3, 2, 4\] units"),
-        (layer(SRN), r"periods \[1\] with \[10\] units"),
-    ):
-        before = {name: weight.clone() for name, weight in other.named_parameters()}
-        with pytest.raises(RuntimeError, match=r"periods \[1, 2, 3, 8\] .* has " + told):
-            torch.nn.Sequential(other).load_state_dict(torch.nn.Sequential(module).state_dict())
-        assert all(torch.equal(weight, before[n]) for n, weight in other.named_parameters())
-    old = {name: weight for name, weight in module.state_dict().items() if name[0] != "_"}
-    assert not layer().load_state_dict(old).missing_keys
-
-
-def test_no_buffer_stands_between_the_weights_and_what_they_do():
-    source = ClockworkRNN(13, 40)
-    x = torch.randn(5, 2, 13)
-    expected, _ = source(x)
-    skipped = torch.nn.utils.skip_init(ClockworkRNN, 13, 40)
-    empty = ClockworkRNN(13, 40, device="meta").to_empty(device="cpu")
-    with torch.device("meta"):
-        assigned = ClockworkRNN(13, 40)
-    assert not list(source.buffers()) and assigned.weight_hh.is_meta
-    assert assigned(x.to("meta"))[0].shape == (5, 2, 40)
-    for module in (skipped, empty):
-        torch.nn.init.constant_(module.weight_hh, float("nan"))  # whatever lay there
-        module.load_state_dict(source.state_dict())
-        assert torch.equal(module(x)[0], expected)
-    assigned.load_state_dict(source.state_dict(), assign=True)
-    assert torch.equal(assigned(x)[0], expected)
-
-
-def test_tensors_of_the_caller_are_left_alone():
-    module = layer()
-    given = {name: torch.ones_like(weight) for name, weight in module.named_parameters()}
-    torch.func.functional_call(module, given, (torch.randn(4, 1, 3, dtype=torch.float64),))
-    fresh = layer()
-    fresh.load_state_dict(given)
-    assert not forbidden(fresh).any()
-    assert all(weight.eq(1).all() for weight in given.values())
 
 
 @pytest.mark.parametrize(
@@ -520,34 +302,6 @@ def test_everything_is_on_one_device(cls):
         module(x, away if module.states == 2 else away[0])
 
 
-def test_the_longest_periods_agree_between_backends():
-    clock = {"periods": [1, 2**31 - 1, 2**31], "module_sizes": [4, 3, 3]}
-    module = layer(**clock)
-    x = torch.randn(6, 2, 3, dtype=torch.float64)
-    for start in (0, 2**31 - 3):
-        results = []
-        for backend in BACKENDS:
-            module.backend = backend
-            results.append(module(x, None, start)[0])
-        for found in results[1:]:
-            torch.testing.assert_close(found, results[0])
-
-
-@pytest.mark.parametrize("cls", [ClockworkRNN, SRN, LSTM, GRU])
-def test_autocast_gives_what_torchs_layers_give(cls):
-    module = layer(cls).float()
-    before = torch.nn.Linear(3, 3)
-    x = torch.randn(5, 2, 3)
-    with torch.autocast("cpu", torch.bfloat16):
-        y, h = module(before(x))
-        again, _ = module(before(x), h)
-    assert {y.dtype, again.dtype, *(s.dtype for s in as_tuple(h))} == {torch.bfloat16}
-    y.float().sum().backward()
-    assert before.weight.grad.abs().sum() > 0 and module.weight_hh.grad.dtype == torch.float32
-    exact = module(before(x))[0]
-    torch.testing.assert_close(y.float(), exact, rtol=0.02, atol=0.02)
-
-
 @pytest.mark.parametrize("cls", [ClockworkRNN, SRN, LSTM, GRU])
 @pytest.mark.parametrize("shape", [(7, 2, 3), (100, 70, 3)], ids=str)  # small, and from the pool
 def test_outputs_may_be_written_to_and_viewed(cls, shape):
@@ -582,12 +336,3 @@ def test_parametrisations_that_fill_forbidden_blocks_are_refused():
 
 def forbidden_of(module):
     return module.weight_hh[~torch.from_numpy(module.clock.mask())]
-
-
-def test_code_written_for_torch_finds_what_it_calls():
-    module = layer(num_layers=2, bidirectional=True)
-    module.flatten_parameters()
-    assert [len(some) for some in module.all_weights] == [3, 3, 3, 3]
-    flat = [id(weight) for some in module.all_weights for weight in some]
-    assert sorted(flat) == sorted(id(weight) for weight in module.parameters())
-    assert module.weight_ih_l1_reverse.shape == (10, 20)

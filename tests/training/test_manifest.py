@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from cwrnn_cli.tasks import TASKS
+from cwrnn_cli.training import manifest
 from cwrnn_cli.training.manifest import MANIFEST, certified
-
-ROOT = Path(__file__).parents[2]
 
 
 def read(folder):
@@ -39,11 +38,33 @@ def test_the_program_the_place_and_the_time(piece, tmp_path):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", session["started"])
     assert session["machine"]["processor"] and session["machine"]["cores"] > 0
     assert session["threads"] > 0 and session["versions"]["torch"].startswith("2.")
-    head = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True)
-    if head.returncode:
-        assert session["commit"] is None and session["clean"] is None
-    else:
-        assert session["commit"] == head.stdout.strip() and session["clean"] in {True, False}
+
+
+def test_the_commit_and_whether_its_program_was_changed(piece, tmp_path, monkeypatch):
+    data, tree = TASKS["audio"].load(piece), tmp_path / "tree"
+    monkeypatch.setattr(manifest, "_TREE", tree)
+
+    def git(*words):
+        who = ("-c", "user.name=n", "-c", "user.email=e")
+        result = subprocess.run(["git", "-C", tree, *who, *words], capture_output=True, text=True)
+        return result.stdout.strip()
+
+    def session():
+        with certified(tmp_path / "results", "cwrnn x", data):
+            pass
+        return read(tmp_path / "results")["sessions"][-1]
+
+    (tree / "cwrnn_cli").mkdir(parents=True)
+    assert session()["commit"] is None and session()["clean"] is None  # no tree of git
+    git("init")
+    (tree / "cwrnn_cli" / "a.py").write_text("1")
+    git("add", "-A")
+    git("commit", "-m", "one")
+    (tree / "results").mkdir()
+    (tree / "results" / "new").write_text("no part of the program")
+    assert session()["commit"] == git("rev-parse", "HEAD") and session()["clean"] is True
+    (tree / "cwrnn_cli" / "a.py").write_text("2")
+    assert session()["clean"] is False
 
 
 @pytest.mark.parametrize("command", ["train", "compare", "scan"])

@@ -21,6 +21,7 @@ from ..backend import (
 )
 from . import cascade
 
+_STARTS = 8  # different ones, above which step by step is faster than start by start
 TRITON_UNITS = 128  # k x k float32 numbers beyond that do not fit on chip
 
 
@@ -53,6 +54,8 @@ def clockwork(
     Raises:
         ValueError: no such backend, or one that cannot do this: with the reason.
     """
+    if clock.merged().periods == (1,):
+        start = 0  # all steps are ticks
     arguments = Arguments(x, weight_ih, weight_hh, bias, h0, clock, start, nonlinearity)
     if isinstance(start, Tensor) and backend != "reference" and not traced():
         return _each_start(backend, arguments, start)
@@ -61,10 +64,16 @@ def clockwork(
 
 def _each_start(backend: str, arguments: Arguments, start: Tensor) -> Tensor:
     """Sequences that start at the same place in the clock's round together."""
-    phases = start % lcm(*arguments.clock.periods)
+    phases = start.to(arguments.x.device)
+    if (steps := lcm(*arguments.clock.periods)) < 1 << 63:
+        phases = phases % steps
     places = phases.unique().tolist()  # type: ignore[no-untyped-call]
-    if len(places) == 1:
-        return BACKENDS.run(backend, arguments._replace(start=places[0]))
+    if len(places) <= 1:
+        return BACKENDS.run(backend, arguments._replace(start=places[0] if places else 0))
+    if backend == "auto" and len(places) > _STARTS:
+        backend = "reference"
+    if backend == "reference":
+        return BACKENDS.run(backend, arguments._replace(start=phases))
     rows = [(phases == place).nonzero().squeeze(1) for place in places]
     x, h0 = arguments.x, arguments.h0
     outputs = [

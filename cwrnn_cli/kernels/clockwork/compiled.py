@@ -45,7 +45,7 @@ _NetworkShare = tuple[int, Share]  # a network, and some of its rows
 @lru_cache
 def _compile(dtype: torch.dtype) -> None:
     """Compile both passes for a precision, or fetch them from the disk, on empty work."""
-    none = torch.empty(0, dtype=dtype).numpy()
+    none = np.empty(0, memory.NUMPY[dtype])
     nowhere = np.zeros(0, np.int64)
     start = np.zeros(1, np.int64)
     clock = ClockTable(nowhere, nowhere, nowhere, start, start)
@@ -127,14 +127,16 @@ def _rows(tensor: Tensor) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Packed:
-    """Weights that were packed for a forward pass, and what they were packed from."""
+    """Weights that were packed for a forward pass, how, and what they were packed from."""
 
+    packing: Packing  # kept alive here: its id is in the key
     weights: tuple[Tensor | None, Tensor]
     blocks: Tensor
 
 
 _latest: OrderedDict[Any, _Packed] = OrderedDict()  # of layers that do not learn
 _LAYERS = 8  # that have theirs there at the most
+memory.on_release(_latest.clear)
 
 
 def _packed_forward(packed: Packing, w_ih: Tensor | None, w_hh: Tensor, learns: bool) -> Tensor:
@@ -153,7 +155,8 @@ def _packed_forward(packed: Packing, w_ih: Tensor | None, w_hh: Tensor, learns: 
     )
     if known is None or not same:
         copies = (None if w_ih is None else w_ih.detach().clone(), w_hh.detach().clone())
-        known = _Packed(copies, packed.weights(w_ih, w_hh, packed.forward).detach())
+        blocks = packed.weights(w_ih, w_hh, packed.forward).detach()
+        known = _Packed(packed, copies, blocks)
     _latest[key] = known
     while len(_latest) > _LAYERS:
         _latest.popitem(last=False)

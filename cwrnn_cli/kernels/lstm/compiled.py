@@ -30,7 +30,7 @@ _INLINE = 1 << 16  # multiply-adds below which a thread costs more than it saves
 @lru_cache
 def _compile(dtype: torch.dtype) -> None:
     """Compile both passes for a precision, or fetch them from the disk, on empty work."""
-    none = torch.empty(0, dtype=dtype).numpy()
+    none = np.empty(0, memory.NUMPY[dtype])
     history, sizes, rows = History(none, none, none), Sizes(0, 0, 0, 0), Rows(0, 0)
     with log_compilation("the LSTM layer"):
         loops.forward(history, none, none, sizes, rows)

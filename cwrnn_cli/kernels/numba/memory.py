@@ -10,7 +10,7 @@ made while more than :data:`KEEP` bytes lie about unused.
 import math
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ _SMALL = 1 << 18  # bytes below which the C library keeps blocks by itself
 _ALIGNMENT = 64  # a vector must not straddle two cache lines
 
 _buffers: list[np.ndarray] = []  # the most recently used last
+_caches: list[Callable[[], None]] = []
 _lock = threading.Lock()
 
 
@@ -39,8 +40,15 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
         return torch.from_numpy(array)
 
 
+def on_release(clear: Callable[[], None]) -> None:
+    """Have something else given back, too, when :func:`release` is called."""
+    _caches.append(clear)
+
+
 def release() -> None:
-    """Give back all buffers that nobody uses."""
+    """Give back all buffers that nobody uses, and what others keep for later."""
+    for clear in _caches:
+        clear()
     with _lock:
         _buffers[:] = [_buffers[index] for index in range(len(_buffers)) if not _is_free(index)]
 

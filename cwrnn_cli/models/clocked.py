@@ -1,0 +1,206 @@
+"""What runs under a clock: the part that the CW-RNN and the SRN share."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from ..clock import Clock
+from ..kernels.backend import traced
+from ..kernels.clockwork import clockwork
+from ..kernels.reference import NONLINEARITIES
+from ..kernels.sequences import last_valid
+from .cell import CellSpec, State
+from .recurrent import RecurrentLayer, suffix
+
+
+@dataclass(frozen=True)
+class ClockedSpec(CellSpec):
+    """What runs under a clock: one matrix of each kind.
+
+    Attributes:
+        nonlinearity: "tanh", as in the paper, or "relu".
+    """
+
+    nonlinearity: str = field(default="tanh", kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for another nonlinearity."""
+        super().__post_init__()
+        if self.nonlinearity not in NONLINEARITIES:
+            raise ValueError(
+                f"Unknown nonlinearity {self.nonlinearity!r}. Select from 'tanh' or 'relu'."
+            )
+
+    @property
+    @abstractmethod
+    def clock(self) -> Clock:
+        """Periods and sizes, and what follows from them."""
+
+    def weights(self, input_size: int) -> dict[str, tuple[int, ...]]:
+        """See :meth:`CellSpec.weights`."""
+        n, m = self.hidden_size, input_size
+        return ({"weight_ih": (n, m)} if m else {}) | {"weight_hh": (n, n), "bias": (n,)}
+
+    def forward(
+        self,
+        x: Tensor,
+        weights: Mapping[str, Tensor],
+        state: State | None = None,
+        lengths: Tensor | None = None,
+        backend: str = "auto",
+        start: int | Tensor = 0,
+    ) -> tuple[Tensor, State]:
+        """See :meth:`CellSpec.forward`."""
+        y = clockwork(
+            x,
+            weights.get("weight_ih"),
+            weights["weight_hh"],
+            weights.get("bias"),
+            None if state is None else state[0],
+            self.clock,
+            backend,
+            start,
+            self.nonlinearity,
+        )
+        return y, (last_valid(y, lengths),)
+
+
+class ClockedLayer(RecurrentLayer):
+    """Layers of cells under a clock: their weights are masked, their clocks saved beside them.
+
+    Arguments as of :class:`.RecurrentLayer`.
+    """
+
+    cells: tuple[ClockedSpec, ...]
+
+    @property
+    def clock(self) -> Clock:
+        """The periods and sizes of the first layer."""
+        return self.clocks[0]
+
+    @property
+    def clocks(self) -> tuple[Clock, ...]:
+        """The periods and sizes of each layer."""
+        return tuple(cell.clock for cell in self.cells)
+
+    @property
+    def periods(self) -> tuple[int, ...]:
+        """Clock period of each module of the first layer, ascending."""
+        return self.clock.periods
+
+    @property
+    def module_sizes(self) -> tuple[int, ...]:
+        """Units of each module of the first layer, fastest first."""
+        return self.clock.sizes
+
+    @property
+    def nonlinearity(self) -> str:
+        """Tanh or relu, as of `torch.nn.RNN`."""
+        return self.cells[0].nonlinearity
+
+    def reset_parameters(self) -> None:
+        """All weights anew from U(-1/sqrt(n), 1/sqrt(n)); those that the mask forbids are 0."""
+        super().reset_parameters()
+        for name, forbidden in self._forbidden():
+            with torch.no_grad():
+                weight = getattr(self, name)
+                allowed = (~forbidden).to(weight)
+                if hasattr(weight, "device_mesh"):  # a shard of it, by FSDP2
+                    from torch.distributed.tensor import distribute_tensor  # noqa: PLC0415
+
+                    allowed = distribute_tensor(allowed, weight.device_mesh, weight.placements)
+                weight.mul_(allowed)
+
+    def _forbidden(self) -> list[tuple[str, Tensor]]:
+        """Name of each recurrent weight that the mask restricts, and (n, n) where it must be 0."""
+        return [
+            ("weight_hh" + suffix(layer, direction), torch.from_numpy(~clock.mask()))
+            for layer, clock in enumerate(self.clocks)
+            if len(set(clock.periods)) > 1
+            for direction in range(self.num_directions)
+        ]
+
+    def _weights(self, layer: int, direction: int) -> dict[str, Tensor]:
+        weights = super()._weights(layer, direction)
+        if parametrize.is_parametrized(self):
+            self._refuse_filled(weights["weight_hh"], "weight_hh" + suffix(layer, direction))
+        return weights
+
+    def _refuse_filled(self, weight: Tensor, name: str) -> None:
+        """A parametrisation must leave the forbidden blocks exactly 0."""
+        forbidden = dict(self._forbidden()).get(name)
+        if forbidden is None or not parametrize.is_parametrized(self, name) or traced():
+            return
+        if bool(weight.detach()[forbidden.to(weight.device)].any()):
+            kind = type(self.parametrizations[name][-1]).__name__  # type: ignore[index]
+            raise ValueError(
+                f"{self._name}: the parametrisation {kind} of {name} fills blocks that the clock "
+                f"forbids; what it promises of the matrix would not hold for what is computed"
+            )
+
+    def get_extra_state(self) -> Tensor:
+        """The clocks, for `state_dict`: a row per module, (layer, period, units) int64."""
+        rows = [
+            (layer, period, size)
+            for layer, clock in enumerate(self.clocks)
+            for period, size in zip(clock.periods, clock.sizes, strict=True)
+        ]
+        return torch.from_numpy(np.array(rows, np.int64))
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Nothing: that the clocks are the same is checked before anything is loaded."""
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if keep_vars:
+            return  # the parameters themselves
+        for name, forbidden in self._forbidden():
+            _mask(destination, prefix + name, forbidden)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *arguments: Any) -> None:
+        """Refuses weights of another clock, and masks dense ones."""
+        own, error_msgs = self.get_extra_state(), arguments[-1]
+        # files of earlier versions have none
+        loaded = state_dict.setdefault(prefix + "_extra_state", own)
+        if not isinstance(loaded, Tensor):
+            kind = type(loaded).__name__
+            error_msgs.append(f"{self._name}: _extra_state is no tensor of clocks, but {kind}")
+            return
+        if not loaded.is_meta and not torch.equal(loaded.cpu(), own):
+            error_msgs.append(
+                f"{self._name}: the weights were saved under another clock, "
+                f"{_described(loaded)}; this layer has {_described(own)}"
+            )
+            return
+        for name, forbidden in self._forbidden():
+            _mask(state_dict, prefix + name, forbidden)
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+
+def _mask(state: dict[str, Any], key: str, forbidden: Tensor) -> None:
+    """Zeros in the forbidden blocks of a tensor of a state; the tensor itself is left alone."""
+    weight = state.get(key)
+    # a shard of a distributed tensor stays as it is: nothing is ever computed with these blocks
+    if type(weight) not in {Tensor, nn.Parameter}:
+        return
+    assert isinstance(weight, Tensor)
+    if weight.shape == forbidden.shape and not weight.is_meta:
+        masked = weight.masked_fill(forbidden.to(weight.device), 0)
+        state[key] = masked if not torch.equal(masked, weight) else weight
+
+
+def _described(rows: Tensor) -> str:
+    """The clocks of :meth:`ClockedLayer.get_extra_state` in words."""
+    layers: dict[int, list[tuple[int, int]]] = {}
+    for layer, period, size in rows.tolist():
+        layers.setdefault(layer, []).append((period, size))
+    clocks = [Clock(*zip(*own, strict=True)) for own in layers.values()]
+    return " / ".join(
+        f"periods {list(clock.periods)} with {list(clock.sizes)} units" for clock in clocks
+    )
