@@ -250,10 +250,13 @@ class ClockworkRNN(ClockedLayer):
         dtype: Any = None,
     ) -> None:
         if positional:
+            third = positional[0]
+            meant = f"periods={third!r}"
+            if isinstance(third, int):
+                meant = f"num_layers={third!r}, torch's third argument, or periods={third!r}"
             raise TypeError(
-                f"ClockworkRNN takes only input_size and hidden_size without a name, not "
-                f"{positional[0]!r}: say num_layers={positional[0]!r} for more layers (torch's "
-                f"third argument), or periods=[1, 2, 4] for a clock"
+                f"ClockworkRNN takes only input_size and hidden_size without a name, "
+                f"not {third!r}: say {meant}"
             )
         whole(hidden_size, "hidden_size", at_least=1)
         count = whole(num_layers, "num_layers", at_least=1)
@@ -284,7 +287,7 @@ class ClockworkRNN(ClockedLayer):
 
 def _per_layer(given: Any, layers: int, name: str) -> list[Any]:
     """What each layer gets: all the same, or each its own of a sequence of sequences."""
-    own = isinstance(given, Sequence) and any(isinstance(part, Sequence) for part in given)
+    own = isinstance(given, (list, tuple)) and any(isinstance(p, Sequence) for p in given)
     if not own:
         return [given] * layers
     if len(given) != layers:

@@ -156,6 +156,8 @@ class RecurrentLayer(nn.Module):
         start: int | Sequence[int] | Tensor = 0,
     ) -> tuple[Any, Any]:
         """Run the layer; arguments, results and errors as in the class's documentation."""
+        if torch.onnx.is_in_onnx_export() and torch._C._is_tracing():
+            raise RuntimeError(f"{self._name}: only torch.onnx.export(..., dynamo=True) is right")
         packed = input if isinstance(input, PackedSequence) else None
         data = packed.data if packed is not None else input
         if not isinstance(data, Tensor):
@@ -252,7 +254,10 @@ class RecurrentLayer(nn.Module):
         if steps == 0:
             raise RuntimeError(f"{self._name}: expected at least one step")
         if x.dtype != weight.dtype:
-            raise ValueError(f"{self._name}: input is {x.dtype}, the weights are {weight.dtype}")
+            raise ValueError(
+                f"{self._name}: input is {x.dtype}, the weights are {weight.dtype}; convert the "
+                f"input, input.to({weight.dtype}), or the layer, layer.to({x.dtype})"
+            )
         if x.device != weight.device:
             raise RuntimeError(
                 f"{self._name}: input is on {x.device}, the weights are on {weight.device}"
@@ -297,7 +302,12 @@ class RecurrentLayer(nn.Module):
             first: int | Tensor = start
             outside = not 0 <= start < _START
         else:
-            first = start if isinstance(start, Tensor) else torch.tensor(start, device="cpu")
+            try:
+                first = start if isinstance(start, Tensor) else torch.tensor(start, device="cpu")
+            except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+                raise TypeError(
+                    f"{self._name}: start should be whole numbers, got: {start!r}"
+                ) from error
             if first.is_floating_point() or first.is_complex() or first.dtype == torch.bool:
                 raise TypeError(f"{self._name}: start should be whole numbers, got: {first.dtype}")
             if first.dim() > 1 or first.shape not in ((), (batch,)):

@@ -22,6 +22,7 @@ class Stream:
         step: the number of the next step.
 
     Raises:
+        TypeError: no layer of ours.
         ValueError: a bidirectional layer, which needs the end of a sequence for its first output.
 
     Example:
@@ -31,6 +32,8 @@ class Stream:
     """
 
     def __init__(self, layer: RecurrentLayer) -> None:
+        if not isinstance(layer, RecurrentLayer):
+            raise TypeError(f"Stream: expected a layer of cwrnn_cli.models, got {type(layer)}")
         if layer.bidirectional:
             raise ValueError("Stream: a bidirectional layer needs whole sequences")
         self.layer = layer
@@ -57,6 +60,8 @@ class Stream:
         Returns:
             The layer's output for it, in the same form.
         """
+        if not isinstance(piece, Tensor):
+            raise TypeError(f"Stream: expected a tensor, got {type(piece).__name__}")
         steps = piece.shape[1 if self.layer.batch_first and piece.dim() == 3 else 0]
         output: Tensor
         output, self.hx = self.layer(piece, self.hx, self.step)

@@ -19,6 +19,14 @@ class TorchPeer(RecurrentLayer):
     peer: ClassVar[type[nn.RNNBase]]
     peer_options: ClassVar[tuple[str, ...]] = ()
 
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *arguments: Any) -> None:
+        if f"{prefix}weight_ih_l0" in state_dict:
+            arguments[-1].append(
+                f"{self._name}: these weights have the names of torch.nn.{self.peer.__name__}; "
+                f"load them there, then {self._name}.from_torch(layer)"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
     @classmethod
     def from_torch(cls, module: nn.RNNBase) -> Self:
         """This layer with the weights of torch's: the same outputs and gradients.

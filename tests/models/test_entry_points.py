@@ -281,6 +281,13 @@ def test_export_keeps_a_loop_of_any_length(name, strict):
         same(loaded(x), module(x))
 
 
+@every
+def test_onnx_without_dynamo_is_refused(name, tmp_path):
+    with warnings.catch_warnings(), pytest.raises(RuntimeError, match="dynamo=True"):
+        warnings.simplefilter("ignore")  # that it is old
+        torch.onnx.export(build(name).eval(), (X,), tmp_path / "old.onnx", dynamo=False)
+
+
 def test_onnx(tmp_path):
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")

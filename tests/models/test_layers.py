@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import PackedSequence, pack_sequence, pad_packed_sequence
 
-from cwrnn_cli.models import GRU, LSTM, SRN, ClockworkRNN
+from cwrnn_cli.models import GRU, LSTM, SRN, ClockworkRNN, Stream
 
 CLOCK = {"periods": [1, 2, 3, 8], "module_sizes": [3, 1, 2, 4]}
 
@@ -256,8 +256,8 @@ def test_each_layer_may_have_its_own_clock():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: ClockworkRNN(10, 20, 2), TypeError, "say num_layers=2 for more layers"),
-        (lambda: ClockworkRNN(10, 20, [1, 2]), TypeError, r"not \[1, 2\]"),
+        (lambda: ClockworkRNN(10, 20, 2), TypeError, "say num_layers=2, torch's third argument"),
+        (lambda: ClockworkRNN(10, 20, [1, 2]), TypeError, r"not \[1, 2\]: say periods=\[1, 2\]"),
         (lambda: SRN(10, 20, True), TypeError, "num_layers should be of type int, got: bool"),
         (lambda: SRN(10, 20, 0), ValueError, "num_layers should be at least 1"),
         (lambda: SRN(10, 20, bias=1), TypeError, "bias should be of type bool, got: int"),
@@ -281,6 +281,10 @@ def test_each_layer_may_have_its_own_clock():
         (lambda: SRN(3, 8)(torch.ones(2, 1, 3), None, 1.5), TypeError, "whole numbers"),
         (lambda: SRN(3, 8)(torch.ones(2, 1, 3), None, True), TypeError, "whole numbers"),
         (lambda: SRN(3, 8)(torch.ones(2, 1, 3), None, [1, 2]), RuntimeError, "one per sequence"),
+        (lambda: SRN(3, 8)(torch.ones(2, 1, 3), None, None), TypeError, "whole numbers, got: None"),
+        (lambda: SRN(3, 8)(torch.ones(2, 1, 3), None, 2**70), ValueError, r"below 2\*\*62"),
+        (lambda: ClockworkRNN(3, 8, periods="12"), ValueError, "clock period"),
+        (lambda: Stream(torch.nn.RNN(2, 3)), TypeError, "expected a layer of cwrnn_cli.models"),
         (lambda: SRN(3, 8, bidirectional=True)(torch.ones(2, 1, 3), None, 1), ValueError,
          "needs whole sequences"),
     ],

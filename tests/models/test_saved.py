@@ -95,3 +95,11 @@ def test_tensors_of_the_caller_are_left_alone():
     fresh.load_state_dict(given)
     assert not forbidden(fresh).any()
     assert all(weight.eq(1).all() for weight in given.values())
+
+
+def test_another_width_is_no_other_clock():
+    with pytest.raises(RuntimeError, match="size mismatch for weight_hh") as error:
+        ClockworkRNN(3, 13, periods=[1, 2]).load_state_dict(
+            ClockworkRNN(3, 12, periods=[1, 2]).state_dict()
+        )
+    assert "clock" not in str(error.value)

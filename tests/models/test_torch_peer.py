@@ -115,3 +115,9 @@ def test_what_learns_there_learns_here(cls):
     assert not torch.equal(mine.bias, before)
     frozen = mine.requires_grad_(False).to_torch()
     assert not any(weight.requires_grad for weight in frozen.parameters())
+
+
+@pytest.mark.parametrize("cls", [SRN, LSTM, GRU])
+def test_weights_with_torchs_names_are_shown_the_way(cls):
+    with pytest.raises(RuntimeError, match=rf"{cls.__name__}.from_torch\(layer\)"):
+        cls(3, 4).load_state_dict(cls.peer(3, 4).state_dict())
