@@ -46,15 +46,13 @@ def as_operator(
         outs, kept = function.forward(prepare(*every[count:]), arguments, True)
         return (*outs, *kept)
 
-    def gradient(kept: Sequence[Tensor], wanted: Sequence[bool], *every: Any) -> Tensors:
+    def gradient(kept: Sequence[Tensor], *every: Any) -> Tensors:
         arguments = (every[0].contiguous(), *every[1:count])
         pulled = every[count : count + outputs]
+        wanted = [argument is not None for argument in arguments]  # inductor loses lists of flags
         rest = prepare(*every[count + outputs :])
         found = function.backward(rest, arguments, tuple(kept), pulled, wanted)
-        return tuple(
-            _alone(grad if wants else None, arguments[0])
-            for grad, wants in zip(found, wanted, strict=True)
-        )
+        return tuple(_alone(grad, arguments[0]) for grad in found)
 
     any_layout = torch.Tag.flexible_layout  # it puts its arguments in order itself
     # how many tensors the function keeps is not known before it has run: a list of them
@@ -69,14 +67,13 @@ def as_operator(
         f"cwrnn::{name}_backward",
         gradient,
         mutates_args=(),
-        schema=f"(Tensor[] kept, bool[] wanted, {schema}, {grads}{more}) -> ({results})",
+        schema=f"(Tensor[] kept, {schema}, {grads}{more}) -> ({results})",
         tags=[any_layout],
     )
     own.register_fake(lambda *every: list(shapes(every[:count], *every[count:])))
     backward.register_fake(
-        lambda kept, wanted, *every: tuple(
-            every[0].new_empty(like.shape if wants else 0)
-            for like, wants in zip(every[:count], wanted, strict=True)
+        lambda kept, *every: tuple(
+            every[0].new_empty(0 if like is None else like.shape) for like in every[:count]
         )
     )
 
@@ -90,12 +87,11 @@ def as_operator(
         arguments, kept = saved[:count], list(saved[count:])
         if all(grad is None for grad in given[:outputs]):
             return (None,) * (count + len(ctx.rest))
-        wanted = [
-            need and argument is not None
-            for need, argument in zip(ctx.needs_input_grad[:count], arguments, strict=True)
+        found = backward(kept, *arguments, *given[:outputs], *ctx.rest)
+        chosen = [
+            grad if argument is not None else None
+            for grad, argument in zip(found, arguments, strict=True)
         ]
-        found = backward(kept, wanted, *arguments, *given[:outputs], *ctx.rest)
-        chosen = [grad if wants else None for grad, wants in zip(found, wanted, strict=True)]
         return (*chosen, *[None] * len(ctx.rest))
 
     own.register_autograd(pull, setup_context=remember)

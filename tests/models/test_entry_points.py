@@ -7,6 +7,7 @@ import warnings
 
 import pytest
 import torch
+import torch._dynamo.testing
 import torch.nn.utils.prune
 import torch.utils.checkpoint
 from torch import func, multiprocessing, nn
