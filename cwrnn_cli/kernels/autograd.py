@@ -160,7 +160,7 @@ def _any_requires_grad(arguments: Arguments) -> bool:
 
 
 def _run(function: type[Function], *arguments: Any) -> Tensors:
-    """As ``function.apply``, which spends 30 us on defaults that these functions do not have."""
+    """As ``function.apply``, without its look for defaults that these functions do not have."""
     run: Any = function if transformed() else super(Function, function)
     results: Tensors = run.apply(*arguments)
     return results

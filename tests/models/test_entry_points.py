@@ -290,8 +290,8 @@ def test_onnx_without_dynamo_is_refused(name, tmp_path):
 
 
 def test_onnx(tmp_path):
-    pytest.importorskip("onnxscript")
-    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript", reason="onnxscript is in the extra 'recipes'")
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is in the extra 'recipes'")
     module = build("CW", torch.float32).eval()
     dynamic = ({0: torch.export.Dim("T"), 1: torch.export.Dim("B")},)
     with warnings.catch_warnings():

@@ -34,7 +34,9 @@ peers = pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM"])
 @functools.cache
 def of_torch():
     """Torch's module of inputs; it takes seconds to import."""
-    own = pytest.importorskip("torch.testing._internal.common_modules")
+    own = pytest.importorskip(
+        "torch.testing._internal.common_modules", reason="it needs expecttest, of the extra 'test'"
+    )
     # it forbids everybody to set flags of torch.backends
     setattr(torch.backends, "__allow_nonbracketed_mutation_flag", True)
     return own
@@ -226,7 +228,9 @@ def test_repr_says_what_is_not_the_default(name):
 
 @layers
 def test_the_order_in_memory_changes_nothing(name):
-    scattered = pytest.importorskip("torch.testing._internal.common_utils").noncontiguous_like
+    scattered = pytest.importorskip(
+        "torch.testing._internal.common_utils", reason="it needs expecttest, of the extra 'test'"
+    ).noncontiguous_like
     for sample in samples(name, requires_grad=True):
         arguments = sample.forward_input.args
         if isinstance(arguments[0], PackedSequence):

@@ -21,7 +21,7 @@ from ..backend import (
 )
 from . import cascade
 
-_STARTS = 8  # different ones, above which step by step is faster than start by start
+_STARTS = 8  # different ones at most, one after the other; 64 were faster step by step
 TRITON_UNITS = 128  # k x k float32 numbers beyond that do not fit on chip
 
 
