@@ -1,4 +1,4 @@
-"""What processes do with the layers that they are given; of test_entry_points.py."""
+"""What processes do with the layers that they are given; of test_processes.py."""
 
 import torch
 import torch.distributed as dist
