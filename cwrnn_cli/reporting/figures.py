@@ -95,6 +95,7 @@ def boxes(
     caption: str,
     medians: Mapping[str, Mapping[int, float]],
     label: str,
+    others: Mapping[tuple[str, int], Mapping[str, float]],
     logarithmic: bool = False,
 ) -> None:
     """Figures 3 and 4: box plots of errors per model and size, with the paper's medians beside.
@@ -105,6 +106,7 @@ def boxes(
         caption: data and how it was made.
         medians: model -> parameters -> the paper's median.
         label: of the errors.
+        others: (model, parameters) -> marker -> median over all networks, where some diverged.
         logarithmic: the scale of the errors.
     """
     plt = pyplot()
@@ -129,6 +131,8 @@ def boxes(
             (box,) = drawn["boxes"]
             box.set_facecolor(cell.colour)
             box.set_alpha(0.6)
+            for marker, value in others.get((model, sizes[i]), {}).items():
+                axis.plot(place, value, marker, color="black", markersize=5, linestyle="none")
         own = medians.get(model, {})
         papers = [(p, own.get(sizes[i])) for p, i in zip(places, there, strict=True)]
         axis.plot(

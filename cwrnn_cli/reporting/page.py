@@ -1,15 +1,18 @@
 """What the reports of all tasks share: how an evaluation opens, and the files of a comparison."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from data_prep.files import write_text
 
+from .. import statistics
 from ..models import CELLS
 from ..training.registry import TASKS, AnyTask
 from ..training.results import Results
+from .tables import interval, percent, table
 
 TABLE = "table.txt"  # of a comparison
 
@@ -69,6 +72,101 @@ def comparison(
     hidden = set(left_out)
     cells = [{k: v for k, v in s.items() if k not in hidden} for s in results.summaries.values()]
     return {"task": results.first["task"], "cells": cells, **more}
+
+
+def wins(results: Results, name: str) -> dict[str, Any]:
+    """Parameters -> pair of models -> in how many pairs of networks the first has the lower error.
+
+    Args:
+        results: of the grid.
+        name: of the errors' array.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for params in results.sizes:
+        there = [model for model in CELLS if (model, params) in results.cells]
+        for others, ours in combinations(there, 2):
+            a, b = (results.cells[model, params].arrays for model in (ours, others))
+            if len(a[name]) == len(b[name]):
+                pair = statistics.wins(a[name], b[name], (a["diverged"], b["diverged"]))
+                found.setdefault(str(params), {})[f"{ours}_below_{others}"] = pair
+    return found
+
+
+def win_lines(results: Results, name: str) -> list[str]:
+    """:func:`wins` in words."""
+    lines = []
+    for params, pairs in wins(results, name).items():
+        for pair, found in pairs.items():
+            ours, _, others = pair.partition("_below_")
+            ties = f", {found['ties']} ties" if found["ties"] else ""
+            lines.append(
+                f"{params} parameters: {label_of(ours)} below {label_of(others)} in {found['won']} "
+                f"of {found['pairs']} pairs of one seed{ties} "
+                f"({percent(found['low'])} to {percent(found['high'])} %)"
+            )
+    return lines
+
+
+def median_lines(
+    results: Results,
+    write: Callable[[float | None], str],
+    papers: Mapping[str, Mapping[int, float]],
+    source: str,
+    constant: str,
+) -> list[str]:
+    """A table of medians with their intervals, diverged networks under all conventions.
+
+    Args:
+        results: of the grid.
+        write: a value.
+        papers: model -> parameters -> the paper's median.
+        source: the paper's figure.
+        constant: what a diverged network counts as, the first time.
+    """
+    rows = []
+    for key, summary in results.by_size():
+        model, params = key
+        medians = summary["medians"]
+        rows.append(
+            [
+                cell_name(key),
+                interval(medians["survivors"], write),
+                write(papers.get(model, {}).get(params)),
+                *(
+                    interval(medians[name], write) if summary["diverged"] else ""
+                    for name in ("as_constant", "as_infinite")
+                ),
+            ]
+        )
+    header = ("medians (95 %)", "did not diverge", source, f"diverged as {constant}", "as infinite")
+    return table(header, rows).splitlines()
+
+
+def left_out(results: Results) -> str:
+    """For a figure's caption: which networks are not drawn; "" if all are."""
+    found = [
+        f"{cell_name(key)} {summary['diverged']} of {summary['networks']}"
+        for key, summary in results.by_size()
+        if summary["diverged"]
+    ]
+    if not found:
+        return ""
+    marks = "medians of all with these as the constant mean: +, as infinite: x"
+    return f"; boxes are of networks that did not diverge, left out: {', '.join(found)}; {marks}"
+
+
+def medians_of_all(results: Results) -> dict[tuple[str, int], dict[str, float]]:
+    """(model, parameters) -> marker of :func:`left_out` -> median, of the cells where any diverged.
+
+    Those that are not finite are not there.
+    """
+    markers = {"+": "as_constant", "x": "as_infinite"}
+    found = {}
+    for key, summary in results.summaries.items():
+        medians = {m: summary["medians"][name]["median"] for m, name in markers.items()}
+        if summary["diverged"]:
+            found[key] = {marker: value for marker, value in medians.items() if value is not None}
+    return found
 
 
 def write_report(task: AnyTask, results: Results, command: str) -> list[Path]:

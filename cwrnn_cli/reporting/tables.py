@@ -1,6 +1,6 @@
 """Plain-text tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -26,6 +26,18 @@ def number(value: float | None) -> str:
 def plus_minus(mean: float | None, std: float | None) -> str:
     """mean±std."""
     return number(mean) if std is None else f"{number(mean)}±{number(std)}"
+
+
+def interval(values: Mapping[str, float | None], write: Callable[[float | None], str]) -> str:
+    """A median with its interval, such as "0.041 (0.038..0.044)"; ∞ where it is not finite.
+
+    Args:
+        values: ``median``, ``low`` and ``high``.
+        write: one of them.
+    """
+    names = ("median", "low", "high")
+    middle, low, high = ("∞" if values[n] is None else write(values[n]) for n in names)
+    return middle if values["low"] is None else f"{middle} ({low}..{high})"
 
 
 def percent(value: float | None) -> str:

@@ -71,21 +71,3 @@ def published(config: TrainConfig) -> dict[str, Any] | None:
         result = protocol.results[config.model]
         found |= {"mean": result.mean, "std": result.std}
     return found
-
-
-def statistics(values: np.ndarray) -> dict[str, float | None]:
-    """mean, std (of a sample), median, q25, q75, min and max; None where undefined."""
-    names = ("mean", "std", "median", "q25", "q75", "min", "max")
-    if not len(values):
-        return dict.fromkeys(names)
-    q25, median, q75 = np.quantile(values, (0.25, 0.5, 0.75))
-    numbers = (
-        values.mean(),
-        values.std(ddof=1) if len(values) > 1 else None,
-        median,
-        q25,
-        q75,
-        values.min(),
-        values.max(),
-    )
-    return {n: None if v is None else float(v) for n, v in zip(names, numbers, strict=True)}

@@ -76,6 +76,7 @@ class RunsReport:
 
 
 E = TypeVar("E", bound=Evaluation[Any])
+Arrays = dict[str, np.ndarray]
 
 
 class Task(ABC, Generic[D, E]):
@@ -169,16 +170,37 @@ class Task(ABC, Generic[D, E]):
         """(R,) errors by which networks, rates and other choices are made: never the test set's."""
 
     @abstractmethod
-    def summary(self, evaluation: E) -> dict[str, Any]:
-        """The JSON of `cwrnn eval`."""
+    def arrays(self, evaluation: E) -> Arrays:
+        """A cell's rows in results.h5, one per network; ``diverged`` among them."""
 
-    @abstractmethod
-    def arrays(self, evaluation: E) -> dict[str, np.ndarray]:
-        """A cell's rows in results.h5, one per network."""
-
-    def shared_arrays(self, evaluation: E) -> dict[str, np.ndarray]:
+    def shared_arrays(self, evaluation: E) -> Arrays:
         """What results.h5 holds once for all cells."""
         return {}
+
+    def about(self, evaluation: E) -> dict[str, Any]:
+        """What the JSON of `cwrnn eval` says of an evaluation beside its heading and numbers."""
+        return {}
+
+    @abstractmethod
+    def numbers(self, about: Mapping[str, Any], arrays: Arrays, shared: Arrays) -> dict[str, Any]:
+        """What the JSON of `cwrnn eval` makes of the rows, and of nothing else.
+
+        `cwrnn verify` makes it again from results.h5.
+
+        Args:
+            about: heading of the JSON, and :meth:`about`.
+            arrays: of :meth:`arrays`.
+            shared: of :meth:`shared_arrays`.
+
+        Returns:
+            Names of the JSON and their values; those of ``about`` may be among them.
+        """
+
+    def summary(self, evaluation: E) -> dict[str, Any]:
+        """The JSON of `cwrnn eval`."""
+        about = evaluation.heading() | self.about(evaluation)
+        rows = self.arrays(evaluation), self.shared_arrays(evaluation)
+        return about | self.numbers(about, *rows)
 
     @abstractmethod
     def text(self, summary: Mapping[str, Any]) -> str:

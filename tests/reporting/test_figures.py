@@ -50,7 +50,7 @@ def test_boxes(drawn, tmp_path):
     cells = [("cw", 100), ("srn", 100), ("cw", 250), ("srn", 250), ("lstm", 250)]
     errors = {key: rng.uniform(1, 2, 30) for key in cells}
     published = {"cw": {100: 1.5, 1000: 9.0}, "srn": {100: 1.6, 250: 1.7}}
-    figures.boxes(tmp_path / "f.png", errors, "data: noise", published, "error, %")
+    figures.boxes(tmp_path / "f.png", errors, "data: noise", published, "error, %", {})
     (axis,) = drawn.figure.axes
     boxes = axis.patches
     assert [to_hex(box.get_facecolor()) for box in boxes] == [
@@ -84,19 +84,22 @@ def test_boxes(drawn, tmp_path):
 
 def test_boxes_on_a_logarithmic_scale(drawn, tmp_path):
     errors = {("cw", 100): np.array([1e-3, 1e-2, 0.1])}
-    figures.boxes(tmp_path / "f.png", errors, "", {}, "error", logarithmic=True)
+    of_all = {("cw", 100): {"+": 0.02, "x": 0.5}}
+    figures.boxes(tmp_path / "f.png", errors, "", {}, "error", of_all, logarithmic=True)
     (axis,) = drawn.figure.axes
     assert axis.get_yscale() == "log" and len(axis.patches) == 1
+    marks = {line.get_marker(): line.get_ydata() for line in axis.lines}
+    assert list(marks["+"]) == [0.02] and list(marks["x"]) == [0.5]
 
 
 @pytest.mark.parametrize("logarithmic", [False, True])
 def test_a_model_whose_networks_all_diverged_has_no_box(drawn, tmp_path, logarithmic):
     nothing = np.array([])
     errors = {("cw", 100): np.array([0.1, 0.2]), ("srn", 100): nothing}
-    figures.boxes(tmp_path / "f.png", errors, "", {"srn": {100: 0.5}}, "", logarithmic)
+    figures.boxes(tmp_path / "f.png", errors, "", {"srn": {100: 0.5}}, "", {}, logarithmic)
     (axis,) = drawn.figure.axes
     assert [to_hex(box.get_facecolor()) for box in axis.patches] == [CELLS["cw"].colour]
-    figures.boxes(tmp_path / "g.png", {("srn", 100): nothing}, "", {}, "", logarithmic)
+    figures.boxes(tmp_path / "g.png", {("srn", 100): nothing}, "", {}, "", {}, logarithmic)
     assert not drawn.figure.axes[0].patches
 
 

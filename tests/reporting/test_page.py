@@ -104,7 +104,9 @@ def test_captions_say_which_data_and_which_command(grid, drawn):
     errors = grid.finite("error")
     caption = "data: stand-in speech (synthetic voices, not TIMIT); cwrnn compare --runs 2"
     page.write_report(TASKS["timit"], grid, "cwrnn compare --runs 2")
-    assert [text.get_text() for text in drawn.figure.texts] == [caption]  # of Figure 4
+    (text,) = drawn.figure.texts  # of Figure 4
+    words = text.get_text().replace("\n", " ")
+    assert words.startswith(caption) and "left out: 200 SRN 2 of 2" in words
     assert len(drawn.figure.axes[0].patches) == sum(len(values) > 0 for values in errors.values())
     drawn.into(report)
     page.write_report(TASKS["timit"], grid, "cwrnn compare")

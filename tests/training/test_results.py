@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from cwrnn_cli.models import CELLS
-from cwrnn_cli.training.evaluation import statistics
 from cwrnn_cli.training.results import Cell, read_results, write_results
 
 
@@ -87,18 +86,3 @@ def test_it_appears_whole_or_not_at_all(cells, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_results(path, fails(), {})
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
-
-
-def test_statistics_by_hand():
-    found = statistics(np.array([1.0, 2.0, 3.0, 6.0]))
-    assert found == {
-        "mean": 3.0,
-        "std": pytest.approx((14 / 3) ** 0.5),  # of a sample: over n - 1
-        "median": 2.5,
-        "q25": 1.75,
-        "q75": 3.75,
-        "min": 1.0,
-        "max": 6.0,
-    }
-    assert statistics(np.array([2.0]))["std"] is None
-    assert set(statistics(np.array([])).values()) == {None}

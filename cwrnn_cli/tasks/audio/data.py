@@ -84,8 +84,14 @@ def metrics(outputs: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:
     """
     with np.errstate(over="ignore", invalid="ignore"):
         mse = np.square(outputs.astype(np.float64) - targets).mean(axis=1)
-    deviation = targets.astype(np.float64).std(axis=1)
-    return {"mse": mse, "nmse": mse / deviation**2, "nmse_paper": mse / deviation}
+    sigma = deviation(targets)
+    return {"mse": mse, "nmse": mse / sigma**2, "nmse_paper": mse / sigma}
+
+
+def deviation(targets: np.ndarray) -> np.ndarray:
+    """σ: standard deviations of (S, T) targets, which is also MSE/σ of the constant mean; (S,)."""
+    found: np.ndarray = targets.astype(np.float64).std(axis=1)
+    return found
 
 
 def diverged(mse: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What a run of task 1 is worth: errors of every network."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,13 @@ import torch
 from data_prep.errors import UserError
 
 from ...models.ensemble import Ensemble
+from ...statistics import conventions, statistics, within
 from ...training.config import TrainConfig
 from ...training.engine import Weights
-from ...training.evaluation import Evaluation, statistics
+from ...training.evaluation import Evaluation
 from . import data as audio
+
+_MAIN = "nmse_paper"  # the paper's scale
 
 
 @dataclass(frozen=True)
@@ -74,27 +78,28 @@ def evaluate_networks(
     )
 
 
-def summary(evaluation: AudioEvaluation) -> dict[str, Any]:
-    """The JSON of `cwrnn eval`: overall and per sequence."""
-    finite = evaluation.finite
-    sequences = []
-    for index, name in enumerate(evaluation.data.names):
-        mine = evaluation.sequence_of() == index
-        sequences.append(
-            {
-                "name": name,
-                "diverged": int((mine & ~finite).sum()),
-                "metrics": {
-                    metric: statistics(values[mine & finite])
-                    for metric, values in evaluation.metrics.items()
-                },
-            }
-        )
-    return evaluation.heading() | {
-        "metrics": {
-            metric: statistics(values[finite]) for metric, values in evaluation.metrics.items()
-        },
-        "sequences": sequences,
+def numbers(
+    about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], shared: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """See :meth:`cwrnn_cli.training.task.Task.numbers`: errors, overall and per sequence."""
+    # MSE/σ of a network that gives the constant mean
+    constant = audio.deviation(shared["targets"])[arrays["sequence"]]
+
+    def of(mine: np.ndarray) -> dict[str, Any]:
+        diverged, finite = arrays["diverged"][mine], mine & ~arrays["diverged"]
+        return {
+            "diverged": int(diverged.sum()),
+            "metrics": {name: statistics(arrays[name][finite]) for name in audio.METRICS},
+            "medians": conventions(arrays[_MAIN][mine], diverged, constant[mine]),
+        }
+
+    every, finite = np.ones_like(arrays["diverged"]), ~arrays["diverged"]
+    return of(every) | {
+        "within": within(arrays[_MAIN][finite], arrays["sequence"][finite]),
+        "sequences": [
+            {"name": sequence["name"]} | of(arrays["sequence"] == index)
+            for index, sequence in enumerate(about["sequences"])
+        ],
     }
 
 

@@ -12,9 +12,9 @@ from ...training.config import TrainConfig
 from ...training.folder import RunFolder
 from ...training.results import Results
 from ...training.stopping import all_diverged
-from ...training.task import Problem, Task
+from ...training.task import Arrays, Problem, Task
 from . import evaluate, report
-from .data import AudioData, load
+from .data import AudioData, deviation, load
 from .engines import AudioTrainer
 from .evaluate import AudioEvaluation
 
@@ -83,13 +83,9 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
 
     def selection(self, evaluation: AudioEvaluation) -> np.ndarray:
         """MSE/σ; a network that diverged counts as one that gives the constant mean: σ."""
-        sigma = np.tile(evaluation.data.targets.std(axis=1), evaluation.config.runs)
+        sigma = np.tile(deviation(evaluation.data.targets), evaluation.config.runs)
         found: np.ndarray = np.where(evaluation.diverged, sigma, evaluation.metrics["nmse_paper"])
         return found
-
-    def summary(self, evaluation: AudioEvaluation) -> dict[str, Any]:
-        """See :class:`Task`."""
-        return evaluate.summary(evaluation)
 
     def arrays(self, evaluation: AudioEvaluation) -> dict[str, np.ndarray]:
         """See :class:`Task`."""
@@ -98,6 +94,14 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
     def shared_arrays(self, evaluation: AudioEvaluation) -> dict[str, np.ndarray]:
         """``targets``: (S, T)."""
         return {"targets": evaluation.data.targets}
+
+    def about(self, evaluation: AudioEvaluation) -> dict[str, Any]:
+        """``sequences``: name of each."""
+        return {"sequences": [{"name": name} for name in evaluation.data.names]}
+
+    def numbers(self, about: Mapping[str, Any], arrays: Arrays, shared: Arrays) -> dict[str, Any]:
+        """See :class:`Task`."""
+        return evaluate.numbers(about, arrays, shared)
 
     def text(self, summary: Mapping[str, Any]) -> str:
         """See :class:`Task`."""

@@ -1,5 +1,6 @@
 """What a run of task 3 is worth: character error rates, and what the networks write."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from data_prep.iamondb_files import read_strokes
 from data_prep.standardise import apply
 from data_prep.store import Split
 
-from ...training.evaluation import Evaluation, statistics
+from ...statistics import conventions, statistics
+from ...training.evaluation import Evaluation
 from ...training.folder import RunFolder
 from ...training.stopping import BestNetworks
-from .data import Decode, IamondbData, best_path, error_rate
+from .data import Decode, IamondbData, best_path, edits
 from .decode import BeamOptions, BeamSearch
 from .engines import transcripts
 
@@ -28,7 +30,7 @@ class IamondbEvaluation(Evaluation[IamondbData]):
     Attributes:
         beam: how it was decoded; None: by best path.
         written: for each network, what it writes for each line.
-        cer: (R,) float64 character error rates.
+        edits: (R, L) edits of each line, from what was written to the right text.
         best_epoch: (R,) int64, whose weights are evaluated.
         stopped_at: (R,) int64, or -1 for those that ``epochs`` cut short, or that train on.
         valid_cer: (R,) float64 error rate on the validation set at that epoch.
@@ -36,7 +38,7 @@ class IamondbEvaluation(Evaluation[IamondbData]):
 
     beam: BeamOptions | None
     written: list[list[str]]
-    cer: np.ndarray
+    edits: np.ndarray
     best_epoch: np.ndarray
     stopped_at: np.ndarray
     valid_cer: np.ndarray
@@ -45,6 +47,11 @@ class IamondbEvaluation(Evaluation[IamondbData]):
     def lines(self) -> Split:
         """The lines that were read."""
         return self.data.split(self.split)
+
+    @property
+    def characters(self) -> np.ndarray:
+        """(L,) of each line's right text."""
+        return np.array([len(text) for text in self.lines.text or []], np.int16)
 
 
 def evaluate(
@@ -67,7 +74,7 @@ def evaluate(
         diverged=best.diverged,
         beam=beam,
         written=written,
-        cer=np.array([error_rate(lines.text or [], own) for own in written]),
+        edits=np.array([edits(lines.text or [], own) for own in written]),
         best_epoch=best.extra["best_epoch"].numpy(),
         stopped_at=best.extra["stopped_at"].numpy(),
         valid_cer=best.extra["lowest"].numpy(),
@@ -96,31 +103,53 @@ def recognise(run: RunFolder, data: IamondbData, file: Path) -> str:
     return data.decode(units)
 
 
-def summary(evaluation: IamondbEvaluation) -> dict[str, Any]:
-    """The JSON of `cwrnn eval`."""
-    finite = evaluation.finite
-    return evaluation.heading() | {
+def about(evaluation: IamondbEvaluation) -> dict[str, Any]:
+    """See :meth:`cwrnn_cli.training.task.Task.about`."""
+    return {
         "split": evaluation.split,
         "beam": asdict(evaluation.beam) if evaluation.beam else None,
         "sequences": len(evaluation.lines),
-        "metrics": {
-            "cer": statistics(evaluation.cer[finite]),
-            "valid_cer": statistics(evaluation.valid_cer[finite]),
-            "best_epoch": statistics(evaluation.best_epoch[finite].astype(np.float64)),
-        },
-        "cut_short": int((evaluation.stopped_at < 0).sum()),
     }
+
+
+def numbers(
+    about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], shared: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """See :meth:`cwrnn_cli.training.task.Task.numbers`."""
+    finite = ~arrays["diverged"]
+    cer = _rates(arrays["edits"], shared["characters"])
+    return {
+        "metrics": {
+            "cer": statistics(cer[finite]),
+            "valid_cer": statistics(arrays["valid_cer"][finite]),
+            "best_epoch": statistics(arrays["best_epoch"][finite].astype(float)),
+        },
+        "medians": conventions(cer, arrays["diverged"], 1.0),  # as one that writes nothing
+        "cut_short": int((arrays["stopped_at"] < 0).sum()),
+    }
+
+
+def _rates(edits: np.ndarray, characters: np.ndarray) -> np.ndarray:
+    """(R,) character error rates: edits over characters, both summed over all lines."""
+    rates: np.ndarray = edits.sum(axis=1, dtype=np.int64) / max(characters.sum(dtype=np.int64), 1)
+    return rates
 
 
 def arrays(evaluation: IamondbEvaluation) -> dict[str, np.ndarray]:
     """A cell's part of results.h5: a row per network. No line of the corpus goes in."""
     return {
-        "cer": evaluation.cer.astype(np.float32),
-        "valid_cer": evaluation.valid_cer.astype(np.float32),
+        "cer": _rates(evaluation.edits, evaluation.characters),
+        "edits": evaluation.edits.astype(np.int16),
+        "valid_cer": evaluation.valid_cer,
         "diverged": evaluation.diverged,
         "best_epoch": evaluation.best_epoch.astype(np.int32),
         "stopped_at": evaluation.stopped_at.astype(np.int32),
     }
+
+
+def shared_arrays(evaluation: IamondbEvaluation) -> dict[str, np.ndarray]:
+    """``characters``: (L,) of each line's right text."""
+    return {"characters": evaluation.characters}
 
 
 def examples(evaluation: IamondbEvaluation, count: int) -> list[tuple[str, str, str]]:

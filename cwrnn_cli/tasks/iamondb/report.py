@@ -16,8 +16,6 @@ from ...reporting.tables import percent, percent_plus_minus, table
 from ...training.folder import CELLS_FOLDER, METRICS, RunFolder
 from ...training.results import Results
 from ...training.task import RunsReport
-from .evaluate import IamondbEvaluation
-from .evaluate import summary as summary_of
 
 
 def evaluation_text(summary: Mapping[str, Any]) -> str:
@@ -159,7 +157,7 @@ def validation_curves(path: Path, runs: dict[str, list[dict[str, Any]]], caption
 
 def compare_runs(
     out: Path,
-    evaluations: Sequence[IamondbEvaluation],
+    summaries: Sequence[Mapping[str, Any]],
     runs: Sequence[RunFolder],
     at: Sequence[int],
 ) -> RunsReport:
@@ -170,7 +168,7 @@ def compare_runs(
 
     Args:
         out: folder to write into.
-        evaluations: all on one split.
+        summaries: JSON of their `cwrnn eval`, all on one split.
         runs: theirs.
         at: epochs at which to compare all runs.
 
@@ -180,26 +178,25 @@ def compare_runs(
     """
     at = list(dict.fromkeys(at))
     rows, found, lines, files = [], [], {}, [out / page.TABLE, out / "curves.png"]
-    for name, evaluation, run in zip(_names(runs), evaluations, runs, strict=True):
-        result = summary_of(evaluation)
+    for name, result, run in zip(_names(runs), summaries, runs, strict=True):
         noted = (run.path / METRICS).read_text(encoding="utf-8")
         files += [out / f"{name}.json", out / f"{name}.jsonl"]
         write_text(files[-2], json.dumps(result, indent=1) + "\n")
         write_text(files[-1], noted)
         lines[name] = [json.loads(line) for line in noted.splitlines()]
         lowest = {epoch: _lowest(lines[name], epoch) for epoch in at}
-        cells = _run_cells(name, result, evaluation.config.epochs)
+        cells = _run_cells(name, result, run.config().epochs)
         rows.append([*cells, *map(percent, lowest.values())])
         by_then = {str(epoch): value for epoch, value in lowest.items()}
         found.append({"run": str(run.path), **result, "validation": by_then})
     header = (
         "parameters", "run", "departs from the paper by", "units",
-        f"{evaluations[-1].split} CER %", "paper (Table 3, test)", "validation CER %",
+        f"{summaries[-1]['split']} CER %", "paper (Table 3, test)", "validation CER %",
         "best epoch", "epochs", "stopped by", *(f"validation by epoch {epoch}" for epoch in at),
     )  # fmt: skip
-    networks = {evaluation.config.runs for evaluation in evaluations}
+    networks = {summary["runs"] for summary in summaries}
     each = "one network each" if networks == {1} else "means over the networks of each run"
-    label = f"data: {page.data_of(summary_of(evaluations[-1]))}; {each}"
+    label = f"data: {page.data_of(summaries[-1])}; {each}"
     text = f"{label}, best path\n\n{table(header, rows)}"
     write_text(files[0], text + "\n")
     validation_curves(files[1], lines, label)

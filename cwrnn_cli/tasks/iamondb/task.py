@@ -12,7 +12,7 @@ from ...training.config import TrainConfig
 from ...training.folder import RunFolder
 from ...training.optimizer import OPTIMIZERS, PUBLISHED
 from ...training.results import Results
-from ...training.task import Problem, Recognised, RunsReport, Task
+from ...training.task import Arrays, Problem, Recognised, RunsReport, Task
 from . import evaluate, report
 from .data import IamondbData, load
 from .decode import BeamOptions
@@ -94,13 +94,21 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
         found: np.ndarray = np.where(evaluation.diverged, np.inf, evaluation.valid_cer)
         return found
 
-    def summary(self, evaluation: IamondbEvaluation) -> dict[str, Any]:
-        """See :class:`Task`."""
-        return evaluate.summary(evaluation)
-
     def arrays(self, evaluation: IamondbEvaluation) -> dict[str, np.ndarray]:
         """See :class:`Task`."""
         return evaluate.arrays(evaluation)
+
+    def shared_arrays(self, evaluation: IamondbEvaluation) -> dict[str, np.ndarray]:
+        """See :class:`Task`."""
+        return evaluate.shared_arrays(evaluation)
+
+    def about(self, evaluation: IamondbEvaluation) -> dict[str, Any]:
+        """See :class:`Task`."""
+        return evaluate.about(evaluation)
+
+    def numbers(self, about: Mapping[str, Any], arrays: Arrays, shared: Arrays) -> dict[str, Any]:
+        """See :class:`Task`."""
+        return evaluate.numbers(about, arrays, shared)
 
     def text(self, summary: Mapping[str, Any]) -> str:
         """See :class:`Task`."""
@@ -138,7 +146,7 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
             if place not in corpora:
                 corpora[place] = self.load(place)
             evaluations.append(self.evaluate_run(run, corpora[place], split))
-        return report.compare_runs(out, evaluations, runs, at)
+        return report.compare_runs(out, [self.summary(e) for e in evaluations], runs, at)
 
     def recognise(self, run: RunFolder, data: IamondbData, file: Path) -> Recognised:
         """The text of a line file."""
@@ -148,4 +156,4 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
     def plot(self, evaluation: IamondbEvaluation, path: Path) -> None:
         """Some lines in ink, with what the best network reads."""
         lines = evaluate.drawn(evaluation, EXAMPLES)
-        report.ink(path, lines, evaluate.summary(evaluation))
+        report.ink(path, lines, self.summary(evaluation))

@@ -1,5 +1,6 @@
 """What a run of task 2 is worth: errors of every network, by group of words, and confusions."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import torch
 from data_prep.features import FeatureOptions, read_word
 from data_prep.standardise import apply
 
-from ...training.evaluation import Evaluation, statistics
+from ...statistics import conventions, statistics
+from ...training.evaluation import Evaluation
 from ...training.folder import RunFolder
 from ...training.stopping import BestNetworks, all_diverged
 from .data import TimitData, cross_entropy, error_rate
@@ -45,20 +47,6 @@ class TimitEvaluation(Evaluation[TimitData]):
         labels = self.data.split(self.split).labels
         assert labels is not None
         return labels
-
-    def confusion(self) -> np.ndarray:
-        """(K, K) int64: how often the networks that did not diverge took row for column."""
-        count = len(self.data.words)
-        right = np.broadcast_to(self.labels, self.predicted.shape)[self.finite]
-        pairs = right * count + self.predicted[self.finite]
-        return np.bincount(pairs.ravel(), minlength=count**2).reshape(count, count)
-
-    def group_errors(self, group: list[str]) -> np.ndarray:
-        """(R,) rate of wrong words among those of a group."""
-        classes = [self.data.words.index(word) for word in group]
-        mine = np.isin(self.labels, classes)
-        rate: np.ndarray = (self.predicted[:, mine] != self.labels[mine]).mean(axis=1)
-        return rate
 
 
 def evaluate(run: RunFolder, data: TimitData, split: str) -> TimitEvaluation:
@@ -106,40 +94,57 @@ def recognise(run: RunFolder, data: TimitData, file: Path) -> list[tuple[str, fl
     return [(data.words[i], float(likely[i])) for i in order]
 
 
-def summary(evaluation: TimitEvaluation) -> dict[str, Any]:
-    """The JSON of `cwrnn eval`: overall, per group of words, and the confusions."""
-    finite = evaluation.finite
-    groups = [
-        {
-            "words": group,
-            "metrics": {"error": statistics(evaluation.group_errors(group)[finite])},
-        }
-        for group in evaluation.data.groups
-    ]
-    return evaluation.heading() | {
+def about(evaluation: TimitEvaluation) -> dict[str, Any]:
+    """See :meth:`cwrnn_cli.training.task.Task.about`."""
+    return {
         "split": evaluation.split,
         "sequences": len(evaluation.labels),
-        "metrics": {
-            "error": statistics(evaluation.error[finite]),
-            "cross_entropy": statistics(evaluation.cross_entropy[finite]),
-            "train_error": statistics(evaluation.train_error[finite]),
-            "best_epoch": statistics(evaluation.best_epoch[finite].astype(np.float64)),
-        },
-        "cut_short": int((evaluation.stopped_at < 0).sum()),
-        "groups": groups,
+        "groups": [{"words": group} for group in evaluation.data.groups],
         "words": evaluation.data.words,
-        "confusion": evaluation.confusion().tolist(),
     }
+
+
+def numbers(
+    about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], shared: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """See :meth:`cwrnn_cli.training.task.Task.numbers`: overall, per group, and the confusions."""
+    finite, labels, words = ~arrays["diverged"], shared["labels"], about["words"]
+    wrong = arrays["predicted"] != labels  # (R, S)
+    groups = []
+    for group in about["groups"]:
+        mine = np.isin(labels, [words.index(word) for word in group["words"]])
+        error = statistics(wrong[finite][:, mine].mean(axis=1))
+        groups.append(group | {"metrics": {"error": error}})
+    measured = ("error", "cross_entropy", "train_error", "best_epoch")
+    return {
+        "metrics": {name: statistics(arrays[name][finite].astype(float)) for name in measured},
+        "medians": conventions(arrays["error"], arrays["diverged"], 1 - 1 / len(words)),
+        "cut_short": int((arrays["stopped_at"] < 0).sum()),
+        "groups": groups,
+        "confusion": confusion(labels, arrays["predicted"][finite], len(words)).tolist(),
+    }
+
+
+def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """(K, K) int64: how often row was taken for column.
+
+    Args:
+        labels: (S,) right classes.
+        predicted: (R, S) of each network.
+        classes: K.
+    """
+    pairs = np.broadcast_to(labels, predicted.shape) * classes + predicted
+    return np.bincount(pairs.ravel(), minlength=classes**2).reshape(classes, classes)
 
 
 def arrays(evaluation: TimitEvaluation) -> dict[str, np.ndarray]:
     """A cell's part of results.h5: a row per network."""
     return {
-        "error": evaluation.error.astype(np.float32),
-        "cross_entropy": evaluation.cross_entropy.astype(np.float32),
+        "error": evaluation.error,
+        "cross_entropy": evaluation.cross_entropy,
         "predicted": evaluation.predicted.astype(np.int16),
         "diverged": evaluation.diverged,
         "best_epoch": evaluation.best_epoch.astype(np.int32),
         "stopped_at": evaluation.stopped_at.astype(np.int32),
-        "train_error": evaluation.train_error.astype(np.float32),
+        "train_error": evaluation.train_error,
     }

@@ -12,9 +12,8 @@ from ...paper import TIMIT
 from ...reporting import page
 from ...reporting.figures import boxes, pyplot, save
 from ...reporting.tables import percent, percent_plus_minus, table
+from ...statistics import ratio
 from ...training.results import Results
-
-_RESAMPLES = 10_000
 
 
 def evaluation_text(summary: Mapping[str, Any]) -> str:
@@ -85,34 +84,19 @@ def confusions(path: Path, summary: Mapping[str, Any]) -> None:
     save(figure, path)
 
 
-def ratio(above: np.ndarray, below: np.ndarray) -> dict[str, float]:
-    """Ratio of mean errors, with the 2.5 and 97.5 % points of its bootstrap over networks."""
-    rng = np.random.default_rng(0)
-    means = [
-        values[rng.integers(len(values), size=(_RESAMPLES, len(values)))].mean(axis=1)
-        for values in (above, below)
-    ]
-    low, high = np.quantile(means[0] / np.maximum(means[1], 1e-12), (0.025, 0.975))
-    value = above.mean() / max(below.mean(), 1e-12)
-    return {"ratio": float(value), "low": float(low), "high": float(high)}
-
-
 def comparison(results: Results) -> dict[str, Any]:
     """The JSON of `cwrnn compare`: every cell, and the ratios of mean errors at each size."""
-    errors = errors_of(results)
+    labels = results.shared["labels"]
+    wrong = {key: predicted != labels for key, predicted in results.finite("predicted").items()}
     ratios: dict[str, dict[str, Any]] = {}
     for params in results.sizes:
-        there = [m for m in CELLS if len(errors.get((m, params), ()))]
+        there = [m for m in CELLS if len(wrong.get((m, params), ()))]
         ratios[str(params)] = {
-            f"{a}_over_{b}": ratio(errors[a, params], errors[b, params])
+            f"{a}_over_{b}": ratio(wrong[a, params], wrong[b, params])
             for a, b in sorted(combinations(there, 2), key=lambda pair: -there.index(pair[1]))
         }
-    return page.comparison(results, ("confusion", "words"), ratios=ratios)
-
-
-def errors_of(results: Results) -> dict[tuple[str, int], np.ndarray]:
-    """(model, parameters) -> rate of wrong words of the networks that did not diverge, float64."""
-    return {k: v.astype(np.float64) for k, v in results.finite("error").items()}
+    hidden = ("confusion", "words")
+    return page.comparison(results, hidden, ratios=ratios, wins=page.wins(results, "error"))
 
 
 def comparison_text(results: Results) -> str:
@@ -128,41 +112,49 @@ def comparison_text(results: Results) -> str:
                 str(summary["hidden_size"]),
                 f"{summary['lr']:g}",
                 percent_plus_minus(metrics["error"]),
-                percent(metrics["error"]["median"]),
                 percent_plus_minus(paper) if "mean" in paper else "–",
-                percent(paper.get("median")),
                 percent(metrics["train_error"]["mean"]),
                 "–" if epochs is None else f"{epochs:.0f}",
                 f"{summary['diverged']}/{summary['cut_short']}",
             ]
         )
     header = (
-        "parameters", "units", "rate", "test errors %", "median", "paper (Table 2)",
-        "paper (Fig. 4)", "train errors %", "epochs", "diverged/cut",
+        "parameters", "units", "rate", "test errors %", "paper (Table 2)", "train errors %",
+        "epochs", "diverged/cut",
     )  # fmt: skip
     lines = [
         f"data: {page.data_of(first)}; {first['runs']} runs; the paper's numbers are on TIMIT",
         "",
         table(header, rows),
         "",
-        "ratios of mean test errors, with 95 % intervals (bootstrap over networks):",
+        *page.median_lines(results, percent, TIMIT.medians, "paper (Fig. 4)", "a guess"),
+        "",
+        "ratios of mean test errors, with 95 % intervals: other initial weights on the same test "
+        "set; [other test words, too]:",
     ]
     for params, found in comparison(results)["ratios"].items():
         for name, value in found.items():
             above, _, below = name.partition("_over_")
             lines.append(
                 f"{params} parameters: {page.label_of(above)} / {page.label_of(below)} "
-                f"{value['ratio']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
+                f"{value['ratio']:.2f} ({value['low']:.2f} to {value['high']:.2f}) "
+                f"[{value['low_words']:.2f} to {value['high_words']:.2f}]"
             )
+    lines += page.win_lines(results, "error")
     return "\n".join(lines)
 
 
 def figures(out: Path, results: Results, caption: str) -> list[Path]:
     """Draw Figure 4, and the largest networks' confusion matrices."""
     files = [out / "figure4.png"]
-    errors = {key: 100 * values for key, values in errors_of(results).items()}
+    errors = {key: 100 * values for key, values in results.finite("error").items()}
     medians = {m: {p: 100 * v for p, v in sizes.items()} for m, sizes in TIMIT.medians.items()}
-    boxes(files[0], errors, caption, medians, "test errors, %")
+    others = {
+        key: {marker: 100 * value for marker, value in values.items()}
+        for key, values in page.medians_of_all(results).items()
+    }
+    caption += page.left_out(results)
+    boxes(files[0], errors, caption, medians, "test errors, %", others)
     largest = max(results.sizes)
     for (model, params), summary in results.summaries.items():
         if params == largest:

@@ -11,7 +11,7 @@ from ...paper import TIMIT
 from ...training.config import TrainConfig
 from ...training.folder import RunFolder
 from ...training.results import Results
-from ...training.task import Problem, Recognised, Task
+from ...training.task import Arrays, Problem, Recognised, Task
 from . import evaluate, report
 from .data import TimitData, load
 from .engines import TimitTrainer
@@ -79,10 +79,6 @@ class TimitTask(Task[TimitData, TimitEvaluation]):
         found: np.ndarray = np.where(evaluation.diverged, np.inf, evaluation.lowest)
         return found
 
-    def summary(self, evaluation: TimitEvaluation) -> dict[str, Any]:
-        """See :class:`Task`."""
-        return evaluate.summary(evaluation)
-
     def arrays(self, evaluation: TimitEvaluation) -> dict[str, np.ndarray]:
         """See :class:`Task`."""
         return evaluate.arrays(evaluation)
@@ -90,6 +86,14 @@ class TimitTask(Task[TimitData, TimitEvaluation]):
     def shared_arrays(self, evaluation: TimitEvaluation) -> dict[str, np.ndarray]:
         """``labels``: (S,)."""
         return {"labels": evaluation.labels}
+
+    def about(self, evaluation: TimitEvaluation) -> dict[str, Any]:
+        """See :class:`Task`."""
+        return evaluate.about(evaluation)
+
+    def numbers(self, about: Mapping[str, Any], arrays: Arrays, shared: Arrays) -> dict[str, Any]:
+        """See :class:`Task`."""
+        return evaluate.numbers(about, arrays, shared)
 
     def text(self, summary: Mapping[str, Any]) -> str:
         """See :class:`Task`."""
@@ -115,4 +119,4 @@ class TimitTask(Task[TimitData, TimitEvaluation]):
 
     def plot(self, evaluation: TimitEvaluation, path: Path) -> None:
         """The confusion matrix."""
-        report.confusions(path, evaluate.summary(evaluation))
+        report.confusions(path, self.summary(evaluation))

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from cwrnn_cli.tasks.audio.data import load
-from cwrnn_cli.tasks.audio.evaluate import summary
 from cwrnn_cli.tasks.audio.task import AudioTask
 from cwrnn_cli.training.config import TrainConfig
 from cwrnn_cli.training.configure import configure
@@ -64,7 +63,7 @@ def test_a_run_learns_and_leaves_a_whole_folder(piece, tmp_path, model):
     recorded = json.loads((folder.path / "config.json").read_text())
     assert recorded["versions"]["torch"] == torch.__version__
     assert {d["name"] for d in recorded["deviations"]} >= {"epochs", "runs"}
-    found = summary(evaluate(folder))
+    found = AudioTask().summary(evaluate(folder))
     assert found["epochs"] == 100 and found["diverged"] < 3
     if model != "srn":  # which learns next to nothing here: the paper's point
         assert found["metrics"]["mse"]["mean"] < 0.9 * lines[0]["mse_median"]
@@ -154,7 +153,7 @@ def test_diverged_networks_are_counted_not_averaged(piece, tmp_path):
     config = config_of(piece, "srn", lr=3e-3, momentum_ramp=False, epochs=200)
     folder = trained(piece, tmp_path / "run", config)
     evaluation = evaluate(folder)
-    found = summary(evaluation)
+    found = AudioTask().summary(evaluation)
     assert 0 < found["diverged"] == evaluation.diverged.sum()
     at = evaluation.diverged_at
     assert (at[evaluation.diverged] >= 0).all() and (at < 200).all()

@@ -15,7 +15,7 @@ from cwrnn_cli.models.ensemble import Ensemble
 from cwrnn_cli.tasks.audio import data as audio
 from cwrnn_cli.tasks.iamondb import data as handwriting
 from cwrnn_cli.tasks.iamondb.engines import IamondbTrainer, transcripts
-from cwrnn_cli.tasks.iamondb.evaluate import recognise, summary
+from cwrnn_cli.tasks.iamondb.evaluate import recognise
 from cwrnn_cli.tasks.iamondb.task import IamondbTask
 from cwrnn_cli.training.configure import configure
 from cwrnn_cli.training.folder import RunFolder
@@ -101,12 +101,12 @@ def test_a_run_learns_and_stops_by_itself(lines, tmp_path, model, lr):
     options = {"lr": lr, "epochs": 90, "patience": 40, "batch": 2, "runs": 1}
     folder = trained(lines, tmp_path / "run", model=model, **options)
     found = evaluate(folder, split="valid")
-    assert found.cer.max() < 0.35 and not found.diverged.any()
+    assert IamondbTask().arrays(found)["cer"].max() < 0.35 and not found.diverged.any()
     # what is judged is the best epoch's weights: the error that was noted then is theirs
-    np.testing.assert_allclose(found.cer, found.valid_cer)
+    np.testing.assert_allclose(IamondbTask().arrays(found)["cer"], found.valid_cer)
     stopped = found.stopped_at > 0
     assert (found.stopped_at[stopped] == found.best_epoch[stopped] + 40).all()
-    result = summary(evaluate(folder))
+    result = IamondbTask().summary(evaluate(folder))
     assert result["split"] == "test" and 0 <= result["metrics"]["cer"]["mean"] < 0.5
     noted = [json.loads(line) for line in (folder.path / "metrics.jsonl").open()]
     assert min(line["best_valid_cer"] for line in noted) == pytest.approx(found.valid_cer.min())
@@ -117,7 +117,7 @@ def test_beyond_the_paper_it_learns_too(lines, tmp_path):
     options = {"optimizer": "adam", "lr": 1e-2, "clip": 5.0, "module_shares": (4, 2, 1)}
     options |= {"epochs": 40, "batch": 2, "runs": 1, "periods": (1, 2, 4), "decay": True}
     folder = trained(lines, tmp_path / "run", **options)
-    assert evaluate(folder, split="valid").cer.max() < 0.35
+    assert IamondbTask().arrays(evaluate(folder, split="valid"))["cer"].max() < 0.35
     config = folder.config()
     assert config.cell.module_sizes == shared_out(config.hidden_size, (4, 2, 1))
     assert config.parameter_count() == pytest.approx(1000, rel=0.05)

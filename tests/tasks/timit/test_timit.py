@@ -14,7 +14,6 @@ from cwrnn_cli.clock import Clock
 from cwrnn_cli.models.ensemble import Ensemble
 from cwrnn_cli.tasks.timit import data as words
 from cwrnn_cli.tasks.timit.engines import CompiledEngine, StepwiseEngine, TimitTrainer
-from cwrnn_cli.tasks.timit.evaluate import summary
 from cwrnn_cli.tasks.timit.task import TimitTask
 from cwrnn_cli.training.configure import configure
 from cwrnn_cli.training.folder import RunFolder
@@ -118,7 +117,7 @@ def test_a_run_learns_and_stops_by_itself(spoken, tmp_path, model):
     # what is judged is the best epoch's weights: the error that was noted then is theirs
     on_train = evaluate(folder, split="train")
     np.testing.assert_allclose(on_train.error, found.train_error)
-    result = summary(found)
+    result = TimitTask().summary(found)
     assert sum(map(sum, result["confusion"])) == 3 * 9
     assert result["standin"] and result["metrics"]["error"]["mean"] == found.error.mean()
     weighted = [
@@ -171,7 +170,10 @@ def test_a_network_that_diverges_stops_and_is_counted(spoken, tmp_path):
     folder = trained(spoken, tmp_path / "run", model="srn", runs=2, lr=1e38)
     found = evaluate(folder)
     assert found.diverged.all()
-    assert summary(found)["diverged"] == 2 and summary(found)["metrics"]["error"]["mean"] is None
+    assert (
+        TimitTask().summary(found)["diverged"] == 2
+        and TimitTask().summary(found)["metrics"]["error"]["mean"] is None
+    )
 
 
 def test_the_commands(cwrnn, spoken, tmp_path):

@@ -1,0 +1,170 @@
+"""Statistics of networks' errors, as every table and figure gives them. A leaf.
+
+A median has a bootstrap interval, a comparison counts pairs of networks, and networks that diverged
+are never left out without a word: beside the figure of those that did not (the survivors) stands
+what it would be if each of the others counted as one that gives a constant, or as infinitely bad.
+"""
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.95  # of all intervals
+RESAMPLES = 999
+
+Numbers = dict[str, float | None]
+
+
+def statistics(values: np.ndarray) -> Numbers:
+    """mean, std (of a sample), median, q25, q75, min and max; None where undefined."""
+    names = ("mean", "std", "median", "q25", "q75", "min", "max")
+    if not len(values):
+        return dict.fromkeys(names)
+    q25, median, q75 = np.quantile(values, (0.25, 0.5, 0.75))
+    numbers = (
+        values.mean(),
+        values.std(ddof=1) if len(values) > 1 else None,
+        median,
+        q25,
+        q75,
+        values.min(),
+        values.max(),
+    )
+    return {n: None if v is None else float(v) for n, v in zip(names, numbers, strict=True)}
+
+
+def median(values: np.ndarray) -> Numbers:
+    """``median``, and the ends of its bootstrap interval: ``low``, ``high``.
+
+    The interval is over networks: what other initial weights would give on the same data. A value
+    that is not finite, or undefined (fewer than two networks for an interval), is None.
+    """
+    if not len(values):
+        return dict.fromkeys(("median", "low", "high"))
+    middle = float(np.median(values))
+    if len(values) < 2:
+        return {"median": _finite(middle), "low": None, "high": None}
+    # ranks, not values: those of diverged networks may be infinite
+    order = np.sort(values)
+    found = stats.bootstrap(
+        (np.arange(len(order), dtype=np.float64),),
+        np.median,
+        n_resamples=RESAMPLES,
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    low, high = order[int(np.floor(found.low))], order[int(np.ceil(found.high))]
+    return {"median": _finite(middle), "low": _finite(low), "high": _finite(high)}
+
+
+def conventions(
+    errors: np.ndarray, diverged: np.ndarray, constant: np.ndarray | float
+) -> dict[str, Numbers]:
+    """The median over the survivors, and over all networks under two conventions.
+
+    Args:
+        errors: (R,).
+        diverged: (R,) bool.
+        constant: what a network scores that gives a constant; (R,), or one for all.
+
+    Returns:
+        ``survivors``, ``as_constant``, ``as_infinite``: each as :func:`median`.
+    """
+    survivors = median(errors[~diverged])
+    if not diverged.any():  # all three are the same
+        return dict.fromkeys(("survivors", "as_constant", "as_infinite"), survivors)
+    return {
+        "survivors": survivors,
+        "as_constant": median(np.where(diverged, constant, errors)),
+        "as_infinite": median(np.where(diverged, np.inf, errors)),
+    }
+
+
+def within(values: np.ndarray, groups: np.ndarray) -> float | None:
+    """Standard deviation over networks within a group (a sequence), root mean square of groups.
+
+    The pooled one mixes what differs between groups with what initial weights do; this does not.
+
+    Args:
+        values: (R,).
+        groups: (R,) which one each belongs to.
+    """
+    variances = [
+        values[groups == group].var(ddof=1)
+        for group in np.unique(groups)
+        if (groups == group).sum() > 1
+    ]
+    return float(np.sqrt(np.mean(variances))) if variances else None
+
+
+def wins(
+    ours: np.ndarray, others: np.ndarray, diverged: tuple[np.ndarray, np.ndarray]
+) -> dict[str, float | int]:
+    """In how many pairs of networks of one index (seed and sequence) ours has the lower error.
+
+    A network that diverged is infinitely bad; a pair of equals is a tie and not won.
+
+    Args:
+        ours: (R,) errors.
+        others: (R,).
+        diverged: (R,) bool each, of ours and of the others.
+
+    Returns:
+        ``pairs``, ``won``, ``ties``, ``share`` won, with the ends of its exact (Clopper-Pearson)
+        interval ``low`` and ``high``.
+    """
+    a, b = (np.where(d, np.inf, e) for e, d in zip((ours, others), diverged, strict=True))
+    won, pairs = int((a < b).sum()), len(a)
+    interval = stats.binomtest(won, pairs).proportion_ci(LEVEL)
+    return {
+        "pairs": pairs,
+        "won": won,
+        "ties": int((a == b).sum()),
+        "share": won / pairs,
+        "low": float(interval.low),
+        "high": float(interval.high),
+    }
+
+
+def ratio(above: np.ndarray, below: np.ndarray) -> dict[str, float]:
+    """Ratio of mean rates of errors, with two bootstrap intervals.
+
+    Args:
+        above: (R, S) bool, which network gets which of the test set's examples wrong.
+        below: (R', S).
+
+    Returns:
+        ``ratio``; ``low`` and ``high``, with networks resampled: other initial weights, the same
+        test set; ``low_words`` and ``high_words``, with networks and test examples (the same ones
+        for both) resampled together: other words of such a corpus as well.
+    """
+    rng = np.random.default_rng(0)
+    examples = above.shape[1]
+    drawn = [_multinomial(rng, len(w)) @ w for w in (above, below)]  # (RESAMPLES, S) rates
+    fixed = [d.mean(axis=1) for d in drawn]
+    weights = _multinomial(rng, examples)
+    resampled = [(d * weights).sum(axis=1) for d in drawn]
+    tails = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+    low, high = np.quantile(fixed[0] / np.maximum(fixed[1], _TINY), tails)
+    low_words, high_words = np.quantile(resampled[0] / np.maximum(resampled[1], _TINY), tails)
+    return {
+        "ratio": float(above.mean() / max(below.mean(), _TINY)),
+        "low": float(low),
+        "high": float(high),
+        "low_words": float(low_words),
+        "high_words": float(high_words),
+    }
+
+
+_TINY = 1e-12
+
+
+def _multinomial(rng: np.random.Generator, count: int) -> np.ndarray:
+    """(RESAMPLES, count) shares of each in ``count`` draws with replacement."""
+    shares: np.ndarray = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES) / count
+    return shares
+
+
+def _finite(value: float) -> float | None:
+    """For JSON, which has no infinity."""
+    return float(value) if np.isfinite(value) else None

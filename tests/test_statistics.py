@@ -1,0 +1,87 @@
+"""Statistics of networks' errors, against numbers that are known otherwise."""
+
+import numpy as np
+import pytest
+
+from cwrnn_cli import statistics
+from cwrnn_cli.statistics import LEVEL
+
+
+def test_statistics_are_numpys():
+    values = np.random.default_rng(0).normal(size=101)
+    found = statistics.statistics(values)
+    assert found["mean"] == values.mean() and found["std"] == values.std(ddof=1)
+    assert found["median"] == np.median(values) and found["q75"] == np.quantile(values, 0.75)
+
+
+def test_statistics_of_one_network_have_no_deviation_and_of_none_nothing():
+    assert statistics.statistics(np.array([0.5]))["std"] is None
+    assert set(statistics.statistics(np.array([])).values()) == {None}
+    assert statistics.median(np.array([0.5])) == {"median": 0.5, "low": None, "high": None}
+    assert set(statistics.median(np.array([])).values()) == {None}
+
+
+def test_intervals_of_medians_cover_the_true_one_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    hits = []
+    for _ in range(300):
+        found = statistics.median(rng.normal(3, 1, 40))
+        assert found["low"] <= found["median"] <= found["high"]
+        hits.append(found["low"] <= 3 <= found["high"])
+    assert np.mean(hits) == pytest.approx(LEVEL, abs=0.04)
+
+
+def test_diverged_networks_count_under_both_conventions():
+    errors = np.array([0.1, 0.2, 0.3, 50.0, np.nan])
+    diverged = np.array([False, False, False, True, True])
+    found = statistics.conventions(errors, diverged, np.full(5, 0.25))
+    assert found["survivors"]["median"] == 0.2
+    assert found["as_constant"]["median"] == 0.25
+    assert found["as_infinite"]["median"] == 0.3
+
+
+def test_more_than_half_diverged_have_no_finite_median():
+    diverged = np.array([False, True, True])
+    found = statistics.conventions(np.array([0.1, np.inf, np.nan]), diverged, 1.0)
+    assert found["as_infinite"] == {"median": None, "low": 0.1, "high": None}
+    assert found["as_constant"]["median"] == 1.0
+
+
+def test_the_deviation_within_groups_is_free_of_what_differs_between_them():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(5), 400)
+    values = 10.0 * groups + rng.normal(0, 0.5, 2000)
+    assert statistics.within(values, groups) == pytest.approx(0.5, rel=0.05)
+    assert values.std() > 10
+    assert statistics.within(np.array([1.0, 2.0]), np.array([0, 1])) is None
+
+
+def test_wins_count_pairs_with_ties_and_diverged_ones():
+    ours, others = np.array([0.1, 0.5, 0.3, 0.2, 9.0]), np.array([0.2, 0.4, 0.3, 0.1, 9.0])
+    diverged = np.array([0, 0, 0, 0, 1], bool), np.array([0, 0, 0, 1, 1], bool)
+    found = statistics.wins(ours, others, diverged)
+    assert (found["pairs"], found["won"], found["ties"], found["share"]) == (5, 2, 2, 0.4)
+    # Clopper and Pearson's interval for 2 of 5
+    assert (found["low"], found["high"]) == pytest.approx((0.0527, 0.8534), abs=1e-4)
+
+
+def test_ratios_with_words_resampled_are_wider_where_words_differ():
+    rng = np.random.default_rng(0)
+    hard = rng.uniform(size=50)  # how hard a word is, for both models
+    above = rng.uniform(size=(100, 50)) < hard
+    below = rng.uniform(size=(100, 50)) < hard[rng.permutation(50)] / 2
+    found = statistics.ratio(above, below)
+    assert found["ratio"] == above.mean() / below.mean()
+    assert found["low_words"] < found["low"] < found["ratio"]
+    assert found["ratio"] < found["high"] < found["high_words"]
+
+
+def test_ratios_cover_the_true_one_as_often_as_they_say():
+    """Rates of 0.4 and 0.2 over endless words: other words and networks each time."""
+    rng, hits = np.random.default_rng(1), []
+    for _ in range(200):
+        hard = rng.beta(2, 3, size=50)
+        wrong = [rng.uniform(size=(20, 50)) < share * hard for share in (1.0, 0.5)]
+        found = statistics.ratio(*wrong)
+        hits.append(found["low_words"] <= 2.0 <= found["high_words"])
+    assert np.mean(hits) >= LEVEL - 0.04
