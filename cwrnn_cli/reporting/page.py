@@ -169,6 +169,15 @@ def medians_of_all(results: Results) -> dict[tuple[str, int], dict[str, float]]:
     return found
 
 
+def report_texts(task: AnyTask, results: Results, command: str) -> dict[str, str]:
+    """The texts of a comparison's files, by name; see :func:`write_report`."""
+    comparison = json.dumps(task.comparison(results), indent=1, ensure_ascii=False)
+    return {
+        TABLE: f"{command}\n{task.comparison_text(results)}\n",
+        "comparison.json": comparison + "\n",
+    }
+
+
 def write_report(task: AnyTask, results: Results, command: str) -> list[Path]:
     """Write table.txt, comparison.json and the task's figures beside results.h5.
 
@@ -180,9 +189,8 @@ def write_report(task: AnyTask, results: Results, command: str) -> list[Path]:
     Returns:
         The files.
     """
-    out = results.folder
-    files = [out / TABLE, out / "comparison.json"]
-    write_text(files[0], f"{command}\n{task.comparison_text(results)}\n")
-    text = json.dumps(task.comparison(results), indent=1, ensure_ascii=False)
-    write_text(files[1], text + "\n")
+    out, texts = results.folder, report_texts(task, results, command)
+    files = [out / name for name in texts]
+    for path, text in zip(files, texts.values(), strict=True):
+        write_text(path, text)
     return files + task.figures(out, results, f"data: {data_of(results.first)}; {command}")

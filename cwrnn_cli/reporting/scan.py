@@ -10,6 +10,8 @@ from ..training.scan import momentum_name
 from .page import data_of
 from .tables import number, table
 
+SCAN_TEXT = "scan.txt"
+
 
 def scan_text(result: Mapping[str, Any]) -> str:
     """A row per model, momentum and rate; then the best rates.
@@ -39,6 +41,6 @@ def scan_text(result: Mapping[str, Any]) -> str:
 
 def write_scan(out: Path, result: Mapping[str, Any]) -> Path:
     """The table as a file beside scan.json."""
-    path = out / "scan.txt"
+    path = out / SCAN_TEXT
     write_text(path, scan_text(result) + "\n")
     return path

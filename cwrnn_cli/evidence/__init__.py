@@ -1,0 +1,1 @@
+"""Whether published numbers are what the raw rows beside them say: `cwrnn verify`."""

@@ -1,0 +1,101 @@
+"""A result folder: are its files those of its manifest, and its tables those of its raw rows?"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from data_prep.errors import UserError
+
+from ..reporting.page import report_texts
+from ..reporting.scan import SCAN_TEXT, scan_text
+from ..tasks import TASKS
+from ..training.grid import RESULTS
+from ..training.manifest import MANIFEST, digests
+from ..training.results import read_results
+from ..training.scan import SCAN
+from .differences import Difference, compare_lines, same_values
+
+
+def result_folders(results: Path) -> list[Path]:
+    """All folders with a manifest, in ``results`` or below, by name.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = sorted(path.parent for path in Path(results).rglob(MANIFEST))
+    if not found:
+        raise UserError(f"{results}: no result folders (none has a {MANIFEST}); name another one")
+    return found
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """A folder's manifest.
+
+    Raises:
+        UserError: there is none, or it is not one.
+    """
+    path = Path(folder) / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest["command"], manifest["files"], manifest["sessions"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a manifest; restore it, or run its command again") from error
+    found: dict[str, Any] = manifest
+    return found
+
+
+def check_folder(folder: Path, name: str) -> list[Difference]:
+    """Everything in which a folder differs from its manifest and its raw rows.
+
+    Args:
+        folder: with a manifest.
+        name: of the folder in messages.
+    """
+    try:
+        manifest = read_manifest(folder)
+    except UserError as error:
+        return [Difference(f"{name}/{MANIFEST}", "no manifest", str(error.message))]
+    if manifest["files"] is None:
+        left = "digests of the files: the command was killed, or is still at work"
+        return [Difference(f"{name}/{MANIFEST}", "files: null", left)]
+    noted, there = manifest["files"], digests(folder)
+    changed = [file for file in noted.keys() & there.keys() if noted[file] != there[file]]
+    found = [Difference(f"{name}/{file}", "nothing", "a file") for file in noted.keys() - there]
+    found += [
+        Difference(f"{name}/{file}", "a file", "none: the manifest does not know it")
+        for file in there.keys() - noted
+    ]
+    lines = list(_rebuilt(folder, name, manifest["command"], set(changed)))
+    explained = {difference.place.rpartition(":")[0] for difference in lines}
+    found += [
+        Difference(f"{name}/{file}", f"sha256 {there[file][:12]}", f"{noted[file][:12]}")
+        for file in changed
+        if f"{name}/{file}" not in explained
+    ]
+    return sorted([*found, *lines], key=lambda difference: difference.place)
+
+
+def _rebuilt(folder: Path, name: str, command: str, changed: set[str]) -> Iterator[Difference]:
+    """Tables and JSON made anew from the raw rows, and where the files are otherwise."""
+    texts: dict[str, str] = {}
+    if (folder / RESULTS).exists():
+        try:
+            results = read_results(folder / RESULTS)
+        except (OSError, ValueError, KeyError) as error:
+            yield Difference(f"{name}/{RESULTS}", f"what cannot be read ({error})", "raw rows")
+            return
+        task = TASKS[results.first["task"]]
+        for (model, params), cell in results.cells.items():
+            again = cell.summary | task.numbers(cell.summary, cell.arrays, results.shared)
+            for key, value in json.loads(json.dumps(again)).items():
+                if not same_values(cell.summary.get(key), value):
+                    place = f"{name}/{RESULTS}:{model}/{params} {key}"
+                    yield Difference(place, str(cell.summary.get(key)), str(value))
+        texts |= report_texts(task, results, command)
+    if (folder / SCAN).exists():
+        texts[SCAN_TEXT] = scan_text(json.loads((folder / SCAN).read_text(encoding="utf-8"))) + "\n"
+    for file, text in texts.items():
+        if (folder / file).exists():
+            there = (folder / file).read_text(encoding="utf-8")
+            yield from compare_lines(f"{name}/{file}", there, text, exact=file in changed)

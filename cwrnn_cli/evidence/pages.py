@@ -1,0 +1,179 @@
+"""Pages whose numbers come from raw rows: templates below ``RESULTS/pages``, rendered beside it.
+
+``RESULTS/pages/docs/protocol.md`` makes ``docs/protocol.md``, as seen from the folder that RESULTS
+is in. Templates are Jinja2's; what they can ask for is what :func:`_environment` gives them.
+"""
+
+import functools
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from data_prep.errors import UserError
+from data_prep.files import write_text
+
+from ..benchmarks import layer
+from ..models import CELLS
+from ..paper import PROTOCOLS
+from ..reporting import page, tables
+from ..tasks import TASKS
+from ..training.grid import RESULTS
+from ..training.results import read_results
+from .claims import Claim, claims_of
+from .differences import Difference, compare_lines
+from .folders import read_manifest
+
+PAGES = "pages"
+CLAIMS = "claims.toml"
+_MADE = "<!-- Made by `cwrnn verify --write` from {}: edit that one. -->\n"
+
+
+def pages(results: Path) -> dict[Path, Path]:
+    """Page -> its template; none where RESULTS has no templates."""
+    root = Path(results).resolve()
+    templates = sorted(path for path in (root / PAGES).rglob("*.md") if path.is_file())
+    return {root.parent / path.relative_to(root / PAGES): path for path in templates}
+
+
+def check_pages(results: Path) -> Iterator[Difference]:
+    """Every line of a page that is not what its template and the raw rows give."""
+    root = Path(results).resolve().parent
+    for target, text in _rendered(results):
+        name = target.relative_to(root).as_posix()
+        if isinstance(text, Difference):
+            yield text
+        elif not target.exists():
+            yield Difference(name, "nothing", "a page; `cwrnn verify --write` makes it")
+        else:
+            yield from compare_lines(name, target.read_text(encoding="utf-8"), text)
+
+
+def write_pages(results: Path) -> list[Path]:
+    """Make all pages anew.
+
+    Returns:
+        Those that have changed.
+
+    Raises:
+        UserError: a template asks for what is not there; nothing is written then.
+    """
+    texts = dict(_rendered(results))
+    for text in texts.values():
+        if isinstance(text, Difference):
+            raise UserError(str(text))
+    changed = []
+    for target, text in texts.items():
+        if not target.exists() or target.read_text(encoding="utf-8") != text:
+            write_text(target, str(text))
+            changed.append(target)
+    return changed
+
+
+def _rendered(results: Path) -> Iterator[tuple[Path, str | Difference]]:
+    """Each page with its text, or with what is wrong with its template."""
+    root = Path(results).resolve()
+    made = pages(results)
+    if not made:
+        return
+    environment = _environment(root)
+    for target, path in made.items():
+        name = path.relative_to(root.parent).as_posix()
+        try:
+            environment.globals["claims"] = _claims(root, environment)
+            template = environment.get_template(path.relative_to(root / PAGES).as_posix())
+            yield target, _MADE.format(name) + template.render()
+        except jinja2.TemplateError as error:
+            line = getattr(error, "lineno", None) or _line_of(error, path)
+            yield target, Difference(f"{name}:{line}", str(error.message), "a name that there is")
+        except UserError as error:
+            yield target, Difference(name, error.message, "results that can be read")
+
+
+def _line_of(error: BaseException, template: Path) -> int:
+    """The template's line in an error's traceback."""
+    line, trace = 0, error.__traceback__
+    while trace:
+        if Path(trace.tb_frame.f_code.co_filename) == template:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+def _claims(root: Path, environment: jinja2.Environment) -> list[Claim]:
+    """The rows of claims.toml, their templates filled in."""
+    path = root / CLAIMS
+    if not path.exists():
+        return []
+    return claims_of(tomllib.loads(path.read_text(encoding="utf-8")), environment)
+
+
+def _environment(root: Path) -> jinja2.Environment:
+    """What templates can use.
+
+    ``grid(NAME)``: model -> parameters -> JSON of its `cwrnn eval`, and ``ratios``, ``wins`` of the
+    comparison; ``json(NAME)``, ``lines(NAME)`` and ``text(NAME)``: a file's contents, of each line
+    its JSON; ``manifest(NAME)``; ``rows(NAME, MODEL, PARAMS)``: the arrays of a cell;
+    ``published``: task -> the paper's protocol; ``operations``: of :mod:`..benchmarks.layer`;
+    NAMEs are relative to RESULTS. Filters: ``num``, ``pm``, ``pct``, ``pct_pm``, ``interval``,
+    ``fixed(digits)``, ``g``.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(root / PAGES),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,
+    )
+
+    @functools.cache
+    def content(name: str) -> str:
+        try:
+            return (root / name).read_text(encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{root.name}/{name}: cannot be read ({error.strerror})") from error
+
+    @functools.cache
+    def grid(name: str) -> dict[Any, Any]:
+        path = root / name / RESULTS
+        if not path.exists():
+            raise UserError(f"{root.name}/{name}/{RESULTS}: no such file")
+        results = read_results(path)
+        found: dict[Any, Any] = TASKS[results.first["task"]].comparison(results)
+        for (model, params), summary in results.summaries.items():
+            found.setdefault(model, {})[params] = summary
+        return found
+
+    def rows(name: str, model: str, params: int) -> Mapping[str, Any]:
+        return read_results(root / name / RESULTS).cells[model, params].arrays
+
+    environment.globals |= {
+        "grid": grid,
+        "rows": rows,
+        "json": functools.cache(lambda name: json.loads(content(name))),
+        "lines": functools.cache(lambda name: [json.loads(x) for x in content(name).splitlines()]),
+        "text": content,
+        "manifest": lambda name: read_manifest(root / name),
+        "published": PROTOCOLS,
+        "operations": layer.operations,
+        "cells": CELLS,
+        "data_of": page.data_of,
+        "min": min,
+        "max": max,
+    }
+    environment.filters |= {
+        "num": tables.number,
+        "pm": lambda values: tables.plus_minus(values["mean"], values["std"]),
+        "pct": tables.percent,
+        "pct_pm": tables.percent_plus_minus,
+        "interval": lambda values, write=tables.number: tables.interval(values, write),
+        "pct_interval": lambda values: tables.interval(values, tables.percent),
+        "fixed": lambda value, digits: "–" if value is None else f"{value:.{digits}f}",
+        "g": lambda value: f"{value:g}",
+        "e": lambda value, digits=1: f"{value:.{digits}e}",
+    }
+    return environment
