@@ -105,6 +105,13 @@ json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else there."
 )
 
+# of every command that prepares a corpus
+origin_option = click.option(
+    "--origin",
+    help="Where the source is to be had, such as a package and its version; goes into the file's "
+    "provenance.",
+)
+
 
 def progress_bar(total: int, description: str, unit: str = "epoch") -> Any:
     """A tqdm bar on stderr, silent when that is not a terminal, and with --quiet."""

@@ -15,6 +15,7 @@ import numpy as np
 from . import __version__, music, standardise
 from .errors import UserError
 from .files import sha256_of
+from .provenance import source_of
 from .sound import STEEP, Sound, open_sound, ratio, resample
 from .store import Corpus, Split, write
 
@@ -29,6 +30,7 @@ def prepare(
     sequences: int = 5,
     length: int = 320,
     channel: int | None = None,
+    origin: str | None = None,
 ) -> Corpus:
     """Cut, scale and store the sequences.
 
@@ -39,6 +41,7 @@ def prepare(
         sequences: how many stretches, consecutive.
         length: samples of each, at 44.1 kHz.
         channel: which channel, counted from 1; None: the mean of all.
+        origin: where the source is to be had; None: nobody said.
 
     Returns:
         What was written.
@@ -63,6 +66,7 @@ def prepare(
     if len(quiet):
         raise UserError(_quiet_message(src, start, int(quiet[0]), sequences, length, channel))
     frames = standardise.apply(stretches, shift, scale)
+    source |= source_of(source["name"], origin)
     first = round(start * RATE)
     corpus = Corpus(
         corpus="audio",

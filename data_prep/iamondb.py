@@ -20,6 +20,7 @@ from . import __version__, standardise
 from .errors import UserError
 from .iamondb_files import LISTS, find, line_files, read_strokes, read_texts
 from .iamondb_standin import MARKER
+from .provenance import source_of
 from .store import Corpus, Split, write
 
 PAPER_LINES = {"train": 5364, "valid": 2956, "test": 3859}
@@ -98,6 +99,7 @@ def prepare(
     splits: Path | None = None,
     options: PathOptions | None = None,
     progress: Callable[[int], None] | None = None,
+    origin: str | None = None,
 ) -> Report:
     """Read all lines of the four lists, match them with their transcripts, and store them.
 
@@ -107,13 +109,15 @@ def prepare(
         splits: likewise.
         options: of the frames; None: the paper's.
         progress: called with the number of line files read.
+        origin: where the corpus is to be had; None: nobody said.
 
     Raises:
         UserError: parts of the corpus are not there, a split without lines; nothing is written
             then.
     """
     options = options or PathOptions()
-    lines_source, texts_source, lists = find(Path(src), splits)
+    digests: dict[str, str] = {}
+    lines_source, texts_source, lists = find(Path(src), splits, digests)
     split_of = {form: SPLIT_OF[name] for name, forms in lists.items() for form in forms}
     texts, wrong = read_texts(texts_source, split_of)
     report = Report(lines=dict.fromkeys(PAPER_LINES, 0), left_out=dict.fromkeys(PAPER_LINES, 0))
@@ -152,7 +156,15 @@ def prepare(
         sorted({c for f, ls in good.items() if split_of[f] != "test" for line in ls for c in line})
     )
     standin = (lines_source.path.parent / MARKER).is_file()
-    write(out, _corpus(lines, good, split_of, report, options, standin))
+    source = source_of("stand-in handwriting" if standin else "IAM-OnDB", origin, digests)
+    provenance = {
+        "cwrnn": __version__,
+        "source": source,
+        "characters": report.characters,
+        "path": asdict(options),
+        "left_out": report.left_out,
+    }
+    write(out, Corpus("iamondb", standin, provenance, _splits(lines, good, split_of)))
     return report
 
 
@@ -200,14 +212,10 @@ def _parsed(
             yield *key, result
 
 
-def _corpus(
-    lines: dict[str, dict[int, np.ndarray]],
-    texts: dict[str, list[str]],
-    split_of: dict[str, str],
-    report: Report,
-    options: PathOptions,
-    standin: bool,
-) -> Corpus:
+def _splits(
+    lines: dict[str, dict[int, np.ndarray]], texts: dict[str, list[str]], split_of: dict[str, str]
+) -> dict[str, Split]:
+    """The splits, standardised with the training set's mean and deviation."""
     order = [(form, number) for form in sorted(lines) for number in sorted(lines[form])]
     parts = {split: [(f, k) for f, k in order if split_of[f] == split] for split in PAPER_LINES}
     train = np.concatenate([lines[f][k][:, :3] for f, k in parts["train"]])
@@ -226,15 +234,4 @@ def _corpus(
             text=[texts[f][k - 1] for f, k in keys],
         )
 
-    return Corpus(
-        corpus="iamondb",
-        standin=standin,
-        provenance={
-            "cwrnn": __version__,
-            "source": {"name": "stand-in handwriting" if standin else "IAM-OnDB"},
-            "characters": report.characters,
-            "path": asdict(options),
-            "left_out": report.left_out,
-        },
-        splits={name: split(keys) for name, keys in parts.items()},
-    )
+    return {name: split(keys) for name, keys in parts.items()}

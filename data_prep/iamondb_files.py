@@ -4,6 +4,7 @@ Nothing is ever unpacked: archives are read member by member, and only members w
 the corpus has are looked at. XML with a document type or entities is refused.
 """
 
+import hashlib
 import os
 import re
 import tarfile
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import UserError
+from .files import sha256_of
 
 LINES, TEXTS = "lineStrokes", "ascii"
 LISTS = ("trainset.txt", "testset_v.txt", "testset_t.txt", "testset_f.txt")
@@ -29,12 +31,21 @@ class Source:
 
     Attributes:
         path: of the folder or archive.
+        digests: where the SHA-256 of what is read goes, under its path from the folder's name on;
+            an archive's own, under its name.
     """
 
     path: Path
+    digests: dict[str, str]
 
-    def files(self, pattern: re.Pattern[str]) -> Iterator[tuple[re.Match[str], str, bytes]]:
-        """Match, place and contents of every regular file whose name fits, in order of the place.
+    def files(
+        self, pattern: re.Pattern[str], forms: set[str]
+    ) -> Iterator[tuple[re.Match[str], str, bytes]]:
+        """Match, place and contents of the forms' files, in order of the place.
+
+        Args:
+            pattern: of the names; its first group is the form.
+            forms: whose files are read.
 
         Raises:
             UserError: a damaged archive, or a file that is far too large.
@@ -44,15 +55,19 @@ class Source:
                 folders.sort()
                 for name in sorted(names):
                     match, place = pattern.fullmatch(name), Path(folder) / name
-                    if match and place.is_file():
+                    if match and match[1] in forms and place.is_file():
                         _check_size(str(place), place.stat().st_size)
-                        yield match, str(place), place.read_bytes()
+                        content = place.read_bytes()
+                        inside = place.relative_to(self.path.parent).as_posix()
+                        self.digests[inside] = hashlib.sha256(content).hexdigest()
+                        yield match, str(place), content
             return
         try:
+            self.digests[self.path.name] = sha256_of(self.path)
             with tarfile.open(self.path, "r:*") as archive:
                 for member in archive:
                     match = pattern.fullmatch(member.name.rpartition("/")[2])
-                    if not match or not member.isfile():
+                    if not match or match[1] not in forms or not member.isfile():
                         continue  # links, devices: nothing the corpus has
                     inside = f"{self.path}:{member.name}"
                     _check_size(inside, member.size)
@@ -70,20 +85,23 @@ def _check_size(place: str, size: int) -> None:
         raise UserError(f"{place}: {size} bytes; no file of IAM-OnDB is that large")
 
 
-def find(src: Path, splits: Path | None) -> tuple[Source, Source, dict[str, list[str]]]:
+def find(
+    src: Path, splits: Path | None, digests: dict[str, str]
+) -> tuple[Source, Source, dict[str, list[str]]]:
     """The lines, the texts, and the forms of each of the four lists.
 
     Args:
         src: folder with ``lineStrokes`` and ``ascii``, or lineStrokes-all.tar.gz and
             ascii-all.tar.gz, in it or a few levels below.
         splits: folder of the lists; None: looked for below ``src``.
+        digests: gets the SHA-256 of the lists, by name, and of what the sources read.
 
     Raises:
         UserError: something is not there; a list that cannot be read, or a form in two lists.
     """
     if not src.is_dir():
         raise UserError(f"{src}: no such folder; expected IAM-OnDB's, see `cwrnn prepare iamondb`")
-    found = {kind: _find_source(src, kind) for kind in (LINES, TEXTS)}
+    found = {kind: Source(_find_source(src, kind), digests) for kind in (LINES, TEXTS)}
     lists: dict[str, list[str]] = {}
     owner: dict[str, str] = {}
     where = splits or src
@@ -95,9 +113,11 @@ def find(src: Path, splits: Path | None) -> tuple[Source, Source, dict[str, list
                 "of IAM-OnDB; name their folder with --splits"
             )
         try:
-            lists[name] = path.read_text(encoding="ascii").split()
+            content = path.read_bytes()
+            lists[name] = content.decode("ascii").split()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: expected a form's name per line") from error
+        digests[name] = hashlib.sha256(content).hexdigest()
         for form in lists[name]:
             if form in owner:
                 raise UserError(f"{path}: form {form} is in {owner[form]} already")
@@ -118,12 +138,12 @@ def _levels(root: Path) -> Iterator[Path]:
         ]
 
 
-def _find_source(src: Path, kind: str) -> Source:
+def _find_source(src: Path, kind: str) -> Path:
     for folder in _levels(src):
         for name in (kind, f"{kind}-all.tar.gz", f"{kind}-all.tgz", f"{kind}-all.tar"):
             path = folder / name
             if path.is_dir() if name == kind else path.is_file():
-                return Source(path)
+                return path
     raise UserError(
         f"{src}: neither a folder {kind} nor {kind}-all.tar.gz here or below; expected IAM-OnDB as "
         "downloaded"
@@ -138,11 +158,9 @@ def read_texts(
     Returns:
         Form -> its lines of the section CSR, blank ones left out; form -> what is wrong with it.
     """
-    forms, texts, problems = set(wanted), {}, {}
-    for match, place, content in source.files(_TEXT):
+    texts, problems = {}, {}
+    for match, place, content in source.files(_TEXT, set(wanted)):
         form = match[1]
-        if form not in forms:
-            continue
         try:
             text = content.decode("utf-8")
         except UnicodeDecodeError:
@@ -159,10 +177,8 @@ def read_texts(
 
 def line_files(source: Source, wanted: Iterable[str]) -> Iterator[tuple[str, int, str, bytes]]:
     """Form, number, place and contents of every line file of the forms."""
-    forms = set(wanted)
-    for match, place, content in source.files(_LINE):
-        if match[1] in forms:
-            yield match[1], int(match[2]), place, content
+    for match, place, content in source.files(_LINE, set(wanted)):
+        yield match[1], int(match[2]), place, content
 
 
 def read_strokes(content: bytes) -> np.ndarray | str:

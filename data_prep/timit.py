@@ -8,6 +8,7 @@ case; audio as NIST SPHERE, or converted to RIFF (``.WAV``, ``.WAV.wav``) or FLA
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ import numpy as np
 from . import __version__, standardise
 from .errors import UserError
 from .features import RATE, FeatureOptions, mfcc, read_speech
+from .files import sha256_of
+from .provenance import source_of
 from .store import Corpus, Split, write
 from .timit_standin import MARKER
 
@@ -106,6 +109,7 @@ def prepare(
     allow_fewer: bool = False,
     strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    origin: str | None = None,
 ) -> Report:
     """Find the words, cut them out, choose speakers, and store their features.
 
@@ -118,6 +122,7 @@ def prepare(
         allow_fewer: take words of fewer than 7 speakers too (at least 2).
         strict: the first problem is an error.
         progress: called with the utterances done and their number.
+        origin: where the corpus is to be had; None: nobody said.
 
     Raises:
         UserError: no corpus there, a word with too few speakers, a problem if ``strict``; nothing
@@ -129,19 +134,25 @@ def prepare(
     report = Report()
     utterances = _utterances(halves, report.problems)
     report.utterances = len(utterances)
-    cuts = _cut_all(utterances, set(vocabulary), options, report.problems, progress)
+    digests: dict[Path, str] = {}
+    cuts = _cut_all(utterances, set(vocabulary), options, report.problems, digests, progress)
     report.problems.sort(key=str)
     if strict and report.problems:
         raise UserError(f"--strict: {report.problems[0]}")
     chosen = _choose(cuts, vocabulary, seed, allow_fewer, report)
     train, test = _splits(chosen, vocabulary)
-    standin = any((half.parent / MARKER).is_file() for half in halves)
+    root = halves[0].parent
+    standin = (root / MARKER).is_file()
     corpus = Corpus(
         corpus="timit",
         standin=standin,
         provenance={
             "cwrnn": __version__,
-            "source": {"name": "stand-in speech" if standin else "TIMIT"},
+            "source": source_of(
+                "stand-in speech" if standin else "TIMIT",
+                origin,
+                {path.relative_to(root).as_posix(): own for path, own in digests.items()},
+            ),
             "words": vocabulary,
             "groups": [list(group) for group in groups],
             "features": options.to_json(),
@@ -261,13 +272,14 @@ def _cut_all(
     vocabulary: set[str],
     options: FeatureOptions,
     problems: list[Problem],
+    digests: dict[Path, str],
     progress: Callable[[int, int], None] | None,
 ) -> list[Cut]:
     import torchaudio  # noqa: F401, PLC0415  (imported once, before the threads)
 
     cuts: list[Cut] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda u: _cut(u, vocabulary, options), utterances)
+        results = pool.map(lambda u: _cut(u, vocabulary, options, digests), utterances)
         for done, (found, wrong) in enumerate(results, 1):
             cuts += found
             problems += wrong
@@ -277,13 +289,21 @@ def _cut_all(
 
 
 def _cut(
-    utterance: Utterance, vocabulary: set[str], options: FeatureOptions
+    utterance: Utterance,
+    vocabulary: set[str],
+    options: FeatureOptions,
+    digests: dict[Path, str],
 ) -> tuple[list[Cut], list[Problem]]:
-    """The wanted words of one sentence; its audio is read only if there are any."""
+    """The wanted words of one sentence; its audio is read only if there are any.
+
+    The SHA-256 of every file that is read goes into ``digests``.
+    """
+    _note_digest(digests, utterance.words)
     lines, problems = read_words(utterance.words)
     wanted = [line for line in lines if line[3] in vocabulary]
     if not wanted:
         return [], problems
+    _note_digest(digests, utterance.audio)
     try:
         samples, rate = read_speech(utterance.audio)
     except UserError as error:
@@ -310,6 +330,11 @@ def _cut(
             else:
                 problems.append(Problem(place, "its features are not finite"))
     return cuts, problems
+
+
+def _note_digest(digests: dict[Path, str], path: Path) -> None:
+    with suppress(OSError):  # its reader says why it cannot be read
+        digests[path] = sha256_of(path)
 
 
 def _choose(

@@ -1,5 +1,6 @@
 """The IAM-OnDB converter, on corpora that the tests write: layouts, mismatches, hostile files."""
 
+import hashlib
 import io
 import shutil
 import tarfile
@@ -15,6 +16,7 @@ from cwrnn_cli.paper import IAMONDB, TIMIT
 from data_prep import iamondb, iamondb_standin, store
 from data_prep.errors import UserError
 from data_prep.features import FeatureOptions
+from data_prep.files import sha256_of
 from data_prep.iamondb import PathOptions, frames_of
 from data_prep.iamondb_files import LISTS, read_strokes
 
@@ -125,6 +127,36 @@ def test_archives_and_lists_elsewhere(tmp_path):
     for name, split in expected.splits.items():
         assert found.splits[name].names == split.names and found.splits[name].text == split.text
         np.testing.assert_array_equal(found.splits[name].frames, split.frames)
+
+
+def digest(root: Path, paths) -> str:
+    """As a user would find it."""
+    lines = [f"{p.relative_to(root).as_posix()} {sha256_of(p)}\n" for p in paths]
+    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+
+
+def test_the_digest_of_what_is_read(tmp_path):
+    root = write_corpus(tmp_path / "plain")
+    files = [p for p in root.rglob("*.*") if p.is_file()]
+    _, corpus = prepared(root, tmp_path / "a.h5")
+    expected = {"name": "IAM-OnDB", "sha256": digest(root, files), "files": 4 + 4 + 8}
+    assert corpus.provenance["source"] == expected
+    # neither where it lies nor what no list has changes it
+    root = root.rename(tmp_path / "moved")
+    (root / "lineStrokes" / "z09-999-01.xml").write_text("no XML")
+    (root / "ascii" / "z09-999.txt").write_text("CSR:\n\na line\n")
+    _, corpus = prepared(root, tmp_path / "a.h5")
+    assert corpus.provenance["source"] == expected
+    (root / LINE).write_text(line_xml(some_strokes(77)))
+    _, corpus = prepared(root, tmp_path / "a.h5")
+    assert corpus.provenance["source"]["sha256"] != expected["sha256"]
+    # of archives, their own
+    for kind in ("lineStrokes", "ascii"):
+        archive(root / kind, root / f"{kind}-all.tar.gz")
+        shutil.rmtree(root / kind)
+    _, corpus = prepared(root, tmp_path / "a.h5")
+    files = [p for p in root.rglob("*.*") if p.is_file()]
+    assert corpus.provenance["source"] == expected | {"sha256": digest(root, files), "files": 6}
 
 
 LINE = "lineStrokes/a01/a01-001/a01-001-01.xml"

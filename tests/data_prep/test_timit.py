@@ -1,5 +1,6 @@
 """The TIMIT converter, on trees that the tests write: layouts, damage, choice of speakers."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from data_prep import store, timit, timit_standin
 from data_prep.errors import UserError
 from data_prep.features import RATE, FeatureOptions, mfcc, read_speech, read_word
+from data_prep.files import sha256_of
 
 GROUPS = (("making", "walking"), ("highway",))
 
@@ -99,6 +101,26 @@ def test_the_frames_are_the_features_of_the_cut(tmp_path):
     np.testing.assert_allclose(train.frames.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(train.frames.std(axis=0), 1, atol=1e-4)
     assert corpus.splits["test"].shift.tolist() == train.shift.tolist()
+
+
+def test_the_digest_of_what_is_read(tmp_path):
+    root = write_corpus(tmp_path / "a")
+    other = root / "TRAIN" / "DR1" / "MZZZ0"
+    other.mkdir()
+    (other / "SX9.WAV").write_bytes(b"not read: none of the words is in it")
+    (other / "SX9.WRD").write_text("0 1600 nothing\n")
+    files = [p for p in root.rglob("*.*") if p.name != "SX9.WAV"]
+    lines = sorted(f"{p.relative_to(root).as_posix()} {sha256_of(p)}\n" for p in files)
+    expected = {
+        "name": "TIMIT",
+        "sha256": hashlib.sha256("".join(lines).encode()).hexdigest(),
+        "files": 8 + 9,
+    }
+    _, corpus = prepared(root, tmp_path / "a.h5")
+    assert corpus.provenance["source"] == expected
+    root.rename(tmp_path / "timit")
+    _, corpus = prepared(tmp_path, tmp_path / "a.h5")
+    assert corpus.provenance["source"] == expected
 
 
 def test_kaldis_mfcc_is_what_it_says():

@@ -8,7 +8,7 @@ from data_prep import audio as converter
 from data_prep.audio import RATE
 from data_prep.errors import UserError
 
-from ...console import DATA_FOLDER, RUNS_FOLDER, say, warn
+from ...console import DATA_FOLDER, RUNS_FOLDER, origin_option, say, warn
 from ...reporting.figures import waves
 from ...training.folder import RunFolder, newest_run
 from .data import continue_network
@@ -43,11 +43,18 @@ from .task import AudioTask
     "--length", type=int, default=320, show_default=True, help="Samples of each, at 44.1 kHz."
 )
 @click.option("--channel", type=int, help="Which channel, from 1 on; without it, the mean of all.")
+@origin_option
 def prepare(
-    src: Path | None, out: Path, start: float, sequences: int, length: int, channel: int | None
+    src: Path | None,
+    out: Path,
+    start: float,
+    sequences: int,
+    length: int,
+    channel: int | None,
+    origin: str | None,
 ) -> None:
     """A few short stretches of sound for task 1: 5 of 320 samples, each scaled to [-1, 1]."""
-    corpus = converter.prepare(out, src, start, sequences, length, channel)
+    corpus = converter.prepare(out, src, start, sequences, length, channel, origin)
     source = corpus.provenance["source"]["name"]
     if corpus.standin:
         source += " (no --src: music that our own code plays, the same on every machine)"

@@ -9,7 +9,7 @@ from data_prep import iamondb as converter
 from data_prep import iamondb_standin
 from data_prep.errors import UserError
 
-from ...console import DATA_FOLDER, progress_bar, say_problems
+from ...console import DATA_FOLDER, origin_option, progress_bar, say_problems
 from ...option import at_least
 from ...reporting.tables import table
 from .task import IamondbTask
@@ -43,6 +43,7 @@ from .task import IamondbTask
 @click.option("--every", default=3, show_default=True, help="Keep one point of so many.")
 @click.option("--offsets", is_flag=True, help="From point to point, instead of positions.")
 @click.option("--slant", is_flag=True, help="Shear each line upright.")
+@origin_option
 def prepare(
     src: Path | None,
     splits: Path | None,
@@ -53,6 +54,7 @@ def prepare(
     every: int,
     offsets: bool,
     slant: bool,
+    origin: str | None,
 ) -> None:
     """Lines of handwriting for task 3: pen paths of IAM-OnDB, every third point."""
     at_least("--seed", seed, 0)
@@ -72,7 +74,11 @@ def prepare(
         elif keep is not None:
             raise UserError("--keep: only with --standin")
         bar = progress_bar(sum(converter.PAPER_LINES.values()), "reading", unit="line")
-        report = converter.prepare(out, src, splits, options, lambda done: bar.update(done - bar.n))
+
+        def show(done: int) -> None:
+            bar.update(done - bar.n)
+
+        report = converter.prepare(out, src, splits, options, show, origin)
         bar.close()
     rows = [
         [name, str(report.lines[name]), str(report.left_out[name]), str(paper)]

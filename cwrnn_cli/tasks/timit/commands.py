@@ -10,7 +10,7 @@ from data_prep import timit_standin
 from data_prep.errors import UserError
 from data_prep.features import FeatureOptions
 
-from ...console import DATA_FOLDER, progress_bar, say_problems
+from ...console import DATA_FOLDER, origin_option, progress_bar, say_problems
 from ...option import at_least
 from ...paper import WORD_GROUPS
 from ...reporting.tables import table
@@ -48,6 +48,7 @@ from .task import TimitTask
 @click.option("--hop-ms", default=10.0, show_default=True, help="From one window to the next.")
 @click.option("--preemphasis", default=0.97, show_default=True, help="Coefficient.")
 @click.option("--deltas", default=0, show_default=True, help="Orders of differences over time.")
+@origin_option
 def prepare(
     src: Path | None,
     standin: bool,
@@ -62,6 +63,7 @@ def prepare(
     hop_ms: float,
     preemphasis: float,
     deltas: int,
+    origin: str | None,
 ) -> None:
     """Spoken words for task 2: 25 words of TIMIT by 7 speakers each, as MFCC frames.
 
@@ -89,7 +91,9 @@ def prepare(
             bar.total = total
             bar.update(done - bar.n)
 
-        report = converter.prepare(out, src, groups, seed, options, allow_fewer, strict, show)
+        report = converter.prepare(
+            out, src, groups, seed, options, allow_fewer, strict, show, origin
+        )
         bar.close()
     rows = [[str(cell) for cell in row] for row in converter.report_table(report)]
     header = ("word", "found", "speakers", "train", "test", "mean frames")
