@@ -1,8 +1,8 @@
 """What all prepared corpora have in common."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,7 @@ class Data:
         standin: whether it stands in for the paper's.
         sha256: of the file.
         path: of the file.
+        provenance: how the file was made (see :class:`data_prep.store.Corpus`).
         task: name of the task that reads it.
     """
 
@@ -21,6 +22,7 @@ class Data:
     standin: bool
     sha256: str
     path: Path
+    provenance: dict[str, Any] = field(default_factory=dict, compare=False, kw_only=True)
 
     task: ClassVar[str]
 

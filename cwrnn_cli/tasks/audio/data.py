@@ -58,6 +58,7 @@ def load(path: Path) -> AudioData:
         standin=corpus.standin,
         sha256=corpus.sha256,
         path=Path(path),
+        provenance=corpus.provenance,
     )
 
 

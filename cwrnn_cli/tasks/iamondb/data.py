@@ -76,6 +76,7 @@ def load(path: Path) -> IamondbData:
         standin=corpus.standin,
         sha256=corpus.sha256,
         path=Path(path),
+        provenance=corpus.provenance,
     )
 
 

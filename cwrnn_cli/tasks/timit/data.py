@@ -66,6 +66,7 @@ def load(path: Path) -> TimitData:
         standin=corpus.standin,
         sha256=corpus.sha256,
         path=Path(path),
+        provenance=corpus.provenance,
     )
 
 
