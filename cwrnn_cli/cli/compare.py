@@ -146,7 +146,8 @@ def command(
         bar.update(epoch - bar.n)
 
     files: list[Path] = []
-    with certified(out, command_line(), corpus) if first_process() else nullcontext():
+    certificate = certified(out, command_line(), corpus, grid.configuration)
+    with certificate if first_process() else nullcontext():
         try:
             with resumable(bar, " of a network"):
                 run_grid(grid, corpus, out, show)

@@ -99,7 +99,8 @@ def command(
     if not resume:
         check_free(out)
     bar = progress_bar(sum(cell.epochs for p in points for cell in p.cells), "all networks")
-    with certified(out, command_line(), corpus):
+    configuration = [cell.computed() for point in points for cell in point.cells]
+    with certified(out, command_line(), corpus, configuration):
         with resumable(bar, " of a network"):
             run_scan(points, corpus, out, lambda epoch, values: bar.update(epoch - bar.n))
         result = collect(points, corpus, out, command_line())

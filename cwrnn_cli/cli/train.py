@@ -96,7 +96,7 @@ def command(
         bar.update(epoch - bar.n)
         bar.set_postfix({k: _short(values[k]) for k in experiment.progress if k in values})
 
-    certificate = certified(folder.path, command_line(), corpus)
+    certificate = certified(folder.path, command_line(), corpus, config.to_json())
     with certificate if first_process() else nullcontext():
         try:
             with resumable(bar):

@@ -152,6 +152,10 @@ class TrainConfig:
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cell"}
         return {"task": own.pop("task")} | self.cell.to_json() | own | {"loss": self.protocol.loss}
 
+    def computed(self) -> dict[str, Any]:
+        """:meth:`values` without where the HDF5 file was."""
+        return {name: value for name, value in self.values().items() if name != "data_path"}
+
     def differences(self, other: "TrainConfig") -> list[str]:
         """Names of the fields in which two runs compute something else."""
         alike = {f.name for f in fields(self) if not f.compare}

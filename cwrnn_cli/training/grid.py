@@ -37,6 +37,11 @@ class Grid:
     cells: Sequence[TrainConfig]
 
     @property
+    def configuration(self) -> list[dict[str, Any]]:
+        """What each cell computes, as JSON."""
+        return [cell.computed() for cell in self.cells]
+
+    @property
     def epochs(self) -> int:
         """Of all cells together that this process trains."""
         mine = self.cells[distributed.rank() :: distributed.world_size()]
@@ -69,8 +74,8 @@ def open_grid(out: Path, grid: Grid, resume: bool) -> None:
                 "resume with the same ones, or choose another --out"
             )
         return
-    cells = [{k: v for k, v in c.values().items() if k != "data_path"} for c in grid.cells]
-    write_text(path, json.dumps({"cells": cells, "versions": versions()}, indent=1) + "\n")
+    values = {"cells": grid.configuration, "versions": versions()}
+    write_text(path, json.dumps(values, indent=1) + "\n")
 
 
 def run_grid(grid: Grid, data: Data, out: Path, progress: Progress | None = None) -> None:

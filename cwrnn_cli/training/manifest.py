@@ -1,15 +1,19 @@
 """The birth certificate of a result folder: which command made it, of what, where, when.
 
-``manifest.json`` stands beside the configuration and the raw rows:
+``manifest.json`` stands beside the raw rows:
 
-===========  ===================================================================================
-``command``  as typed last, without what does not change a result
-``data``     name, sha256 and where it came from, as far as the corpus knows
-``sessions`` one for each time that a command was started there: ``command``, ``started`` and
-             ``ended`` (UTC; null: killed, or still at work), the program's ``commit`` and whether
-             its files were ``clean``, as committed (null: it does not run from a tree),
-             ``machine``, ``threads``, ``versions``
-===========  ===================================================================================
+================= =============================================================================
+``command``       as typed last, without what does not change a result
+``configuration`` everything that was chosen, by the user or by default
+``data``          ``name``, ``sha256``, ``standin``, and ``provenance``: how the file was made and
+                  from what; null where nothing is read
+``files``         name -> sha256 of what the command has left (see :func:`digests`); null: killed,
+                  or still at work
+``sessions``      one for each time that a command was started there: ``command``, ``started`` and
+                  ``ended`` (UTC; null: as above), the program's ``commit`` and whether its files
+                  were ``clean``, as committed (null: it does not run from a tree), ``machine``,
+                  ``threads``, ``versions``
+================= =============================================================================
 """
 
 import json
@@ -25,24 +29,27 @@ from typing import Any
 
 import torch
 
-from data_prep.files import write_text
+from data_prep.files import sha256_of, write_text
 
 from .config import versions
 from .data import Data
+from .folder import CELLS_FOLDER, CHECKPOINT
 
 MANIFEST = "manifest.json"
+_CHECKPOINTS = Path(CHECKPOINT).suffix
 _TREE = Path(__file__).resolve().parents[2]
 _PROGRAM = ("cwrnn_cli", "data_prep", "setup.cfg", "pyproject.toml")
 
 
 @contextmanager
-def certified(folder: Path, command: str, data: Data) -> Iterator[None]:
+def certified(folder: Path, command: str, data: Data | None, configuration: Any) -> Iterator[None]:
     """Note a session of a command in its folder's manifest, when it begins and when it has ended.
 
     Args:
         folder: with the results; it exists, or is made here.
         command: as typed.
-        data: what it computes from.
+        data: what it computes from, if anything.
+        configuration: what was chosen, of JSON types.
 
     Raises:
         UserError: the manifest cannot be written.
@@ -50,12 +57,47 @@ def certified(folder: Path, command: str, data: Data) -> Iterator[None]:
     path = folder / MANIFEST
     begun = {"command": command, "started": _now(), "ended": None}
     session: dict[str, Any] = {**begun, **_program(), **_place()}
-    known = {"name": data.source, "sha256": data.sha256, "standin": data.standin}
-    manifest = {"command": command, "data": known, "sessions": [*_sessions(path), session]}
+    manifest = {
+        "command": command,
+        "configuration": configuration,
+        "data": None if data is None else _known(data),
+        "files": None,
+        "sessions": [*_sessions(path), session],
+    }
     _write(path, manifest)
     yield
     session["ended"] = _now()
+    manifest["files"] = digests(folder)
     _write(path, manifest)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Name -> sha256 of each file of a result folder, by name.
+
+    Names are relative to the folder, with ``/`` between. Left out are the manifest itself,
+    checkpoints, temporary files, the runs of a grid, and folders that have a manifest of their own.
+    """
+    found: dict[str, str] = {}
+    for place, folders, names in os.walk(folder):
+        here = Path(place)
+        folders[:] = [f for f in folders if not (_left_out(f) or (here / f / MANIFEST).exists())]
+        files = [here / name for name in names if not _left_out(name)]
+        found |= {p.relative_to(folder).as_posix(): sha256_of(p) for p in files if p.is_file()}
+    return dict(sorted(found.items()))
+
+
+def _left_out(name: str) -> bool:
+    """Of a file or folder; what begins with a dot is temporary."""
+    return name in (MANIFEST, CELLS_FOLDER) or name.startswith(".") or name.endswith(_CHECKPOINTS)
+
+
+def _known(data: Data) -> dict[str, Any]:
+    return {
+        "name": data.source,
+        "sha256": data.sha256,
+        "standin": data.standin,
+        "provenance": data.provenance,
+    }
 
 
 def _sessions(path: Path) -> list[Any]:
