@@ -25,7 +25,7 @@ from .simd import LANES, broadcast, fma, load, sigmoid, store, tanh
 
 
 @jit
-def clockwork_epochs(theta, velocity, target, rate, momentum, periods, starts, losses):
+def clockwork_epochs(theta, velocity, target, rate, momentum, share, periods, starts, losses):
     """Train one block of CW-RNNs (or SRNs: one module of period 1), in place.
 
     Args:
@@ -34,9 +34,10 @@ def clockwork_epochs(theta, velocity, target, rate, momentum, periods, starts, l
         target: (T, LANES) the sequences to learn.
         rate: (1, LANES) learning rates.
         momentum: (epochs,) Nesterov's, epoch by epoch.
+        share: a number, what 1/2 e_t**2 counts in the loss.
         periods: (g,) strictly ascending.
         starts: (g + 1,) first unit of each module, then n.
-        losses: (epochs, LANES) gets 1/2 sum_t e_t**2 of each epoch, before its step.
+        losses: (epochs, LANES) gets share/2 sum_t e_t**2 of each epoch, before its step.
     """
     modules = periods.size
     n = starts[modules]
@@ -68,6 +69,7 @@ def clockwork_epochs(theta, velocity, target, rate, momentum, periods, starts, l
     zero = broadcast(theta, 0.0)
     one = broadcast(theta, 1.0)
     half = broadcast(theta, 0.5)
+    shares = broadcast(theta, share)
 
     for epoch in range(losses.shape[0]):
         clear(product, 0, product.shape[0])
@@ -94,11 +96,12 @@ def clockwork_epochs(theta, velocity, target, rate, momentum, periods, starts, l
                 prediction = prediction + load(output, j)
             error = prediction - load(target, t)
             loss = fma(error, error, loss)
+            error = error * shares
             error_sum = error_sum + error
             for j in range(modules):
                 i = held[j] + t // periods[j]
                 store(held_error, i, load(held_error, i) + error)
-        store(losses, epoch, loss * half)
+        store(losses, epoch, loss * half * shares)
 
         for j in range(modules):
             end = starts[j + 1]
@@ -144,7 +147,7 @@ def clockwork_epochs(theta, velocity, target, rate, momentum, periods, starts, l
 
 
 @jit
-def lstm_epochs(theta, velocity, target, rate, momentum, n, peepholes, losses):
+def lstm_epochs(theta, velocity, target, rate, momentum, share, n, peepholes, losses):
     """Train one block of LSTMs, in place.
 
     Args:
@@ -154,9 +157,10 @@ def lstm_epochs(theta, velocity, target, rate, momentum, n, peepholes, losses):
         target: (T, LANES) the sequences to learn.
         rate: (1, LANES) learning rates.
         momentum: (epochs,) Nesterov's, epoch by epoch.
+        share: a number, what 1/2 e_t**2 counts in the loss.
         n: cells.
         peepholes: whether the gates see the cells.
-        losses: (epochs, LANES) gets 1/2 sum_t e_t**2 of each epoch, before its step.
+        losses: (epochs, LANES) gets share/2 sum_t e_t**2 of each epoch, before its step.
     """
     steps = target.shape[0]
     bias = 4 * n * n
@@ -175,6 +179,7 @@ def lstm_epochs(theta, velocity, target, rate, momentum, n, peepholes, losses):
     zero = broadcast(theta, 0.0)
     one = broadcast(theta, 1.0)
     half = broadcast(theta, 0.5)
+    shares = broadcast(theta, share)
 
     for epoch in range(losses.shape[0]):
         loss = zero
@@ -213,9 +218,10 @@ def lstm_epochs(theta, velocity, target, rate, momentum, n, peepholes, losses):
                 prediction = fma(load(theta, weight_out + u), value, prediction)
             error = prediction - load(target, t)
             loss = fma(error, error, loss)
+            error = error * shares
             error_sum = error_sum + error
             store(errors, t, error)
-        store(losses, epoch, loss * half)
+        store(losses, epoch, loss * half * shares)
 
         clear(gradient, bias, weight_out - bias)
         store(gradient, bias_out, error_sum)

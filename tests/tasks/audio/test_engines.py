@@ -34,18 +34,18 @@ def test_every_network_may_have_its_own_rate_in_the_compiled_loop():
             assert torch.equal(weight[r], together.weights()[name][r])
 
 
-def both(networks, steps, seed=0, **shape):
+def both(networks, steps, seed=0, loss="half_sum_of_squares", **shape):
     targets = torch.from_numpy(np.random.default_rng(seed).uniform(-1, 1, (networks, steps)))
     return [
         # weights and rates small enough that an SRN does not amplify the last digit's difference
-        engine(random_ensemble(networks=networks, scale=0.15, **shape), targets, [])
+        engine(random_ensemble(networks=networks, scale=0.15, **shape), targets, [], loss=loss)
         for engine in (CompiledEngine, SilenceEngine)
     ]
 
 
-def assert_same(compiled, autograd):
+def assert_same(compiled, autograd, rate=2e-4):
     networks = len(next(iter(compiled.weights().values())))
-    rates = np.full(networks, 2e-4)
+    rates = np.full(networks, rate)
     found, expected = run(compiled, rates, MOMENTA), run(autograd, rates, MOMENTA)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     compare(compiled, autograd, ("weights", "velocity"))
@@ -78,6 +78,29 @@ def compare(compiled, autograd, states):
 )
 def test_compiled_is_autograd(shape):
     assert_same(*both(networks=18, steps=70, **shape))
+
+
+@pytest.mark.parametrize(
+    "shape", [{"model": "cw", "periods": [1, 2, 7]}, {"model": "lstm"}], ids=str
+)
+def test_compiled_is_autograd_with_the_mean_too(shape):
+    engines = both(networks=18, steps=70, loss="half_mean_of_squares", hidden_size=9, **shape)
+    assert_same(*engines, rate=2e-4 * 70)
+
+
+@pytest.mark.parametrize("model", ["cw", "lstm"])
+@pytest.mark.parametrize("engine", [CompiledEngine, SilenceEngine])
+def test_the_mean_is_the_sum_at_a_rate_so_many_times_lower(engine, model):
+    shape = {"model": model, "hidden_size": 9, "networks": 3, "scale": 0.15}
+    targets = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (3, 50)))
+    losses, found = [], []
+    for loss, rate in (("half_sum_of_squares", 1e-4), ("half_mean_of_squares", 50e-4)):
+        trained = engine(random_ensemble(**shape), targets, [], loss=loss)
+        losses.append(run(trained, np.full(3, rate), MOMENTA))
+        found.append(trained.weights())
+    np.testing.assert_allclose(losses[0], 50 * losses[1], rtol=1e-6)
+    for name, weight in found[0].items():
+        torch.testing.assert_close(weight, found[1][name], rtol=1e-9, atol=1e-12)
 
 
 @settings(max_examples=40)

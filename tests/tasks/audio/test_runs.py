@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cwrnn_cli.tasks.audio.data import load
-from cwrnn_cli.tasks.audio.evaluate import summary
+from cwrnn_cli.tasks.audio.evaluate import evaluate_networks, summary
 from cwrnn_cli.tasks.audio.task import AudioTask
 from cwrnn_cli.training.config import TrainConfig
 from cwrnn_cli.training.configure import configure
@@ -176,6 +176,21 @@ def test_momentum_ramps_as_in_sutskever_et_al(piece):
     assert (constant.momenta(0, 10) == np.float32(0.95)).all()
 
 
+def test_the_error_that_is_noted_is_the_mse_whatever_the_loss(piece, tmp_path):
+    for loss in ("half_sum_of_squares", "half_mean_of_squares"):
+        folder = trained(piece, tmp_path / loss, config_of(piece, loss=loss, epochs=1))
+        noted = json.loads((folder.path / "metrics.jsonl").read_text())
+        start = folder.config().start()[0].state_dict()
+        mse = evaluate_networks(folder.config(), load(piece), start, 0, np.empty(0)).metrics["mse"]
+        assert noted["mse_median"] == pytest.approx(np.median(mse), rel=1e-6)
+
+
+def test_the_weights_start_as_far_from_0_as_asked_for(piece):
+    wide = config_of(piece, weight_std=0.4).start()[0].state_dict()
+    for name, weight in config_of(piece).start()[0].state_dict().items():
+        torch.testing.assert_close(wide[name], 4 * weight)
+
+
 def test_defaults_are_the_papers(piece):
     data = load(piece)
     for model, lr, units in (("srn", 3e-4, 31), ("lstm", 3e-5, 15), ("cw", 3e-4, 40)):
@@ -199,6 +214,8 @@ def test_defaults_are_the_papers(piece):
         ({"lr": 0.0}, "--lr 0"),
         ({"lr": float("nan")}, "--lr nan"),
         ({"momentum": 1.0}, "--momentum 1"),
+        ({"weight_std": 0.0}, "--weight-std 0: expected a standard deviation above 0"),
+        ({"weight_std": float("inf")}, "--weight-std inf"),
         ({"params": 3}, "--params 3: .* the smallest such network"),
         ({"model": "srn", "periods": [1, 2]}, "only a CW-RNN has clock periods"),
         ({"model": "mlp"}, "expected srn, lstm"),
@@ -213,6 +230,9 @@ def test_config_survives_json(piece):
     config = config_of(piece, periods=[1, 5])
     again = TrainConfig.from_json(json.loads(json.dumps(config.to_json())))
     assert again == config and not config.differences(again)
+    assert config.differences(config_of(piece, loss="half_mean_of_squares", periods=[1, 5])) == [
+        "loss"
+    ]
     assert config.differences(config_of(piece, lr=1.0, seed=3, periods=[1, 5])) == ["seed", "lr"]
 
 
