@@ -1,9 +1,9 @@
 """Task 1's whole training epoch in one compiled loop (Section 4.1 of the paper).
 
 Forward pass, loss, backward pass and Nesterov step of a block of :data:`~.simd.LANES` networks, as
-many epochs as asked for, with nothing allocated per step and nothing but the losses coming out. One
-lane is one network; networks never meet, so a diverged one harms nobody. Blocks are independent:
-one thread trains one block.
+many epochs as asked for, with nothing allocated per step and nothing but the losses and the lengths
+of the gradients coming out. One lane is one network; networks never meet, so a diverged one harms
+nobody. Blocks are independent: one thread trains one block.
 
 Work of the clockwork network. A slow module changes only on its ticks, and so does what it adds to
 the faster modules. The forward pass therefore multiplies a module's columns of W_H once per tick of
@@ -25,7 +25,9 @@ from .simd import LANES, broadcast, fma, load, sigmoid, store, tanh
 
 
 @jit
-def clockwork_epochs(theta, velocity, target, rate, momentum, share, periods, starts, losses):
+def clockwork_epochs(
+    theta, velocity, target, rate, momentum, share, periods, starts, losses, squares
+):
     """Train one block of CW-RNNs (or SRNs: one module of period 1), in place.
 
     Args:
@@ -38,6 +40,7 @@ def clockwork_epochs(theta, velocity, target, rate, momentum, share, periods, st
         periods: (g,) strictly ascending.
         starts: (g + 1,) first unit of each module, then n.
         losses: (epochs, LANES) gets share/2 sum_t e_t**2 of each epoch, before its step.
+        squares: (epochs, LANES) float64 gets the square of the gradient's length in each epoch.
     """
     modules = periods.size
     n = starts[modules]
@@ -143,11 +146,12 @@ def clockwork_epochs(theta, velocity, target, rate, momentum, share, periods, st
             sum_outer(grad_readers, grad_at, y, y_at, gradient, at, ticks[j], end, k)
             grad_at, at = Vectors(held[j], 1), Vectors(weight_out + first, n)  # (ticks, 1), (1, k)
             sum_outer(held_error, grad_at, y, y_at, gradient, at, ticks[j], 1, k)
-        nesterov(theta, velocity, gradient, load(rate, 0), momentum[epoch])
+        square = nesterov(theta, velocity, gradient, load(rate, 0), momentum[epoch])
+        store(squares, epoch, square)
 
 
 @jit
-def lstm_epochs(theta, velocity, target, rate, momentum, share, n, peepholes, losses):
+def lstm_epochs(theta, velocity, target, rate, momentum, share, n, peepholes, losses, squares):
     """Train one block of LSTMs, in place.
 
     Args:
@@ -161,6 +165,7 @@ def lstm_epochs(theta, velocity, target, rate, momentum, share, n, peepholes, lo
         n: cells.
         peepholes: whether the gates see the cells.
         losses: (epochs, LANES) gets share/2 sum_t e_t**2 of each epoch, before its step.
+        squares: (epochs, LANES) float64 gets the square of the gradient's length in each epoch.
     """
     steps = target.shape[0]
     bias = 4 * n * n
@@ -272,4 +277,5 @@ def lstm_epochs(theta, velocity, target, rate, momentum, share, n, peepholes, lo
         grad_at = Vectors(4 * n, 4 * n)  # (steps - 1, 4n), from step 1 on: it reads output 0
         sum_outer(gates, grad_at, y, y_at, gradient, recurrent, steps - 1, 4 * n, n)
         sum_outer(errors, Vectors(0, 1), y, y_at, gradient, Vectors(weight_out, n), steps, 1, n)
-        nesterov(theta, velocity, gradient, load(rate, 0), momentum[epoch])
+        square = nesterov(theta, velocity, gradient, load(rate, 0), momentum[epoch])
+        store(squares, epoch, square)

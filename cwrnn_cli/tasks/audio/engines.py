@@ -69,7 +69,7 @@ class SilenceEngine(AutogradEngine):
         return torch.stack(losses).float().cpu().numpy()
 
 
-# (theta, velocity, targets, rates, momenta, share, losses) of a block of LANES networks; see there
+# (theta, velocity, targets, rates, momenta, share, losses, squares) of a block; see there
 Loop = Callable[..., None]
 
 
@@ -78,10 +78,10 @@ def _clockwork_loop(cell: CellSpec) -> Loop:
     clock = cell.clock.merged()  # the loop wants each period once
     periods, starts = np.array(clock.periods, np.int64), np.array(clock.starts, np.int64)
 
-    def run(*state: Any, losses: np.ndarray) -> None:
+    def run(*state: Any, losses: np.ndarray, squares: np.ndarray) -> None:
         theta, velocity, targets, rates, momenta, share = state
         train_generator.clockwork_epochs(
-            theta, velocity, targets, rates, momenta, share, periods, starts, losses
+            theta, velocity, targets, rates, momenta, share, periods, starts, losses, squares
         )
 
     return run
@@ -90,7 +90,7 @@ def _clockwork_loop(cell: CellSpec) -> Loop:
 def _lstm_loop(cell: CellSpec) -> Loop:
     assert isinstance(cell, LSTMSpec)
 
-    def run(*state: Any, losses: np.ndarray) -> None:
+    def run(*state: Any, losses: np.ndarray, squares: np.ndarray) -> None:
         theta, velocity, targets, rates, momenta, share = state
         train_generator.lstm_epochs(
             theta,
@@ -102,6 +102,7 @@ def _lstm_loop(cell: CellSpec) -> Loop:
             cell.hidden_size,
             cell.peepholes,
             losses,
+            squares,
         )
 
     return run
@@ -125,6 +126,9 @@ class CompiledEngine:
         generators: one per network; nothing is drawn from them in training.
         threads: how many; None: as many as cores.
         loss: of :data:`.data.LOSSES`.
+
+    Attributes:
+        gradient_lengths: see :class:`.Engine`.
     """
 
     def __init__(
@@ -146,6 +150,7 @@ class CompiledEngine:
         cell = ensemble.shape.cell
         self._loop = LOOPS[type(cell)](cell)
         self._threads = threads or os.cpu_count() or 1
+        self.gradient_lengths = np.zeros((1, self._networks))
         with log_compilation("the training loop"):
             nothing = np.empty(0, self._theta.dtype)
             self._run_block(0, np.zeros((1, LANES), self._theta.dtype), nothing)
@@ -169,12 +174,18 @@ class CompiledEngine:
             for (name, shape), part in zip(self._names.items(), parts, strict=True)
         }
 
-    def _run_block(self, block: int, rates: np.ndarray, momenta: np.ndarray) -> np.ndarray:
-        """(epochs, LANES) losses of one block; rates (1, LANES)."""
+    def _run_block(
+        self, block: int, rates: np.ndarray, momenta: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(epochs, LANES) losses and squares of the gradients' lengths of one block.
+
+        ``rates`` are (1, LANES).
+        """
         losses = np.empty((len(momenta), LANES), self._theta.dtype)
+        squares = np.empty((len(momenta), LANES))
         state = (self._theta[block], self._velocity[block], self._targets[block], rates, momenta)
-        self._loop(*state, self._share, losses=losses)
-        return losses
+        self._loop(*state, self._share, losses=losses, squares=squares)
+        return losses, squares
 
     def train(self, active: np.ndarray, rates: np.ndarray, momenta: np.ndarray) -> np.ndarray:
         """See :class:`.Engine`; an epoch is one update. All networks, at rates that stay.
@@ -188,8 +199,12 @@ class CompiledEngine:
         each = np.broadcast_to(rates[0], self._networks).astype(self._theta.dtype)
         lanes = self._blocks(each[:, None])  # (blocks, 1, LANES)
         blocks = [(block, lanes[block], momenta) for block in range(len(self._theta))]
-        losses = np.concatenate(run_all(self._run_block, blocks, self._threads), axis=1)
-        return losses[:, : self._networks].astype(np.float32)
+        found = run_all(self._run_block, blocks, self._threads)
+        losses, squares = (
+            np.concatenate(each, axis=1)[:, : self._networks] for each in zip(*found, strict=True)
+        )
+        self.gradient_lengths = np.sqrt(squares)
+        return losses.astype(np.float32)
 
     def weights(self) -> Weights:
         """See :class:`.Engine`."""
@@ -249,7 +264,7 @@ class AudioTrainer(EnsembleTrainer):
             "mse_q75": quartiles[2],
             "diverged": int(worse[-1].sum()),
         }
-        return Measured(mse[-1], worse[-1], line, since=since)
+        return Measured(mse[-1], worse[-1], line, since=since, excursions=worse.sum(axis=0))
 
     def after_update(self) -> dict[str, Any]:
         """Nothing: no network stops before the end."""

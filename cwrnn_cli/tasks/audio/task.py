@@ -72,9 +72,7 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
         self, run: RunFolder, data: AudioData, split: str, **options: Any
     ) -> AudioEvaluation:
         """See :class:`Task`."""
-        last = run.checkpoint()
-        at = last.extra["diverged_at"].numpy()
-        return evaluate.evaluate_networks(run.config(), data, last.weights, last.epoch, at)
+        return evaluate.evaluate_networks(run.config(), data, run.checkpoint())
 
     def networks(self, run: RunFolder) -> Ensemble:
         """See :class:`Task`; as they are after the last epoch."""

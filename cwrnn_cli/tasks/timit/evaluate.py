@@ -10,6 +10,7 @@ import torch
 from data_prep.features import FeatureOptions, read_word
 from data_prep.standardise import apply
 
+from ...training.engine import LargestGradients
 from ...training.evaluation import Evaluation, statistics
 from ...training.folder import RunFolder
 from ...training.stopping import BestNetworks, all_diverged
@@ -29,6 +30,7 @@ class TimitEvaluation(Evaluation[TimitData]):
         stopped_at: (R,) int64, or -1 for those that ``epochs`` cut short.
         train_error: (R,) float64 rate of wrong training words at that epoch, without noise.
         lowest: (R,) float64, at that epoch, of what the network stops by.
+        gradients: the longest in training.
     """
 
     predicted: np.ndarray
@@ -38,6 +40,7 @@ class TimitEvaluation(Evaluation[TimitData]):
     stopped_at: np.ndarray
     train_error: np.ndarray
     lowest: np.ndarray
+    gradients: LargestGradients
 
     @property
     def labels(self) -> np.ndarray:
@@ -81,6 +84,7 @@ def evaluate(run: RunFolder, data: TimitData, split: str) -> TimitEvaluation:
         stopped_at=best.extra["stopped_at"].numpy(),
         train_error=best.extra["train_error"].numpy(),
         lowest=best.extra["lowest"].numpy(),
+        gradients=LargestGradients.of(best.extra, best.config.networks),
     )
 
 
@@ -142,4 +146,5 @@ def arrays(evaluation: TimitEvaluation) -> dict[str, np.ndarray]:
         "best_epoch": evaluation.best_epoch.astype(np.int32),
         "stopped_at": evaluation.stopped_at.astype(np.int32),
         "train_error": evaluation.train_error.astype(np.float32),
+        **evaluation.gradients.arrays(),
     }

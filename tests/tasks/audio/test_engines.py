@@ -48,6 +48,9 @@ def assert_same(compiled, autograd, rate=2e-4):
     rates = np.full(networks, rate)
     found, expected = run(compiled, rates, MOMENTA), run(autograd, rates, MOMENTA)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+    lengths = [engine.gradient_lengths for engine in (compiled, autograd)]
+    assert lengths[0].shape == (len(MOMENTA), networks)
+    np.testing.assert_allclose(*lengths, rtol=1e-9)
     compare(compiled, autograd, ("weights", "velocity"))
 
 
@@ -150,9 +153,11 @@ def test_the_update_is_torch_sgd_with_nesterov_momentum():
     optimiser = torch.optim.SGD(twin.parameters(), lr=2e-3, momentum=0.9, nesterov=True)
     x = torch.empty(1, 1, 20, 0, dtype=torch.float64)
     run(engine, [2e-3], np.full(5, 0.9))
-    for _ in range(5):
+    for update in range(5):
         optimiser.zero_grad()
         half_sum_of_squares(twin(x)[:, 0, :, 0], targets).sum().backward()
+        length = torch.nn.utils.get_total_norm([w.grad for w in twin.parameters()])
+        assert engine.gradient_lengths[update] == pytest.approx(length.item(), rel=1e-7)
         optimiser.step()
     for mine, theirs in zip(ensemble.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-7, atol=1e-9)
