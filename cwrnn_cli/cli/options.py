@@ -156,6 +156,12 @@ def protocol_options(seed: int = 0) -> Decorator:
                 help="Momentum that rises from 0.5 (Sutskever et al., 2013), or constant.  "
                 + by_task(lambda p: "ramp" if p.momentum_ramp else "constant"),
             ),
+            click.option(
+                "--weight-std",
+                type=float,
+                help="Standard deviation of the Gaussian that all weights start from.  "
+                + by_task(lambda p: f"{p.weight_std:g}"),
+            ),
             *task_options(lambda task: task.train_options),
             click.option(
                 "--device",

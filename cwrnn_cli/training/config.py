@@ -42,6 +42,7 @@ class TrainConfig:
         momentum: Nesterov's final momentum.
         momentum_ramp: whether it rises to that value as in Sutskever et al. (2013) or is constant.
         weight_std: of the initial weights.
+        loss: what is made small, a name of the task's.
         noise: standard deviation of the Gaussian noise on the inputs in training.
         data_name: name of the corpus.
         data_sha256: of the HDF5 file.
@@ -74,6 +75,7 @@ class TrainConfig:
     momentum: float
     momentum_ramp: bool
     weight_std: float
+    loss: str
     noise: float
     data_name: str
     data_sha256: str
@@ -148,9 +150,9 @@ class TrainConfig:
         return ensemble.to(self.device), generators
 
     def values(self) -> dict[str, Any]:
-        """Every field by name, those of the cell among them, and the name of the loss."""
+        """Every field by name, those of the cell among them."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cell"}
-        return {"task": own.pop("task")} | self.cell.to_json() | own | {"loss": self.protocol.loss}
+        return {"task": own.pop("task")} | self.cell.to_json() | own
 
     def computed(self) -> dict[str, Any]:
         """:meth:`values` without where the HDF5 file was."""

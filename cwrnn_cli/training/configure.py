@@ -91,6 +91,8 @@ def configure(
         "lr": learning_rate(protocol, cell),
         "momentum": protocol.momentum,
         "momentum_ramp": protocol.momentum_ramp and OPTIMIZERS[optimizer].ramps,
+        "weight_std": protocol.weight_std,
+        "loss": protocol.loss,
         "noise": protocol.noise,
         "device": "cpu",
     }
@@ -104,7 +106,6 @@ def configure(
         cell=sized,
         params=params,
         bidirectional=protocol.bidirectional,
-        weight_std=protocol.weight_std,
         data_name=data.source,
         data_sha256=data.sha256,
         standin=data.standin,
@@ -167,12 +168,14 @@ def _check_ranges(given: Mapping[str, Any]) -> None:
     rules: list[tuple[str, Callable[[float], bool], str]] = [
         ("lr", lambda value: 0 < value < np.inf, "a learning rate above 0"),
         ("momentum", lambda value: 0 <= value < 1, "0 or more, below 1"),
+        ("weight_std", lambda value: 0 < value < np.inf, "a standard deviation above 0"),
         ("clip", lambda value: 0 < value < np.inf, "a length above 0"),
         ("noise", lambda value: 0 <= value < np.inf, "a standard deviation, 0 or more"),
     ]
     for name, fits, expected in rules:
         if name in given and not fits(given[name]):
-            raise UserError(f"--{name} {given[name]:g}: expected {expected}")
+            flag = "--" + name.replace("_", "-")
+            raise UserError(f"{flag} {given[name]:g}: expected {expected}")
     optimizer = given.get("optimizer", PUBLISHED)
     if given.get("momentum_ramp") and not OPTIMIZERS[optimizer].ramps:
         raise UserError(f"--momentum-ramp: not with --optimizer {optimizer}")

@@ -32,7 +32,15 @@ class TrainState:
 
 
 class Engine(Protocol):
-    """R networks somewhere in their training."""
+    """R networks somewhere in their training.
+
+    Attributes:
+        gradient_lengths: float64, of what was trained last: the Euclidean norm of each network's
+            gradient over all its weights, before it was shortened; (U, A) of every update, or
+            (epochs, A) of each epoch's longest.
+    """
+
+    gradient_lengths: np.ndarray
 
     def train(self, active: np.ndarray, rates: np.ndarray, momenta: np.ndarray) -> np.ndarray:
         """Train some of the networks for one epoch or more.
@@ -68,6 +76,63 @@ def restore(generators: list[np.random.Generator], states: list[dict[str, Any]])
         generator.bit_generator.state = state
 
 
+class LargestGradients:
+    """The length of each network's longest gradient so far, and when it was.
+
+    Args:
+        networks: R.
+
+    Attributes:
+        length: (R,) float64, 0 before the first; infinite from the epoch on in which a gradient was
+            not finite; NaN if unknown, in the checkpoints of earlier versions.
+        epoch: (R,) int64 epoch, counted from 1, or -1.
+    """
+
+    def __init__(self, networks: int) -> None:
+        self.length = np.zeros(networks)
+        self.epoch = np.full(networks, -1, np.int64)
+
+    def update(self, done: int, active: np.ndarray, lengths: np.ndarray) -> None:
+        """Note some epochs.
+
+        Args:
+            done: epochs before.
+            active: (A,) indices of the networks.
+            lengths: (epochs, A) of each epoch's longest gradient.
+        """
+        lengths = np.where(np.isfinite(lengths), lengths, np.inf)
+        index, longest = lengths.argmax(axis=0), lengths.max(axis=0)
+        longer = longest > self.length[active]
+        self.length[active[longer]] = longest[longer]
+        self.epoch[active[longer]] = done + 1 + index[longer]
+
+    def state(self) -> Weights:
+        """For :attr:`cwrnn_cli.training.folder.Checkpoint.extra`."""
+        own = {"largest_gradient": self.length, "largest_gradient_at": self.epoch}
+        return {name: torch.from_numpy(values.copy()) for name, values in own.items()}
+
+    def restore(self, extra: Weights) -> None:
+        """Go on from an earlier state."""
+        if "largest_gradient" in extra:
+            self.length = extra["largest_gradient"].numpy()
+            self.epoch = extra["largest_gradient_at"].numpy()
+        else:
+            self.length = np.full(len(self.length), np.nan)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """``largest_gradient`` (R,) float32 and ``largest_gradient_at`` (R,) int32, for results."""
+        with np.errstate(over="ignore"):
+            length = self.length.astype(np.float32)
+        return {"largest_gradient": length, "largest_gradient_at": self.epoch.astype(np.int32)}
+
+    @classmethod
+    def of(cls, extra: Weights, networks: int) -> "LargestGradients":
+        """As a checkpoint of R networks has them."""
+        found = cls(networks)
+        found.restore(extra)
+        return found
+
+
 class AutogradEngine(ABC):
     """Torch operations on any device, with torch's own optimisers: the readable truth.
 
@@ -84,6 +149,7 @@ class AutogradEngine(ABC):
         optimizer: how the networks take a step.
         buffers: name -> momentum of that weight, or what else the optimiser keeps.
         updates: that were made before; Adam's bias correction counts them.
+        gradient_lengths: see :class:`Engine`.
     """
 
     def __init__(
@@ -100,6 +166,7 @@ class AutogradEngine(ABC):
             for name, weight in ensemble.named_parameters()
         }
         self.updates = 0
+        self.gradient_lengths = np.zeros((1, ensemble.networks))
 
     @abstractmethod
     def train(self, active: np.ndarray, rates: np.ndarray, momenta: np.ndarray) -> np.ndarray:
@@ -140,6 +207,7 @@ class Selection:
 
     def __init__(self, engine: AutogradEngine, members: Tensor) -> None:
         self._engine, self._members = engine, members
+        self._lengths: list[Tensor] = []  # of each update's gradients
         self.networks = engine.ensemble.part(members)
         self._named = dict(self.networks.named_parameters())
         self._buffers = {name: b[members] for name, b in engine.buffers.items()}
@@ -150,32 +218,35 @@ class Selection:
                 for key, suffix in engine.optimizer.buffers.items()
             }
 
-    def step(self, rate: float, momentum: float) -> None:
+    def step(self, rate: float, momentum: float, clip: float | None = None) -> None:
         """One update with the gradients that the networks hold.
 
         Args:
             rate: learning rate.
             momentum: Nesterov's, or Adam's beta 1.
+            clip: longer gradients of a network, over all its weights, are shortened to this.
         """
+        self._note_gradients(clip)
         group = self._optimizer.param_groups[0]
         group.update(self._engine.optimizer.settings(momentum), lr=rate)
         self._optimizer.step()
         self._engine.updates += 1
 
     @torch.no_grad()
-    def gradient_norms(self, clip: float | None = None) -> Tensor:
-        """(A,) length of each network's gradient over all its weights; then shortened to clip."""
+    def _note_gradients(self, clip: float | None) -> None:
         gradients = [w.grad for w in self._named.values() if w.grad is not None]
-        norms: Tensor = torch.cat([g.flatten(1) for g in gradients], dim=1).norm(dim=1)
+        flat = torch.cat([g.flatten(1) for g in gradients], dim=1)
+        # squares of what float32 holds may be beyond it
+        self._lengths.append(flat.norm(dim=1, dtype=torch.float64))
         if clip is not None:
-            factors = (clip / norms).clamp(max=1)
+            factors = (clip / flat.norm(dim=1)).clamp(max=1)
             for gradient in gradients:
                 gradient.mul_(factors.view(-1, *(1,) * (gradient.dim() - 1)))
-        return norms
 
     @torch.no_grad()
     def put_back(self) -> None:
-        """Give weights and momentum back to the engine."""
+        """Give weights, momentum and the gradients' lengths back to the engine."""
+        self._engine.gradient_lengths = torch.stack(self._lengths).cpu().numpy()
         for name, weight in self._named.items():
             self._engine.ensemble.get_parameter(name)[self._members] = weight
         for name, buffer in self._buffers.items():

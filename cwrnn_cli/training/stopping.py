@@ -29,6 +29,8 @@ class Measured:
         at_best: name -> (A,) numbers to keep of each network's best epoch.
         since: (A,) epoch of the first excursion, or -1, where several were measured at once;
             default: now.
+        excursions: (A,) number of epochs, of those measured, in which it was diverged, where
+            several were measured at once; default: of the one.
     """
 
     error: np.ndarray
@@ -36,6 +38,7 @@ class Measured:
     line: Mapping[str, object]
     at_best: Mapping[str, np.ndarray] = field(default_factory=dict)
     since: np.ndarray | None = None
+    excursions: np.ndarray | None = None
 
 
 class StopRule(Protocol):
@@ -63,28 +66,41 @@ class StopRule(Protocol):
 
 
 class AtTheEnd:
-    """All networks take all epochs; when each one first diverged is noted.
+    """All networks take all epochs; when each one first diverged is noted, and how often.
 
     Args:
         networks: R.
+
+    Attributes:
+        diverged_at: (R,) int64 epoch, or -1.
+        excursions: (R,) int64 number of epochs in which it was diverged; -1 if unknown, in the
+            checkpoints of earlier versions.
     """
 
     def __init__(self, networks: int) -> None:
         self.active = np.arange(networks)
         self.diverged_at = np.full(networks, -1, np.int64)
+        self.excursions = np.zeros(networks, np.int64)
 
     def update(self, epoch: int, active: np.ndarray, found: Measured, now: Now) -> None:
         """See :class:`StopRule`."""
         since = np.where(found.diverged, epoch, -1) if found.since is None else found.since
         self.diverged_at = np.where(self.diverged_at < 0, since, self.diverged_at)
+        more = found.diverged if found.excursions is None else found.excursions
+        self.excursions = np.where(self.excursions < 0, -1, self.excursions + more)
 
     def state(self) -> Weights:
         """See :class:`StopRule`."""
-        return {"diverged_at": torch.from_numpy(self.diverged_at)}
+        return {
+            "diverged_at": torch.from_numpy(self.diverged_at),
+            "excursions": torch.from_numpy(self.excursions),
+        }
 
     def restore(self, extra: Weights) -> None:
         """See :class:`StopRule`."""
         self.diverged_at = extra["diverged_at"].numpy()
+        unknown = torch.full_like(extra["diverged_at"], -1)
+        self.excursions = extra.get("excursions", unknown).numpy()
 
 
 class EarlyStop:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .config import TrainConfig
-from .engine import Engine, TrainState
+from .engine import Engine, LargestGradients, TrainState
 from .folder import Checkpoint
 from .stopping import Measured, StopRule
 
@@ -26,6 +26,7 @@ class EnsembleTrainer(ABC):
         config: the same.
         engine: the same.
         stop: the same.
+        gradients: the longest so far.
         epoch: epochs done.
     """
 
@@ -39,6 +40,7 @@ class EnsembleTrainer(ABC):
     ) -> None:
         self.config, self.engine, self.stop = config, engine, stop
         self.updates, self.epochs_at_once = updates, epochs_at_once
+        self.gradients = LargestGradients(config.networks)
         self.epoch = 0
 
     @property
@@ -57,6 +59,8 @@ class EnsembleTrainer(ABC):
             config.rates(first, updates, config.epochs * self.updates),
             config.momenta(first, updates),
         )
+        lengths = self.engine.gradient_lengths.reshape(count, -1, len(active)).max(axis=1)
+        self.gradients.update(self.epoch, active, lengths)
         self.epoch += count
         found = self.measure(active, losses)
         self.stop.update(self.epoch, active, found, self.engine.weights)
@@ -86,13 +90,14 @@ class EnsembleTrainer(ABC):
             state.weights,
             state.velocity,
             json.dumps(state.generators),
-            self.stop.state(),
+            self.stop.state() | self.gradients.state(),
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from an earlier state."""
         self.epoch = checkpoint.epoch
         self.stop.restore(checkpoint.extra)
+        self.gradients.restore(checkpoint.extra)
         generators = json.loads(checkpoint.generators)
         updates = self.epoch * self.updates
         self.engine.load(TrainState(checkpoint.weights, checkpoint.velocity, generators, updates))

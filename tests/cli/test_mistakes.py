@@ -25,7 +25,10 @@ RANGES = [
     ("--task iamondb --patience 0", "--patience 0: expected at least 1"),
     ("--task iamondb --clip 0", "--clip 0: expected a length above 0"),
     ("--task timit --noise -1", "--noise -1: expected a standard deviation, 0 or more"),
+    ("--weight-std 0", "--weight-std 0: expected a standard deviation above 0"),
+    ("--weight-std inf", "--weight-std inf: expected a standard deviation above 0"),
     ("--batch 2", "--batch: not an option of --task audio"),
+    ("--task timit --loss half_sum_of_squares", "--loss: not an option of --task timit"),
 ]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cwrnn_cli.training.stopping import EarlyStop, Measured
+from cwrnn_cli.training.stopping import AtTheEnd, EarlyStop, Measured
 
 
 @pytest.mark.parametrize(("patience", "stopped"), [(2, [4, -1]), (None, [-1, -1])])
@@ -29,3 +29,19 @@ def test_weights_are_not_asked_for_where_nothing_is_better():
     nothing = Measured(np.array([np.nan]), np.array([True]), {})
     stop.update(1, np.array([0]), nothing, lambda: pytest.fail("asked for"))
     assert stop.diverged_at.tolist() == stop.stopped_at.tolist() == [1]
+
+
+def test_excursions_are_counted():
+    stop, nobody = AtTheEnd(2), lambda: pytest.fail("asked for")
+    error, diverged = np.zeros(2), np.array([True, False])
+    stop.update(1, stop.active, Measured(error, diverged, {}), nobody)
+    many = Measured(error, ~diverged, {}, since=np.array([2, 4]), excursions=np.array([3, 1]))
+    stop.update(5, stop.active, many, nobody)
+    assert stop.diverged_at.tolist() == [1, 4] and stop.excursions.tolist() == [4, 1]
+    again = AtTheEnd(2)
+    again.restore(stop.state())
+    assert again.excursions.tolist() == [4, 1]
+    old = {"diverged_at": torch.tensor([1, 4])}  # earlier versions did not count
+    again.restore(old)
+    again.update(6, again.active, many, nobody)
+    assert again.excursions.tolist() == [-1, -1]

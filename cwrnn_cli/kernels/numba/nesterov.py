@@ -1,7 +1,7 @@
 """The optimizer inside the compiled training loops."""
 
 from .products import jit
-from .simd import LANES, broadcast, fma, load, store
+from .simd import LANES, broadcast, fma, load, store, widen
 
 
 @jit
@@ -14,11 +14,18 @@ def nesterov(theta, velocity, gradient, rate, momentum):
         gradient: flat (P) vectors.
         rate: a vector, the learning rate of each lane.
         momentum: a number, mu.
+
+    Returns:
+        A vector of doubles: each lane's sum of the gradient's squares.
     """
+    squares = widen(broadcast(theta, 0.0))
     minus_rate = broadcast(theta, 0.0) - rate
     mu = broadcast(theta, momentum)
     for i in range(theta.size // LANES):
         g = load(gradient, i)
+        wide = widen(g)
+        squares = fma(wide, wide, squares)
         v = fma(mu, load(velocity, i), g)
         store(velocity, i, v)
         store(theta, i, fma(minus_rate, fma(mu, v, g), load(theta, i)))
+    return squares

@@ -6,7 +6,7 @@ register, two of AVX2, four of NEON). What its lanes are is up to the loop: unit
 networks of an ensemble where these are too small to fill a vector with their own units.
 
 Only what the kernels need is here: load and store of vectors and of single numbers, ``+ - * /``,
-multiply-add, broadcast, tanh and the logistic function.
+multiply-add, broadcast, widening to double precision, tanh and the logistic function.
 """
 
 import math
@@ -108,6 +108,17 @@ def broadcast(typingctx, like, value):
         return builder.shuffle_vector(single, ir.Constant(vector_type, ir.Undefined), zeros)
 
     return Vector(like.dtype)(like, value), codegen
+
+
+@intrinsic
+def widen(typingctx, x):
+    """The same numbers as a vector of doubles."""
+
+    def codegen(context, builder, signature, args):
+        wide = ir.VectorType(ir.DoubleType(), LANES)
+        return args[0] if args[0].type == wide else builder.fpext(args[0], wide)
+
+    return Vector(types.float64)(x), codegen
 
 
 def _binary(name: str):

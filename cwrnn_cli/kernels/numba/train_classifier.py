@@ -90,6 +90,15 @@ def clockwork_logits(sequences, network, theta, buffers, results):
 
 
 @jit
+def _longer(longest, squares):
+    """The larger of a number and the sum of a vector; infinite once that is not finite."""
+    total = 0.0
+    for lane in range(LANES):
+        total += get(squares, lane)
+    return max(longest, total) if total < np.inf else np.inf
+
+
+@jit
 def clockwork_epoch(sequences, network, parameters, updates, buffers):
     """Train one CW-RNN on all sequences once, in place.
 
@@ -101,7 +110,8 @@ def clockwork_epoch(sequences, network, parameters, updates, buffers):
         buffers: ClockworkBuffers.
 
     Returns:
-        The sum of the sequences' cross entropies, each before its update.
+        The sum of the sequences' cross entropies, each before its update, and the square of the
+        longest gradient's length; infinite if any was not finite.
     """
     # what has arrays in it is taken out of tuples, or made, once: see Vectors
     frames, features, offsets, labels = sequences
@@ -123,7 +133,8 @@ def clockwork_epoch(sequences, network, parameters, updates, buffers):
     grad_bias = gradient[network.bias * LANES :]
     gradients = Gradients(gradient, grad_bias, grad_h0, part, False)
     rates = broadcast(theta, rate)
-    total = 0.0
+    total, longest = 0.0, 0.0
+    squares = np.empty(LANES)
     for update in range(order.size):
         s = order[update]
         steps = offsets[s + 1] - offsets[s]
@@ -144,9 +155,10 @@ def clockwork_epoch(sequences, network, parameters, updates, buffers):
         clockwork_loops.backward_piece(
             clock, backward, sizes, rows, x, hidden, scratch, grad_places, end, gradients
         )
-        nesterov(theta, velocity, gradient, rates, momenta[update])
+        store(squares, 0, nesterov(theta, velocity, gradient, rates, momenta[update]))
+        longest = _longer(longest, squares)
         derive_clockwork(theta, features, network)
-    return total
+    return total, longest
 
 
 @jit
@@ -223,7 +235,8 @@ def lstm_epoch(sequences, network, parameters, updates, buffers):
     width = vectors_for(cells)
     four, lanes = 4 * width, width * LANES
     rates = broadcast(theta, rate)
-    total = 0.0
+    total, longest = 0.0, 0.0
+    squares = np.empty(LANES)
     for update in range(order.size):
         s = order[update]
         steps = offsets[s + 1] - offsets[s]
@@ -253,6 +266,7 @@ def lstm_epoch(sequences, network, parameters, updates, buffers):
                         i = network.peephole + row * width + u
                         grad = load(z, t * four + gate * width + u)
                         store(gradient, i, fma(grad, load(c, tick * width + u), load(gradient, i)))
-        nesterov(theta, velocity, gradient, rates, momenta[update])
+        store(squares, 0, nesterov(theta, velocity, gradient, rates, momenta[update]))
+        longest = _longer(longest, squares)
         derive_lstm(theta, network)
-    return total
+    return total, longest

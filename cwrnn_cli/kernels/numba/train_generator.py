@@ -1,9 +1,9 @@
 """Task 1's whole training epoch in one compiled loop (Section 4.1 of the paper).
 
 Forward pass, loss, backward pass and Nesterov step of a block of :data:`~.simd.LANES` networks, as
-many epochs as asked for, with nothing allocated per step and nothing but the losses coming out. One
-lane is one network; networks never meet, so a diverged one harms nobody. Blocks are independent:
-one thread trains one block.
+many epochs as asked for, with nothing allocated per step and nothing but the losses and the lengths
+of the gradients coming out. One lane is one network; networks never meet, so a diverged one harms
+nobody. Blocks are independent: one thread trains one block.
 
 Work of the clockwork network. A slow module changes only on its ticks, and so does what it adds to
 the faster modules. The forward pass therefore multiplies a module's columns of W_H once per tick of
@@ -25,7 +25,9 @@ from .simd import LANES, broadcast, fma, load, sigmoid, store, tanh
 
 
 @jit
-def clockwork_epochs(theta, velocity, target, rate, momentum, periods, starts, losses):
+def clockwork_epochs(
+    theta, velocity, target, rate, momentum, share, periods, starts, losses, squares
+):
     """Train one block of CW-RNNs (or SRNs: one module of period 1), in place.
 
     Args:
@@ -34,9 +36,11 @@ def clockwork_epochs(theta, velocity, target, rate, momentum, periods, starts, l
         target: (T, LANES) the sequences to learn.
         rate: (1, LANES) learning rates.
         momentum: (epochs,) Nesterov's, epoch by epoch.
+        share: a number, what 1/2 e_t**2 counts in the loss.
         periods: (g,) strictly ascending.
         starts: (g + 1,) first unit of each module, then n.
-        losses: (epochs, LANES) gets 1/2 sum_t e_t**2 of each epoch, before its step.
+        losses: (epochs, LANES) gets share/2 sum_t e_t**2 of each epoch, before its step.
+        squares: (epochs, LANES) float64 gets the square of the gradient's length in each epoch.
     """
     modules = periods.size
     n = starts[modules]
@@ -68,6 +72,7 @@ def clockwork_epochs(theta, velocity, target, rate, momentum, periods, starts, l
     zero = broadcast(theta, 0.0)
     one = broadcast(theta, 1.0)
     half = broadcast(theta, 0.5)
+    shares = broadcast(theta, share)
 
     for epoch in range(losses.shape[0]):
         clear(product, 0, product.shape[0])
@@ -94,11 +99,12 @@ def clockwork_epochs(theta, velocity, target, rate, momentum, periods, starts, l
                 prediction = prediction + load(output, j)
             error = prediction - load(target, t)
             loss = fma(error, error, loss)
+            error = error * shares
             error_sum = error_sum + error
             for j in range(modules):
                 i = held[j] + t // periods[j]
                 store(held_error, i, load(held_error, i) + error)
-        store(losses, epoch, loss * half)
+        store(losses, epoch, loss * half * shares)
 
         for j in range(modules):
             end = starts[j + 1]
@@ -140,11 +146,12 @@ def clockwork_epochs(theta, velocity, target, rate, momentum, periods, starts, l
             sum_outer(grad_readers, grad_at, y, y_at, gradient, at, ticks[j], end, k)
             grad_at, at = Vectors(held[j], 1), Vectors(weight_out + first, n)  # (ticks, 1), (1, k)
             sum_outer(held_error, grad_at, y, y_at, gradient, at, ticks[j], 1, k)
-        nesterov(theta, velocity, gradient, load(rate, 0), momentum[epoch])
+        square = nesterov(theta, velocity, gradient, load(rate, 0), momentum[epoch])
+        store(squares, epoch, square)
 
 
 @jit
-def lstm_epochs(theta, velocity, target, rate, momentum, n, peepholes, losses):
+def lstm_epochs(theta, velocity, target, rate, momentum, share, n, peepholes, losses, squares):
     """Train one block of LSTMs, in place.
 
     Args:
@@ -154,9 +161,11 @@ def lstm_epochs(theta, velocity, target, rate, momentum, n, peepholes, losses):
         target: (T, LANES) the sequences to learn.
         rate: (1, LANES) learning rates.
         momentum: (epochs,) Nesterov's, epoch by epoch.
+        share: a number, what 1/2 e_t**2 counts in the loss.
         n: cells.
         peepholes: whether the gates see the cells.
-        losses: (epochs, LANES) gets 1/2 sum_t e_t**2 of each epoch, before its step.
+        losses: (epochs, LANES) gets share/2 sum_t e_t**2 of each epoch, before its step.
+        squares: (epochs, LANES) float64 gets the square of the gradient's length in each epoch.
     """
     steps = target.shape[0]
     bias = 4 * n * n
@@ -175,6 +184,7 @@ def lstm_epochs(theta, velocity, target, rate, momentum, n, peepholes, losses):
     zero = broadcast(theta, 0.0)
     one = broadcast(theta, 1.0)
     half = broadcast(theta, 0.5)
+    shares = broadcast(theta, share)
 
     for epoch in range(losses.shape[0]):
         loss = zero
@@ -213,9 +223,10 @@ def lstm_epochs(theta, velocity, target, rate, momentum, n, peepholes, losses):
                 prediction = fma(load(theta, weight_out + u), value, prediction)
             error = prediction - load(target, t)
             loss = fma(error, error, loss)
+            error = error * shares
             error_sum = error_sum + error
             store(errors, t, error)
-        store(losses, epoch, loss * half)
+        store(losses, epoch, loss * half * shares)
 
         clear(gradient, bias, weight_out - bias)
         store(gradient, bias_out, error_sum)
@@ -266,4 +277,5 @@ def lstm_epochs(theta, velocity, target, rate, momentum, n, peepholes, losses):
         grad_at = Vectors(4 * n, 4 * n)  # (steps - 1, 4n), from step 1 on: it reads output 0
         sum_outer(gates, grad_at, y, y_at, gradient, recurrent, steps - 1, 4 * n, n)
         sum_outer(errors, Vectors(0, 1), y, y_at, gradient, Vectors(weight_out, n), steps, 1, n)
-        nesterov(theta, velocity, gradient, load(rate, 0), momentum[epoch])
+        square = nesterov(theta, velocity, gradient, load(rate, 0), momentum[epoch])
+        store(squares, epoch, square)

@@ -1,5 +1,6 @@
 """Task 1, sequence generation: one network learns one stretch of sound (Section 4.1)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,11 @@ from data_prep.errors import UserError
 
 from ...training.data import Data
 
+# loss -> what half a step's squared error counts in it, of so many steps
+LOSSES: dict[str, Callable[[int], float]] = {
+    "half_sum_of_squares": lambda steps: 1.0,
+    "half_mean_of_squares": lambda steps: 1.0 / steps,
+}
 METRICS = ("mse", "nmse", "nmse_paper")
 METRIC_NAMES = {"mse": "MSE", "nmse": "MSE/variance", "nmse_paper": "MSE/σ"}
 # Targets lie in [-1, 1]: no output in that range can be further off than this in the mean square
@@ -68,7 +74,7 @@ def silence(networks: int, steps: int, like: Tensor) -> Tensor:
 
 
 def half_sum_of_squares(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The loss, (R,): half the sum over all steps of the squared error; both (R, T).
+    """The protocol's loss, (R,): half the sum over all steps of the squared error; both (R, T).
 
     A sum, not a mean: the published learning rates work with this one (docs/protocol.md).
     """

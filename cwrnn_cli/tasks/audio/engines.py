@@ -1,7 +1,8 @@
 """Two ways to do the epochs of task 1: the compiled loop, and autograd as its test.
 
 An engine holds the ensemble's weights and momentum and runs epochs: forward, half the sum of
-squares, backward, Nesterov step as in `torch.optim.SGD(nesterov=True)`, every network on its own.
+squares or their mean, backward, Nesterov step as in `torch.optim.SGD(nesterov=True)`, every network
+on its own.
 """
 
 import os
@@ -19,11 +20,12 @@ from ...kernels.numba.threads import run_all
 from ...models import ClockedSpec, ClockworkSpec, LSTMSpec, SRNSpec
 from ...models.cell import CellSpec
 from ...models.ensemble import Ensemble
+from ...paper import AUDIO
 from ...training.config import TrainConfig
 from ...training.engine import AutogradEngine, Engine, TrainState, Weights, restore, states_of
 from ...training.stopping import AtTheEnd, Measured
 from ...training.trainer import EnsembleTrainer
-from .data import AudioData, diverged, half_sum_of_squares, silence
+from .data import LOSSES, AudioData, diverged, half_sum_of_squares, silence
 
 
 class SilenceEngine(AutogradEngine):
@@ -34,6 +36,7 @@ class SilenceEngine(AutogradEngine):
         targets: (R, T).
         generators: one per network; nothing is drawn from them in training.
         backend: of the recurrent kernels (:mod:`cwrnn_cli.kernels`).
+        loss: of :data:`.data.LOSSES`.
     """
 
     def __init__(
@@ -42,10 +45,12 @@ class SilenceEngine(AutogradEngine):
         targets: Tensor,
         generators: list[np.random.Generator],
         backend: str = "auto",
+        loss: str = AUDIO.loss,
     ) -> None:
         super().__init__(ensemble, generators)
         self.targets = targets.to(ensemble.weight_hh)
         self.backend = backend
+        self.share = LOSSES[loss](targets.shape[1])
 
     def train(self, active: np.ndarray, rates: np.ndarray, momenta: np.ndarray) -> np.ndarray:
         """See :class:`.Engine`; an epoch is one update."""
@@ -56,7 +61,7 @@ class SilenceEngine(AutogradEngine):
         for rate, momentum in zip(rates.tolist(), momenta.tolist(), strict=True):
             chosen.networks.zero_grad()
             outputs = chosen.networks(x, self.backend)[:, 0, :, 0]
-            loss = half_sum_of_squares(outputs, targets)
+            loss = half_sum_of_squares(outputs, targets) * self.share
             loss.sum().backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
             chosen.step(rate, momentum)
@@ -64,7 +69,7 @@ class SilenceEngine(AutogradEngine):
         return torch.stack(losses).float().cpu().numpy()
 
 
-# (theta, velocity, targets, rates, momenta, losses) of one block of LANES networks; see there
+# (theta, velocity, targets, rates, momenta, share, losses, squares) of a block; see there
 Loop = Callable[..., None]
 
 
@@ -73,10 +78,10 @@ def _clockwork_loop(cell: CellSpec) -> Loop:
     clock = cell.clock.merged()  # the loop wants each period once
     periods, starts = np.array(clock.periods, np.int64), np.array(clock.starts, np.int64)
 
-    def run(*state: np.ndarray, losses: np.ndarray) -> None:
-        theta, velocity, targets, rates, momenta = state
+    def run(*state: Any, losses: np.ndarray, squares: np.ndarray) -> None:
+        theta, velocity, targets, rates, momenta, share = state
         train_generator.clockwork_epochs(
-            theta, velocity, targets, rates, momenta, periods, starts, losses
+            theta, velocity, targets, rates, momenta, share, periods, starts, losses, squares
         )
 
     return run
@@ -85,10 +90,19 @@ def _clockwork_loop(cell: CellSpec) -> Loop:
 def _lstm_loop(cell: CellSpec) -> Loop:
     assert isinstance(cell, LSTMSpec)
 
-    def run(*state: np.ndarray, losses: np.ndarray) -> None:
-        theta, velocity, targets, rates, momenta = state
+    def run(*state: Any, losses: np.ndarray, squares: np.ndarray) -> None:
+        theta, velocity, targets, rates, momenta, share = state
         train_generator.lstm_epochs(
-            theta, velocity, targets, rates, momenta, cell.hidden_size, cell.peepholes, losses
+            theta,
+            velocity,
+            targets,
+            rates,
+            momenta,
+            share,
+            cell.hidden_size,
+            cell.peepholes,
+            losses,
+            squares,
         )
 
     return run
@@ -111,6 +125,10 @@ class CompiledEngine:
         targets: (R, T).
         generators: one per network; nothing is drawn from them in training.
         threads: how many; None: as many as cores.
+        loss: of :data:`.data.LOSSES`.
+
+    Attributes:
+        gradient_lengths: see :class:`.Engine`.
     """
 
     def __init__(
@@ -119,6 +137,7 @@ class CompiledEngine:
         targets: Tensor,
         generators: list[np.random.Generator],
         threads: int | None = None,
+        loss: str = AUDIO.loss,
     ) -> None:
         self._networks = ensemble.networks
         self._dtype = ensemble.weight_hh.dtype
@@ -126,10 +145,12 @@ class CompiledEngine:
         self._theta = self._pack(dict(ensemble.named_parameters()))  # (blocks, P, LANES)
         self._velocity = np.zeros_like(self._theta)
         self._targets = self._blocks(targets.to(self._dtype).numpy())  # (blocks, T, LANES)
+        self._share = LOSSES[loss](targets.shape[1])
         self._generators = generators
         cell = ensemble.shape.cell
         self._loop = LOOPS[type(cell)](cell)
         self._threads = threads or os.cpu_count() or 1
+        self.gradient_lengths = np.zeros((1, self._networks))
         with log_compilation("the training loop"):
             nothing = np.empty(0, self._theta.dtype)
             self._run_block(0, np.zeros((1, LANES), self._theta.dtype), nothing)
@@ -153,12 +174,18 @@ class CompiledEngine:
             for (name, shape), part in zip(self._names.items(), parts, strict=True)
         }
 
-    def _run_block(self, block: int, rates: np.ndarray, momenta: np.ndarray) -> np.ndarray:
-        """(epochs, LANES) losses of one block; rates (1, LANES)."""
+    def _run_block(
+        self, block: int, rates: np.ndarray, momenta: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(epochs, LANES) losses and squares of the gradients' lengths of one block.
+
+        ``rates`` are (1, LANES).
+        """
         losses = np.empty((len(momenta), LANES), self._theta.dtype)
+        squares = np.empty((len(momenta), LANES))
         state = (self._theta[block], self._velocity[block], self._targets[block], rates, momenta)
-        self._loop(*state, losses=losses)
-        return losses
+        self._loop(*state, self._share, losses=losses, squares=squares)
+        return losses, squares
 
     def train(self, active: np.ndarray, rates: np.ndarray, momenta: np.ndarray) -> np.ndarray:
         """See :class:`.Engine`; an epoch is one update. All networks, at rates that stay.
@@ -172,8 +199,12 @@ class CompiledEngine:
         each = np.broadcast_to(rates[0], self._networks).astype(self._theta.dtype)
         lanes = self._blocks(each[:, None])  # (blocks, 1, LANES)
         blocks = [(block, lanes[block], momenta) for block in range(len(self._theta))]
-        losses = np.concatenate(run_all(self._run_block, blocks, self._threads), axis=1)
-        return losses[:, : self._networks].astype(np.float32)
+        found = run_all(self._run_block, blocks, self._threads)
+        losses, squares = (
+            np.concatenate(each, axis=1)[:, : self._networks] for each in zip(*found, strict=True)
+        )
+        self.gradient_lengths = np.sqrt(squares)
+        return losses.astype(np.float32)
 
     def weights(self) -> Weights:
         """See :class:`.Engine`."""
@@ -197,8 +228,8 @@ def make_engine(config: TrainConfig, data: AudioData) -> Engine:
     ensemble, generators = config.start()
     targets = torch.from_numpy(np.tile(data.targets, (config.runs, 1)))
     if config.device == "cpu" and type(config.cell) in LOOPS:
-        return CompiledEngine(ensemble, targets, generators)
-    return SilenceEngine(ensemble, targets, generators)
+        return CompiledEngine(ensemble, targets, generators, loss=config.loss)
+    return SilenceEngine(ensemble, targets, generators, loss=config.loss)
 
 
 class AudioTrainer(EnsembleTrainer):
@@ -219,7 +250,9 @@ class AudioTrainer(EnsembleTrainer):
 
     def measure(self, active: np.ndarray, losses: np.ndarray) -> Measured:
         """MSE of the last epoch's forward pass over the networks that are still numbers."""
-        mse = losses.astype(np.float64) * (2 / self.config.length)  # (epochs, R)
+        steps = self.config.length
+        share = LOSSES[self.config.loss](steps)
+        mse = losses.astype(np.float64) * (2 / (share * steps))  # (epochs, R)
         worse = diverged(mse)
         begun = self.epoch - len(mse)
         since = np.where(worse.any(axis=0), begun + worse.argmax(axis=0), -1)
@@ -231,7 +264,7 @@ class AudioTrainer(EnsembleTrainer):
             "mse_q75": quartiles[2],
             "diverged": int(worse[-1].sum()),
         }
-        return Measured(mse[-1], worse[-1], line, since=since)
+        return Measured(mse[-1], worse[-1], line, since=since, excursions=worse.sum(axis=0))
 
     def after_update(self) -> dict[str, Any]:
         """Nothing: no network stops before the end."""

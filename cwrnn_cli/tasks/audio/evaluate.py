@@ -12,8 +12,10 @@ from data_prep.errors import UserError
 from ...models.ensemble import Ensemble
 from ...statistics import conventions, statistics, within
 from ...training.config import TrainConfig
-from ...training.engine import Weights
+from ...training.engine import LargestGradients
 from ...training.evaluation import Evaluation
+from ...training.folder import Checkpoint
+from ...training.stopping import AtTheEnd
 from . import data as audio
 
 _MAIN = "nmse_paper"  # the paper's scale
@@ -27,11 +29,15 @@ class AudioEvaluation(Evaluation[audio.AudioData]):
         outputs: (R, T) float32, network ``run * S + sequence``.
         metrics: name -> (R,) float64, as :func:`.data.metrics`.
         diverged_at: (R,) int64, the epoch of the first excursion, or -1.
+        excursions: (R,) int64, in how many epochs its MSE was as if it had diverged.
+        gradients: the longest in training.
     """
 
     outputs: np.ndarray
     metrics: dict[str, np.ndarray]
     diverged_at: np.ndarray
+    excursions: np.ndarray
+    gradients: LargestGradients
 
     def sequence_of(self) -> np.ndarray:
         """(R,) index of each network's sequence."""
@@ -53,15 +59,13 @@ class AudioEvaluation(Evaluation[audio.AudioData]):
 
 @torch.no_grad()
 def evaluate_networks(
-    config: TrainConfig,
-    data: audio.AudioData,
-    weights: Weights,
-    epoch: int,
-    diverged_at: np.ndarray,
+    config: TrainConfig, data: audio.AudioData, last: Checkpoint
 ) -> AudioEvaluation:
-    """Run every network once, given its weights; arguments as fields of the evaluation."""
+    """Run every network of a run once, as they are in its last checkpoint."""
     ensemble = Ensemble(config.shape, config.networks)
-    ensemble.load_state_dict(weights)
+    ensemble.load_state_dict(last.weights)
+    stop = AtTheEnd(config.networks)
+    stop.restore(last.extra)
     x = audio.silence(config.networks, config.length, ensemble.weight_hh)
     outputs = ensemble(x)[:, 0, :, 0].numpy()
     metrics = audio.metrics(outputs, np.tile(data.targets, (config.runs, 1)))
@@ -69,12 +73,14 @@ def evaluate_networks(
         config=config,
         data=data,
         split="train",
-        epoch=epoch,
+        epoch=last.epoch,
         ensemble=ensemble,
         diverged=audio.diverged(metrics["mse"]),
         outputs=outputs,
         metrics=metrics,
-        diverged_at=diverged_at,
+        diverged_at=stop.diverged_at,
+        excursions=stop.excursions,
+        gradients=LargestGradients.of(last.extra, config.networks),
     )
 
 
@@ -104,17 +110,19 @@ def numbers(
 
 
 def arrays(evaluation: AudioEvaluation) -> dict[str, np.ndarray]:
-    """A cell's part of results.h5: a row per network, and each sequence's best wave."""
+    """A cell's part of results.h5: a row per network, and each sequence's best wave.
+
+    Errors are what they are, those of diverged networks too: infinite or no number at all.
+    """
     config = evaluation.config
     return {
         "run": (np.arange(config.networks) // config.sequences).astype(np.int32),
         "sequence": evaluation.sequence_of().astype(np.int32),
         "diverged": evaluation.diverged,
         "diverged_at": evaluation.diverged_at.astype(np.int32),
-        **{
-            name: np.where(evaluation.diverged, np.nan, values).astype(np.float32)
-            for name, values in evaluation.metrics.items()
-        },
+        "excursions": evaluation.excursions.astype(np.int32),
+        **evaluation.gradients.arrays(),
+        **evaluation.metrics,
         "best": _best_waves(evaluation),
     }
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...models.ensemble import Ensemble
+from ...option import Option
 from ...paper import AUDIO
 from ...training.config import TrainConfig
 from ...training.folder import RunFolder
@@ -14,7 +15,7 @@ from ...training.results import Results
 from ...training.stopping import all_diverged
 from ...training.task import Arrays, Problem, Task
 from . import evaluate, report
-from .data import AudioData, deviation, load
+from .data import LOSSES, AudioData, deviation, load
 from .engines import AudioTrainer
 from .evaluate import AudioEvaluation
 
@@ -27,6 +28,14 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
     splits = ("train",)  # a network is evaluated on the sequence that it learnt
     default_split = "train"
     selection_split = "train"
+    train_options: ClassVar[tuple[Option, ...]] = (
+        Option(
+            "loss",
+            "Half the squared error, its sum over the steps or its mean.",
+            tuple(LOSSES),
+            of_protocol=lambda protocol: protocol.loss,
+        ),
+    )
     commands: ClassVar[Mapping[tuple[str, str], str]] = {
         ("prepare", "audio"): "cwrnn_cli.tasks.audio.commands:prepare",
         ("generate", "audio"): "cwrnn_cli.tasks.audio.commands:generate",
@@ -63,9 +72,7 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
         self, run: RunFolder, data: AudioData, split: str, **options: Any
     ) -> AudioEvaluation:
         """See :class:`Task`."""
-        last = run.checkpoint()
-        at = last.extra["diverged_at"].numpy()
-        return evaluate.evaluate_networks(run.config(), data, last.weights, last.epoch, at)
+        return evaluate.evaluate_networks(run.config(), data, run.checkpoint())
 
     def networks(self, run: RunFolder) -> Ensemble:
         """See :class:`Task`; as they are after the last epoch."""

@@ -29,16 +29,11 @@ class CtcEngine(AutogradEngine):
     Args:
         config: of the run.
         data: the lines.
-
-    Attributes:
-        largest_gradient: (A,) of the last epoch, the longest gradient of each network over all its
-            weights, before it was shortened.
     """
 
     def __init__(self, config: TrainConfig, data: IamondbData) -> None:
         super().__init__(*config.start(), config.optimizer)
         self.config, self.lines = config, data.train
-        self.largest_gradient = np.zeros(config.networks)
         self._targets = [data.encode(text) for text in data.train.text or []]
         self._lengths = np.diff(data.train.offsets)
 
@@ -54,7 +49,6 @@ class CtcEngine(AutogradEngine):
         model = distributed.parallel(part)
         device = part.weight_hh.device
         total = torch.zeros(len(active), dtype=torch.float64, device=device)
-        largest = part.weight_hh.new_zeros(len(active))
         for update, (rate, momentum) in enumerate(
             zip(rates.tolist(), momenta.tolist(), strict=True)
         ):
@@ -70,11 +64,9 @@ class CtcEngine(AutogradEngine):
             share = distributed.processes() / len(mine[0][update])
             (loss.sum() * share).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
-            largest = torch.maximum(largest, chosen.gradient_norms(config.clip))
-            chosen.step(rate, momentum)
+            chosen.step(rate, momentum, config.clip)
         chosen.put_back()
         distributed.sum_all(total)
-        self.largest_gradient = largest.cpu().numpy()
         mean: np.ndarray = (total / len(self.lines)).cpu().numpy()
         return mean[None]
 
@@ -137,7 +129,7 @@ class IamondbTrainer(EnsembleTrainer):
         )
         line = {
             "ctc": losses[-1].tolist(),
-            "largest_gradient": [float(value) for value in self._engine.largest_gradient],
+            "largest_gradient": self._engine.gradient_lengths.max(axis=0).tolist(),
             "valid_cer": error.tolist(),
         }
         return Measured(error, ~np.isfinite(losses[-1]), line)

@@ -15,6 +15,7 @@ from data_prep.standardise import apply
 from data_prep.store import Split
 
 from ...statistics import conventions, statistics
+from ...training.engine import LargestGradients
 from ...training.evaluation import Evaluation
 from ...training.folder import RunFolder
 from ...training.stopping import BestNetworks
@@ -34,6 +35,7 @@ class IamondbEvaluation(Evaluation[IamondbData]):
         best_epoch: (R,) int64, whose weights are evaluated.
         stopped_at: (R,) int64, or -1 for those that ``epochs`` cut short, or that train on.
         valid_cer: (R,) float64 error rate on the validation set at that epoch.
+        gradients: the longest in training.
     """
 
     beam: BeamOptions | None
@@ -42,6 +44,7 @@ class IamondbEvaluation(Evaluation[IamondbData]):
     best_epoch: np.ndarray
     stopped_at: np.ndarray
     valid_cer: np.ndarray
+    gradients: LargestGradients
 
     @property
     def lines(self) -> Split:
@@ -78,6 +81,7 @@ def evaluate(
         best_epoch=best.extra["best_epoch"].numpy(),
         stopped_at=best.extra["stopped_at"].numpy(),
         valid_cer=best.extra["lowest"].numpy(),
+        gradients=LargestGradients.of(best.extra, best.config.networks),
     )
 
 
@@ -144,6 +148,7 @@ def arrays(evaluation: IamondbEvaluation) -> dict[str, np.ndarray]:
         "diverged": evaluation.diverged,
         "best_epoch": evaluation.best_epoch.astype(np.int32),
         "stopped_at": evaluation.stopped_at.astype(np.int32),
+        **evaluation.gradients.arrays(),
     }
 
 

@@ -132,6 +132,9 @@ class CompiledEngine:
         noise: standard deviation of the noise.
         generators: one per network, on which training goes on drawing.
         threads: how many; None: as many as cores.
+
+    Attributes:
+        gradient_lengths: see :class:`.Engine`.
     """
 
     def __init__(
@@ -148,14 +151,16 @@ class CompiledEngine:
         self._layout = LAYOUTS[type(ensemble.shape.cell)](ensemble)
         self._theta = self._layout.pack(dict(ensemble.named_parameters()))  # (R, P)
         self._velocity = torch.zeros_like(self._theta)
+        self.gradient_lengths = np.zeros((1, ensemble.networks))
         with log_compilation("the training loop of words"):
             self._epoch_of(0, 0.0, np.empty(0, np.float32))
 
-    def _epoch_of(self, network: int, rate: float, momenta: np.ndarray) -> float:
+    def _epoch_of(self, network: int, rate: float, momenta: np.ndarray) -> tuple[float, float]:
+        """Mean loss, and the length of the longest gradient."""
         order, frames = np.empty(0, np.int64), self._words.frames
         if len(momenta):
             order, frames = draw_epoch(self._generators[network], self._words, self._noise)
-        total: float = self._layout.epoch(
+        total, longest = self._layout.epoch(
             self._flat(frames),
             self._words,
             order,
@@ -164,7 +169,7 @@ class CompiledEngine:
             rate,
             momenta.astype(self._theta.numpy().dtype),
         )
-        return total / max(len(momenta), 1)
+        return total / max(len(momenta), 1), longest
 
     def _flat(self, frames: np.ndarray) -> np.ndarray:
         flat: np.ndarray = frames.reshape(-1).astype(self._theta.numpy().dtype, copy=False)
@@ -180,7 +185,10 @@ class CompiledEngine:
             raise ValueError("the compiled loop trains at rates that stay")
         each = np.broadcast_to(rates[0], len(active)).tolist()
         items = [(int(r), rate, momenta) for r, rate in zip(active, each, strict=True)]
-        return np.array(run_all(self._epoch_of, items, self._threads))[None]
+        found = np.array(run_all(self._epoch_of, items, self._threads))  # (A, 2)
+        self.gradient_lengths = found[None, :, 1]
+        losses: np.ndarray = found[None, :, 0]
+        return losses
 
     def logits(self, active: np.ndarray, split: Split) -> np.ndarray:
         """See :class:`WordsEngine`."""

@@ -12,6 +12,7 @@ from data_prep.features import FeatureOptions, read_word
 from data_prep.standardise import apply
 
 from ...statistics import conventions, statistics
+from ...training.engine import LargestGradients
 from ...training.evaluation import Evaluation
 from ...training.folder import RunFolder
 from ...training.stopping import BestNetworks, all_diverged
@@ -31,6 +32,7 @@ class TimitEvaluation(Evaluation[TimitData]):
         stopped_at: (R,) int64, or -1 for those that ``epochs`` cut short.
         train_error: (R,) float64 rate of wrong training words at that epoch, without noise.
         lowest: (R,) float64, at that epoch, of what the network stops by.
+        gradients: the longest in training.
     """
 
     predicted: np.ndarray
@@ -40,6 +42,7 @@ class TimitEvaluation(Evaluation[TimitData]):
     stopped_at: np.ndarray
     train_error: np.ndarray
     lowest: np.ndarray
+    gradients: LargestGradients
 
     @property
     def labels(self) -> np.ndarray:
@@ -69,6 +72,7 @@ def evaluate(run: RunFolder, data: TimitData, split: str) -> TimitEvaluation:
         stopped_at=best.extra["stopped_at"].numpy(),
         train_error=best.extra["train_error"].numpy(),
         lowest=best.extra["lowest"].numpy(),
+        gradients=LargestGradients.of(best.extra, best.config.networks),
     )
 
 
@@ -147,4 +151,5 @@ def arrays(evaluation: TimitEvaluation) -> dict[str, np.ndarray]:
         "best_epoch": evaluation.best_epoch.astype(np.int32),
         "stopped_at": evaluation.stopped_at.astype(np.int32),
         "train_error": evaluation.train_error,
+        **evaluation.gradients.arrays(),
     }

@@ -53,7 +53,7 @@ class Layout(ABC):
         run: of :mod:`.train_classifier`, the logits.
     """
 
-    loop: ClassVar[Callable[..., float]]
+    loop: ClassVar[Callable[..., tuple[float, float]]]
     run: ClassVar[Callable[..., None]]
 
     def __init__(self, ensemble: Ensemble) -> None:
@@ -121,8 +121,8 @@ class Layout(ABC):
         velocity: np.ndarray,
         lr: float,
         momenta: np.ndarray,
-    ) -> float:
-        """Train one network on all sequences once; the sum of their cross entropies.
+    ) -> tuple[float, float]:
+        """Train one network on all sequences once.
 
         Args:
             frames: flat (N, m), noise included.
@@ -132,15 +132,18 @@ class Layout(ABC):
             velocity: (P,) momentum, changed.
             lr: learning rate.
             momenta: (S,), update by update.
+
+        Returns:
+            The sum of the sequences' cross entropies, and the length of the longest gradient.
         """
-        total: float = self.loop(
+        total, square = self.loop(
             self._sequences(frames, train),
             self._network(theta),
             self._parameters(theta, velocity),
             Updates(order, lr, momenta),
             self._buffers(train),
         )
-        return total
+        return total, square**0.5
 
     def logits(self, frames: np.ndarray, split: Split, theta: np.ndarray) -> np.ndarray:
         """(S, K) float32 of one network."""

@@ -34,20 +34,23 @@ def test_every_network_may_have_its_own_rate_in_the_compiled_loop():
             assert torch.equal(weight[r], together.weights()[name][r])
 
 
-def both(networks, steps, seed=0, **shape):
+def both(networks, steps, seed=0, loss="half_sum_of_squares", **shape):
     targets = torch.from_numpy(np.random.default_rng(seed).uniform(-1, 1, (networks, steps)))
     return [
         # weights and rates small enough that an SRN does not amplify the last digit's difference
-        engine(random_ensemble(networks=networks, scale=0.15, **shape), targets, [])
+        engine(random_ensemble(networks=networks, scale=0.15, **shape), targets, [], loss=loss)
         for engine in (CompiledEngine, SilenceEngine)
     ]
 
 
-def assert_same(compiled, autograd):
+def assert_same(compiled, autograd, rate=2e-4):
     networks = len(next(iter(compiled.weights().values())))
-    rates = np.full(networks, 2e-4)
+    rates = np.full(networks, rate)
     found, expected = run(compiled, rates, MOMENTA), run(autograd, rates, MOMENTA)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+    lengths = [engine.gradient_lengths for engine in (compiled, autograd)]
+    assert lengths[0].shape == (len(MOMENTA), networks)
+    np.testing.assert_allclose(*lengths, rtol=1e-9)
     compare(compiled, autograd, ("weights", "velocity"))
 
 
@@ -78,6 +81,29 @@ def compare(compiled, autograd, states):
 )
 def test_compiled_is_autograd(shape):
     assert_same(*both(networks=18, steps=70, **shape))
+
+
+@pytest.mark.parametrize(
+    "shape", [{"model": "cw", "periods": [1, 2, 7]}, {"model": "lstm"}], ids=str
+)
+def test_compiled_is_autograd_with_the_mean_too(shape):
+    engines = both(networks=18, steps=70, loss="half_mean_of_squares", hidden_size=9, **shape)
+    assert_same(*engines, rate=2e-4 * 70)
+
+
+@pytest.mark.parametrize("model", ["cw", "lstm"])
+@pytest.mark.parametrize("engine", [CompiledEngine, SilenceEngine])
+def test_the_mean_is_the_sum_at_a_rate_so_many_times_lower(engine, model):
+    shape = {"model": model, "hidden_size": 9, "networks": 3, "scale": 0.15}
+    targets = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (3, 50)))
+    losses, found = [], []
+    for loss, rate in (("half_sum_of_squares", 1e-4), ("half_mean_of_squares", 50e-4)):
+        trained = engine(random_ensemble(**shape), targets, [], loss=loss)
+        losses.append(run(trained, np.full(3, rate), MOMENTA))
+        found.append(trained.weights())
+    np.testing.assert_allclose(losses[0], 50 * losses[1], rtol=1e-6)
+    for name, weight in found[0].items():
+        torch.testing.assert_close(weight, found[1][name], rtol=1e-9, atol=1e-12)
 
 
 @settings(max_examples=40)
@@ -127,9 +153,11 @@ def test_the_update_is_torch_sgd_with_nesterov_momentum():
     optimiser = torch.optim.SGD(twin.parameters(), lr=2e-3, momentum=0.9, nesterov=True)
     x = torch.empty(1, 1, 20, 0, dtype=torch.float64)
     run(engine, [2e-3], np.full(5, 0.9))
-    for _ in range(5):
+    for update in range(5):
         optimiser.zero_grad()
         half_sum_of_squares(twin(x)[:, 0, :, 0], targets).sum().backward()
+        length = torch.nn.utils.get_total_norm([w.grad for w in twin.parameters()])
+        assert engine.gradient_lengths[update] == pytest.approx(length.item(), rel=1e-7)
         optimiser.step()
     for mine, theirs in zip(ensemble.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-7, atol=1e-9)

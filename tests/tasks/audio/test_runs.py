@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from cwrnn_cli.tasks.audio.data import load
+from cwrnn_cli.tasks.audio.evaluate import arrays, evaluate_networks
 from cwrnn_cli.tasks.audio.task import AudioTask
 from cwrnn_cli.training.config import TrainConfig
 from cwrnn_cli.training.configure import configure
@@ -42,7 +44,8 @@ def assert_identical(one: RunFolder, other: RunFolder):
     for mine, theirs in ((a.weights, b.weights), (a.velocity, b.velocity)):
         assert mine.keys() == theirs.keys()
         assert all(torch.equal(mine[name], theirs[name]) for name in mine)
-    assert torch.equal(a.extra["diverged_at"], b.extra["diverged_at"])
+    assert a.extra.keys() == b.extra.keys() >= {"excursions", "largest_gradient"}
+    assert all(torch.equal(a.extra[name], b.extra[name]) for name in a.extra)
     read = [(f.path / "metrics.jsonl").read_text() for f in (one, other)]
     assert read[0] == read[1]
 
@@ -161,6 +164,18 @@ def test_diverged_networks_are_counted_not_averaged(piece, tmp_path):
     for metric in found["metrics"].values():
         assert all(value is None or np.isfinite(value) for value in metric.values())
     json.dumps(found, allow_nan=False)
+    rows = arrays(evaluation)  # what they are, whether it diverged or not
+    assert rows["mse"].dtype == np.float64
+    np.testing.assert_array_equal(rows["mse"], evaluation.metrics["mse"])
+    assert not (rows["mse"][rows["diverged"]] <= 4).any()
+    # the MSE of an epoch is the one before its update: the last update's comes after all of them
+    assert (rows["excursions"][rows["diverged_at"] < 0] == 0).all()
+    once = rows["diverged_at"] >= 0
+    assert (rows["excursions"][once] >= 1).all()
+    assert (rows["excursions"] <= np.where(once, 200 - rows["diverged_at"], 0)).all()
+    longest, at = rows["largest_gradient"], rows["largest_gradient_at"]
+    assert (longest > 0).all() and (at >= 1).all() and (at <= 200).all()
+    assert longest[once].min() > np.median(longest[~once])
 
 
 def test_momentum_ramps_as_in_sutskever_et_al(piece):
@@ -173,6 +188,21 @@ def test_momentum_ramps_as_in_sutskever_et_al(piece):
     np.testing.assert_array_equal(config.momenta(700, 50), ramp[700:750])
     constant = config_of(piece, momentum_ramp=False)
     assert (constant.momenta(0, 10) == np.float32(0.95)).all()
+
+
+def test_the_error_that_is_noted_is_the_mse_whatever_the_loss(piece, tmp_path):
+    for loss in ("half_sum_of_squares", "half_mean_of_squares"):
+        folder = trained(piece, tmp_path / loss, config_of(piece, loss=loss, epochs=1))
+        noted = json.loads((folder.path / "metrics.jsonl").read_text())
+        start = replace(folder.checkpoint(), weights=folder.config().start()[0].state_dict())
+        mse = evaluate_networks(folder.config(), load(piece), start).metrics["mse"]
+        assert noted["mse_median"] == pytest.approx(np.median(mse), rel=1e-6)
+
+
+def test_the_weights_start_as_far_from_0_as_asked_for(piece):
+    wide = config_of(piece, weight_std=0.4).start()[0].state_dict()
+    for name, weight in config_of(piece).start()[0].state_dict().items():
+        torch.testing.assert_close(wide[name], 4 * weight)
 
 
 def test_defaults_are_the_papers(piece):
@@ -198,6 +228,8 @@ def test_defaults_are_the_papers(piece):
         ({"lr": 0.0}, "--lr 0"),
         ({"lr": float("nan")}, "--lr nan"),
         ({"momentum": 1.0}, "--momentum 1"),
+        ({"weight_std": 0.0}, "--weight-std 0: expected a standard deviation above 0"),
+        ({"weight_std": float("inf")}, "--weight-std inf"),
         ({"params": 3}, "--params 3: .* the smallest such network"),
         ({"model": "srn", "periods": [1, 2]}, "only a CW-RNN has clock periods"),
         ({"model": "mlp"}, "expected srn, lstm"),
@@ -212,6 +244,9 @@ def test_config_survives_json(piece):
     config = config_of(piece, periods=[1, 5])
     again = TrainConfig.from_json(json.loads(json.dumps(config.to_json())))
     assert again == config and not config.differences(again)
+    assert config.differences(config_of(piece, loss="half_mean_of_squares", periods=[1, 5])) == [
+        "loss"
+    ]
     assert config.differences(config_of(piece, lr=1.0, seed=3, periods=[1, 5])) == ["seed", "lr"]
 
 

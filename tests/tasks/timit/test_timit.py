@@ -14,6 +14,7 @@ from cwrnn_cli.clock import Clock
 from cwrnn_cli.models.ensemble import Ensemble
 from cwrnn_cli.tasks.timit import data as words
 from cwrnn_cli.tasks.timit.engines import CompiledEngine, StepwiseEngine, TimitTrainer
+from cwrnn_cli.tasks.timit.evaluate import arrays
 from cwrnn_cli.tasks.timit.task import TimitTask
 from cwrnn_cli.training.configure import configure
 from cwrnn_cli.training.folder import RunFolder
@@ -64,6 +65,9 @@ def test_the_compiled_loop_is_autograds(model, units, periods, peepholes, featur
         momenta = np.linspace(0.5, 0.9, len(data))
         losses = [engine.train(active, np.full(len(data), 0.02), momenta) for engine in engines]
         np.testing.assert_allclose(*losses, rtol=1e-9)
+        longest = [engine.gradient_lengths.max(axis=0) for engine in engines]
+        assert longest[0].shape == (2,)
+        np.testing.assert_allclose(*longest, rtol=1e-8)
     for one, other in ((e.state().weights, e.state().velocity) for e in engines):
         assert one.keys() == other.keys() == start.keys()
     for state in ("weights", "velocity"):
@@ -173,6 +177,8 @@ def test_a_network_that_diverges_stops_and_is_counted(spoken, tmp_path):
     summary = TimitTask().summary(found)
     assert summary["diverged"] == 2 and summary["metrics"]["error"]["mean"] is None
     assert summary["medians"]["as_constant"]["median"] == 1 - 1 / len(summary["words"])
+    rows = arrays(found)
+    assert np.isinf(rows["largest_gradient"]).all() and (rows["largest_gradient_at"] == 1).all()
 
 
 def test_the_commands(cwrnn, spoken, tmp_path):
