@@ -1,0 +1,108 @@
+"""`cwrnn verify`: whether the published numbers are those of the raw rows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from data_prep.errors import UserError
+
+from ..console import json_option, print_json, progress_bar, say, say_written
+from ..evidence.differences import Difference
+from ..evidence.folders import check_folder, result_folders
+from ..evidence.pages import check_pages, write_pages
+from ..evidence.rerun import SLACK, Agreement, again, agreements
+from ..reporting.tables import number, table
+
+_RESULTS = Path("results")
+
+
+@click.command()
+@click.argument("results", type=click.Path(path_type=Path), default=_RESULTS)
+@click.option(
+    "--rerun",
+    metavar="NAME",
+    help="Run the command of this folder of RESULTS again, and compare the numbers.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="With --rerun: the prepared corpus.  [default: the command's own, or its stand-in]",
+)
+@click.option("--write", is_flag=True, help="Make the pages anew instead of checking them.")
+@json_option
+@click.pass_context
+def command(
+    context: click.Context,
+    results: Path,
+    rerun: str | None,
+    data: Path | None,
+    write: bool,
+    as_json: bool,
+) -> None:
+    """Check every table and page below RESULTS (results/ unless named) against its raw rows.
+
+    Each folder's files against the digests of its manifest, its tables and JSON made anew from its
+    rows, and the pages (RESULTS/pages) made anew from both. Lists each difference by file and line;
+    exit status 1 if there is any.
+    """
+    if data and not rerun:
+        raise UserError("--data: only with --rerun")
+    if write and rerun:
+        raise UserError("--write: not with --rerun")
+    if rerun:
+        _rerun(context, results / rerun, data, as_json)
+        return
+    folders = result_folders(results)
+    if write:
+        say_written(*write_pages(results))
+    found: list[Difference] = []
+    bar = progress_bar(len(folders) + 1, "verifying", unit="folder")
+    for folder in folders:
+        found += check_folder(folder, folder.as_posix())
+        bar.update(1)
+    found += check_pages(results)
+    bar.update(1)
+    bar.close()
+    if as_json:
+        print_json({"folders": len(folders), "differences": [vars(d) for d in found]})
+    else:
+        for difference in found:
+            click.echo(str(difference))
+        verdict = f"{len(found)} differences" if found else "every number is that of its raw rows"
+        click.echo(f"{len(folders)} folders and the pages of {results}: {verdict}")
+    if found:
+        context.exit(1)
+
+
+def _rerun(context: click.Context, folder: Path, data: Path | None, as_json: bool) -> None:
+    with TemporaryDirectory() as place:
+        found = agreements(folder, again(folder, Path(place), data))
+    agrees = all(agreement.agrees for agreement in found)
+    if as_json:
+        rows = [vars(agreement) | {"agrees": agreement.agrees} for agreement in found]
+        print_json({"folder": str(folder), "agrees": agrees, "rows": rows})
+    else:
+        click.echo(_agreement_table(found))
+        say(
+            "identical: every network's row, bit for bit. Else a median agrees within "
+            f"{SLACK:g} times the distance to the ends of its 95 % interval"
+        )
+        click.echo(f"{folder}: {'agrees' if agrees else 'does not agree'}")
+    if not agrees:
+        context.exit(1)
+
+
+def _agreement_table(found: Sequence[Agreement]) -> str:
+    rows = [
+        [
+            a.name,
+            number(a.before),
+            number(a.again),
+            "" if a.identical else f"{number(a.low)}..{number(a.high)}",
+            "identical" if a.identical else "agrees" if a.agrees else "does not agree",
+        ]
+        for a in found
+    ]
+    return table(("median", "published", "again", "tolerance", ""), rows)

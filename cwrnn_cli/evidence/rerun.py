@@ -1,0 +1,160 @@
+"""A folder's command, run again: are the numbers the same?
+
+Bit for bit where that can be promised, which is on the same processor with the same versions; else
+every median must lie within the tolerance that follows from the seeds' spread: three times the
+distance of the ends of its 95 % interval, from other initial weights, on either side.
+"""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_prep.errors import UserError
+
+from ..statistics import Numbers
+from ..tasks import TASKS
+from ..training.grid import RESULTS
+from ..training.results import Results, read_results
+from .folders import read_manifest
+
+SLACK = 3.0
+_OWN = {"--out", "--data"}  # options that a second run has its own values for
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One number of the first run beside the second's.
+
+    Attributes:
+        name: which.
+        before: the first run's.
+        again: the second's.
+        low: the least that agrees.
+        high: the greatest.
+        identical: whether all rows behind it are equal, bit for bit.
+    """
+
+    name: str
+    before: float | None
+    again: float | None
+    low: float
+    high: float
+    identical: bool
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the second number is one that the first allows."""
+        if self.identical or self.before is None or self.again is None:
+            return self.identical or self.before == self.again
+        return self.low <= self.again <= self.high
+
+
+def again(folder: Path, out: Path, data: Path | None) -> Path:
+    """Run a folder's command again.
+
+    Args:
+        folder: with a manifest.
+        out: an empty folder.
+        data: the prepared corpus; None: what is at the command's own place, or the stand-in that
+            the folder's numbers are of, made anew.
+
+    Returns:
+        Where its results are.
+
+    Raises:
+        UserError: the command makes no grid; other data than the folder's, or none; it failed.
+    """
+    manifest = read_manifest(folder)
+    words = shlex.split(manifest["command"])[1:]
+    if not (folder / RESULTS).exists() or words[0] != "compare" or "--run" in words:
+        raise UserError(
+            f"{folder}: only grids of `cwrnn compare` can be run again; its command was "
+            f"`{manifest['command']}`"
+        )
+    results = read_results(folder / RESULTS)
+    place = data or _prepared(results, manifest["data"], words, out)
+    found = TASKS[results.first["task"]].load(place)
+    if found.sha256 != manifest["data"]["sha256"]:
+        raise UserError(
+            f"{place}: not the data of {folder} (sha256 {found.sha256[:12]}, expected "
+            f"{manifest['data']['sha256'][:12]}); name the right file with --data"
+        )
+    _run([*_without(words, _OWN), "--data", str(place), "--out", str(out / "again")])
+    return out / "again"
+
+
+def _prepared(results: Results, data: dict[str, Any], words: list[str], out: Path) -> Path:
+    """The corpus, where the user named none."""
+    task = TASKS[results.first["task"]]
+    own = dict(zip(words, words[1:], strict=False)).get("--data")
+    if own and Path(own).exists():
+        return Path(own)
+    if not data["standin"]:
+        origin = data.get("provenance", {}).get("source", {}).get("origin", "see the folder above")
+        raise UserError(
+            f"{data['name']}: prepare it and name the file with --data (where it is from: {origin})"
+        )
+    place = out / "data.h5"
+    _run(["prepare", task.name, *([] if task.without_data else ["--standin"]), "--out", str(place)])
+    return place
+
+
+def _without(words: list[str], options: Iterable[str]) -> list[str]:
+    """Words of a command without some of its options and their values."""
+    left = list(words)
+    for option in options:
+        while option in left:
+            at = left.index(option)
+            del left[at : at + 2]
+    return left
+
+
+def _run(words: list[str]) -> None:
+    """A command of ours in a process of its own, its talk on our stderr."""
+    done = subprocess.run([sys.executable, "-m", "cwrnn_cli", *words], stdout=sys.stderr)
+    if done.returncode:
+        raise UserError(f"cwrnn {shlex.join(words)}: ended with status {done.returncode}")
+
+
+def agreements(before: Path, after: Path) -> list[Agreement]:
+    """Each cell's median in two folders of one grid.
+
+    Raises:
+        UserError: they have other cells.
+    """
+    first, second = read_results(before / RESULTS), read_results(after / RESULTS)
+    if first.cells.keys() != second.cells.keys():
+        raise UserError(f"{after}: has other models or sizes than {before}")
+    found = []
+    for key, cell in first.cells.items():
+        other = second.cells[key]
+        identical = all(
+            np.array_equal(values, other.arrays[name], equal_nan=values.dtype.kind == "f")
+            for name, values in cell.arrays.items()
+        )
+        numbers: Numbers = cell.summary["medians"]["survivors"]
+        median, low, high = (numbers[name] for name in ("median", "low", "high"))
+        found.append(
+            Agreement(
+                name=f"{key[1]} {key[0]}",
+                before=median,
+                again=other.summary["medians"]["survivors"]["median"],
+                low=_beyond(median, low),
+                high=_beyond(median, high),
+                identical=identical,
+            )
+        )
+    return found
+
+
+def _beyond(median: float | None, end: float | None) -> float:
+    """The tolerance on one side of a median, from its interval's end."""
+    if median is None or end is None:
+        return np.nan
+    return median + SLACK * (end - median)
