@@ -17,6 +17,7 @@ twice gives the same bytes.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,20 @@ class Split:
         if not 0 <= index < len(self):
             raise IndexError(f"sequence {index} of a split of {len(self)}")
         return self.frames[self.offsets[index] : self.offsets[index + 1]]
+
+    def part(self, indices: Sequence[int]) -> "Split":
+        """Some of its sequences, at least one, in the order of ``indices``; copies."""
+        chosen = [self[i] for i in indices]
+        shift, scale = (a if len(a) == 1 else a[list(indices)] for a in (self.shift, self.scale))
+        return Split(
+            np.concatenate(chosen),
+            np.cumsum([0, *map(len, chosen)]).astype(np.int64),
+            [self.names[i] for i in indices],
+            shift,
+            scale,
+            None if self.labels is None else self.labels[list(indices)],
+            None if self.text is None else [self.text[i] for i in indices],
+        )
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,8 @@ def command(
     """Train models over a grid of learning rates; which is best for each, never by the test set.
 
     Momentum rises and is constant, one after the other, unless one is asked for. A table (scan.txt)
-    and JSON (scan.json) of every rate's mean error, diverged networks counted.
+    and JSON (scan.json) of every rate's mean error, diverged networks counted, and the name of the
+    split that judges.
     """
     experiment = TASKS[task]
     chosen, budgets, grid = chosen_models(models), chosen_sizes(sizes, experiment), _rates(rates)

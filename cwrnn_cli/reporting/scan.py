@@ -35,7 +35,13 @@ def scan_text(result: Mapping[str, Any]) -> str:
         f"best for {group}: " + ("none, networks diverged at each" if lr is None else f"{lr:g}")
         for group, lr in result["best"].items()
     ]
-    lines = [result["command"], f"data: {data_of(result)}", table(header, rows), *best]
+    lines = [
+        result["command"],
+        f"data: {data_of(result)}",
+        f"judged by the split {result['judged_by']}",
+        table(header, rows),
+        *best,
+    ]
     return "\n".join(lines)
 
 

@@ -54,6 +54,7 @@ class TrainConfig:
             it. None: no limit.
         decay: whether the learning rate falls, in a straight line over all updates of ``epochs``,
             to 0.
+        hold_out: in task 2, training examples of each word that are not trained on.
         data_options: how the corpus became frames; follows from data_sha256.
     """
 
@@ -85,6 +86,7 @@ class TrainConfig:
     optimizer: str = PUBLISHED
     clip: float | None = None
     decay: bool = False
+    hold_out: int = 0
     data_options: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @property
@@ -178,6 +180,7 @@ class TrainConfig:
             "patience": protocol.patience,
             "stop_on": protocol.stop_on,
             "runs": protocol.runs,
+            "hold_out": 0,
         }
         if protocol.patience is None or self.epochs < protocol.epochs:
             published["epochs"] = protocol.epochs

@@ -76,9 +76,10 @@ def configure(
         UserError: a value out of range, or options that do not fit the model or the task.
     """
     task = TASKS[data.task]
-    protocol, problem = task.protocol, task.problem(data)
+    protocol = task.protocol
     checked = check(task, model, **options)
     cell, given = checked.cell, checked.given
+    problem = task.problem(task.hold_out(data, given.get("hold_out", 0)))
     params = max(protocol.hidden_sizes) if params is None else params
     optimizer = given.get("optimizer", PUBLISHED)
     values: dict[str, Any] = {
@@ -171,6 +172,7 @@ def _check_ranges(given: Mapping[str, Any]) -> None:
         ("weight_std", lambda value: 0 < value < np.inf, "a standard deviation above 0"),
         ("clip", lambda value: 0 < value < np.inf, "a length above 0"),
         ("noise", lambda value: 0 <= value < np.inf, "a standard deviation, 0 or more"),
+        ("hold_out", lambda value: 0 <= value <= 3, "0 to 3"),
     ]
     for name, fits, expected in rules:
         if name in given and not fits(given[name]):

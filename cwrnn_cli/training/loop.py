@@ -54,7 +54,8 @@ def train(
         Interrupted: Ctrl-C or SIGTERM; the checkpoint is of the last epoch done.
         UserError: a damaged checkpoint, or a place that cannot be written.
     """
-    trainer = TASKS[config.task].trainer(config, data)
+    task = TASKS[config.task]
+    trainer = task.trainer(config, task.hold_out(data, config.hold_out))
     if folder.has_checkpoint:
         trainer.restore(folder.checkpoint())
     note(

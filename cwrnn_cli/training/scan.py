@@ -1,8 +1,8 @@
 """A scan of learning rates: "optimised separately for each method" (Section 4), on held-out seeds.
 
 Every model at every size, over a grid of rates and with each of the momenta asked for, all of it
-judged by what choices may be made by (:meth:`.Task.selection`), never the test set. The best rate
-is one per model and momentum, for all sizes, as in the paper.
+judged by what choices may be made by (:meth:`.Task.selection`, on :meth:`.Task.judged_by`), never
+the test set. The best rate is one per model and momentum, for all sizes, as in the paper.
 """
 
 import json
@@ -89,17 +89,19 @@ def collect(points: Sequence[Point], data: Data, out: Path, command: str) -> dic
         command: what made it.
 
     Returns:
-        What was written: command, task, data, standin, best (of model and momentum; None where no
-        rate's score is a number), and a row per point: model, momentum_ramp, lr, score (mean over
-        the sizes of the mean error) and sizes (parameters -> mean, median, diverged, networks).
+        What was written: command, task, data, standin, judged_by (the split), best (of model and
+        momentum; None where no rate's score is a number), and a row per point: model,
+        momentum_ramp, lr, score (mean over the sizes of the mean error) and sizes (parameters ->
+        mean, median, diverged, networks).
     """
     rows: list[dict[str, Any]] = []
     scores: dict[str, dict[float, float]] = {}
+    task = TASKS[data.task]
+    judged_by = task.judged_by(points[0].first)
     for point in points:
         sizes = {}
         for config in point.cells:
-            task = TASKS[config.task]
-            evaluation = task.evaluate_run(cell_folder(out, config), data, task.selection_split)
+            evaluation = task.evaluate_run(cell_folder(out, config), data, judged_by)
             errors = task.selection(evaluation)
             sizes[str(config.params)] = {
                 "mean": _number(errors.mean()),
@@ -117,6 +119,7 @@ def collect(points: Sequence[Point], data: Data, out: Path, command: str) -> dic
         "task": data.task,
         "data": {"name": data.source, "sha256": data.sha256},
         "standin": data.standin,
+        "judged_by": judged_by,
         "best": {group: _best(found) for group, found in scores.items()},
         "rows": rows,
     }

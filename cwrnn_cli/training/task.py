@@ -24,7 +24,7 @@ from .data import D
 from .evaluation import Evaluation
 from .folder import RunFolder
 from .results import Results
-from .stopping import BestNetworks
+from .stopping import BestNetworks, all_diverged
 from .trainer import EnsembleTrainer
 
 
@@ -87,7 +87,8 @@ class Task(ABC, Generic[D, E]):
         protocol: the paper's.
         splits: names of the corpus' splits.
         default_split: the one that networks are evaluated on.
-        selection_split: the one that choices are made on; never the test set.
+        selection_split: the one that choices are made on, unless :meth:`judged_by` knows better;
+            never the test set.
         train_options: fields of :class:`.TrainConfig` that only some tasks let the user set.
         eval_options: of `cwrnn eval`, passed on to :meth:`evaluate`.
         commands: (group, name) -> "module:command", click commands of its own, such as `cwrnn
@@ -143,11 +144,26 @@ class Task(ABC, Generic[D, E]):
             "substitute"
         )
 
+    def hold_out(self, data: D, count: int) -> D:
+        """The corpus as a run sees it that holds some of its training set out (``hold_out``).
+
+        Args:
+            data: the corpus, as it was loaded.
+            count: of :attr:`.TrainConfig.hold_out`.
+
+        Returns:
+            Here, for tasks without the option, all of it.
+
+        Raises:
+            UserError: there is not so much to hold out.
+        """
+        return data
+
     # training
 
     @abstractmethod
     def trainer(self, config: TrainConfig, data: D) -> EnsembleTrainer:
-        """The networks of a run at their start, ready to train."""
+        """The networks of a run at their start, ready to train; data: after :meth:`hold_out`."""
 
     # what came of it
 
@@ -157,7 +173,7 @@ class Task(ABC, Generic[D, E]):
 
         Args:
             run: with a checkpoint.
-            data: the corpus; has been checked to be the run's.
+            data: the corpus, after :meth:`hold_out`; has been checked to be the run's.
             split: one of :attr:`splits`.
             options: :attr:`eval_options` that were given.
 
@@ -165,9 +181,17 @@ class Task(ABC, Generic[D, E]):
             UserError: no checkpoint, or options out of range.
         """
 
+    def judged_by(self, config: TrainConfig) -> str:
+        """The split on which choices among networks of a run are made; never the test set."""
+        return self.selection_split
+
     @abstractmethod
     def selection(self, evaluation: E) -> np.ndarray:
-        """(R,) errors by which networks, rates and other choices are made: never the test set's."""
+        """(R,) errors by which networks, rates and other choices are made: never the test set's.
+
+        Args:
+            evaluation: on the split of :meth:`judged_by`.
+        """
 
     @abstractmethod
     def arrays(self, evaluation: E) -> Arrays:
@@ -276,6 +300,13 @@ class Task(ABC, Generic[D, E]):
         """
         return BestNetworks.of(run).best()
 
+    def best_judged(self, run: RunFolder, data: Path | None = None) -> int:
+        """:meth:`best_network` for runs whose networks have to be evaluated anew to be judged."""
+        evaluation = self.evaluate_run(run, data, self.judged_by(run.config()))
+        if evaluation.diverged.all():
+            raise all_diverged(run)
+        return int(np.where(evaluation.diverged, np.inf, self.selection(evaluation)).argmin())
+
     def compare_runs(
         self,
         out: Path,
@@ -323,7 +354,8 @@ class Task(ABC, Generic[D, E]):
 
         Args:
             run: with a checkpoint.
-            data: the corpus, or its file; None: the file that the run was trained on.
+            data: the corpus as it was loaded, or its file; None: the file that the run was trained
+                on.
             split: None: :attr:`default_split`.
             more: as there.
 
@@ -340,7 +372,7 @@ class Task(ABC, Generic[D, E]):
         return self.evaluate(run, self.data_of(config, data), split, **more)
 
     def data_of(self, config: TrainConfig, data: D | Path | None = None) -> D:
-        """The corpus of a run: the one given, or the one at its place.
+        """The corpus of a run, after :meth:`hold_out`: the one given, or the one at its place.
 
         Raises:
             UserError: no such file, or not the data that the run was trained on.
@@ -352,7 +384,7 @@ class Task(ABC, Generic[D, E]):
                 f"{data.path}: not the data of this run (sha256 {data.sha256[:12]}, "
                 f"expected {config.data_sha256[:12]}); name the right file with --data"
             )
-        return data
+        return self.hold_out(data, config.hold_out)
 
 
 def _the(names: str) -> str:

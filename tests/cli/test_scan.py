@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from cwrnn_cli.tasks import TASKS
+from cwrnn_cli.training.folder import RunFolder
 from tests.conftest import one_line_error
 
 SMALL = ("scan", "--task", "timit", "--sizes", "200", "--runs", 1, "--epochs", 2)
@@ -39,6 +41,22 @@ def test_json_table_and_files(scan, tmp_path, monkeypatch):
     assert config["seed"] == 1000  # held out: reported results use 0
 
 
+def test_rates_are_chosen_by_words_that_were_held_out(scan, spoken):
+    """By their errors, which are not what the networks stop by."""
+    words = ("--models", "srn", "--rates", "1e-6,3e-2", "--momentum-ramp", "--hold-out", 1)
+    found = json.loads(scan(*words, "--epochs", 20, "--json").stdout)
+    assert found["judged_by"] == "valid"
+    assert "judged by the split valid\n" in Path("runs/scan-timit/scan.txt").read_text()
+    for row in found["rows"]:
+        place = Path(f"runs/scan-timit/cells/srn-200-ramp-{row['lr']:g}")
+        valid = TASKS["timit"].evaluate_run(RunFolder(place), spoken, "valid")
+        assert len(valid.labels) == 3 and valid.config.sequences == 12
+        assert row["score"] == row["sizes"]["200"]["mean"] == valid.error.mean()
+    assert found["best"]["srn, ramp"] == min(found["rows"], key=lambda row: row["score"])["lr"]
+    message = one_line_error(scan(*words[:-1], 2, "--epochs", 20, "--resume", expect=2))
+    assert "a run with another sequences, hold_out; resume" in message
+
+
 def test_models_may_have_rates_of_their_own_and_momenta_are_both_tried(scan):
     rates = ("--rates", "1e-5", "--rates", "cw=1e-3,1e-4")
     found = json.loads(scan("--models", "cw,srn", *rates, "--json").stdout)
@@ -64,6 +82,10 @@ def test_models_may_have_rates_of_their_own_and_momenta_are_both_tried(scan):
         ("--models mlp", "'mlp' is none of"),
         ("--sizes 0", "--sizes 0: expected numbers with commas between, such as 100,1000"),
         ("--epochs 0", "--epochs 0: expected at least 1"),
+        ("--hold-out 4", "--hold-out 4: expected 0 to 3"),
+        ("--hold-out -1", "--hold-out -1: expected 0 to 3"),
+        ("--hold-out 3", "timit.h5 has 3 training examples of 'falling', and one has to stay"),
+        ("--task audio --hold-out 1", "--hold-out: not an option of --task audio"),
         ("--batch 2", "--batch: not an option of --task timit"),
         ("--out full", "full: exists already; go on with --resume"),
         ("--out text", "text: exists already; go on with --resume"),

@@ -5,6 +5,7 @@ RESULT = {
     "task": "timit",
     "data": {"name": "speech", "sha256": "00"},
     "standin": True,
+    "judged_by": "valid",
     "best": {"cw, ramp": 3e-4, "lstm, constant": None},
     "rows": [
         {
@@ -35,6 +36,7 @@ def test_scan_text():
     assert scan_text(RESULT).splitlines() == [
         "cwrnn scan --task timit",
         "data: speech (synthetic voices, not TIMIT)",
+        "judged by the split valid",
         "model  momentum    rate  500 (diverged)  1000 (diverged)    all",
         "-----  --------  ------  --------------  ---------------  -----",
         "cw         ramp  0.0003       0.500 (0)      5.0e-05 (3)  0.250",

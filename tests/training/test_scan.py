@@ -48,6 +48,7 @@ def test_the_best_rate_of_all_sizes_by_what_networks_stop_by(words, tmp_path):
     assert found == json.loads((tmp_path / "scan.json").read_text())
     assert found["best"] == {"srn, constant": 3e-2}
     assert found["data"]["sha256"] == words.sha256 and found["standin"] is True
+    assert found["judged_by"] == "train"
     for point, row in zip(points, found["rows"], strict=True):
         means = []
         for config in point.cells:
@@ -131,5 +132,6 @@ def test_choices_never_look_at_the_test_set(task, params, request, tmp_path):
     run_scan(points, data, tmp_path)
     found = collect(points, data, tmp_path, "")
     assert all(row["score"] is not None for row in found["rows"])
+    assert found["judged_by"] == {"timit": "train", "iamondb": "valid"}[task]
     with pytest.raises(AssertionError, match="the test set was read"):
         TASKS[task].evaluate_run(cell_folder(tmp_path, points[0].first), data, "test")

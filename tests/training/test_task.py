@@ -71,7 +71,7 @@ def test_tasks_of_other_packages_are_found_by_their_entry_points(tmp_path):
     ("task", "split", "message"),
     [
         ("audio", "test", "--split test: task audio has one split, train"),
-        ("timit", "valid", "--split valid: task timit has the splits train and test"),
+        ("timit", "dev", "--split dev: task timit has the splits train, valid and test"),
         ("iamondb", "dev", "--split dev: task iamondb has the splits train, valid and test"),
     ],
 )

@@ -12,7 +12,6 @@ from ...paper import AUDIO
 from ...training.config import TrainConfig
 from ...training.folder import RunFolder
 from ...training.results import Results
-from ...training.stopping import all_diverged
 from ...training.task import Arrays, Problem, Task
 from . import evaluate, report
 from .data import LOSSES, AudioData, deviation, load
@@ -83,10 +82,7 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
 
     def best_network(self, run: RunFolder, data: Path | None = None) -> int:
         """See :class:`Task`; of all sequences."""
-        evaluation = self.evaluate_run(run, data)
-        if evaluation.diverged.all():
-            raise all_diverged(run)
-        return int(np.where(evaluation.diverged, np.inf, self.selection(evaluation)).argmin())
+        return self.best_judged(run, data)
 
     def selection(self, evaluation: AudioEvaluation) -> np.ndarray:
         """MSE/σ; a network that diverged counts as one that gives the constant mean: σ."""

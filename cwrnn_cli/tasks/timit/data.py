@@ -1,6 +1,6 @@
 """Task 2, spoken word classification: one sequence of feature frames, one word (Section 4.2)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ class TimitData(Data):
         words: name of each class.
         groups: classes that end alike: words of each group.
         features: how the frames were made (see :class:`data_prep.features.FeatureOptions`).
+        valid: what :meth:`hold_out` took out of the training set, or None.
     """
 
     task = "timit"
@@ -33,10 +34,51 @@ class TimitData(Data):
     words: list[str]
     groups: list[list[str]]
     features: dict[str, Any]
+    valid: store.Split | None = None
 
     def split(self, name: str) -> store.Split:
-        """The split of that name, train or test."""
-        return {"train": self.train, "test": self.test}[name]
+        """The split of that name: train, valid or test.
+
+        Raises:
+            UserError: valid, and nothing was held out.
+        """
+        found = {"train": self.train, "valid": self.valid, "test": self.test}[name]
+        if found is None:
+            raise UserError(
+                f"--split {name}: the run held none of its training set out; "
+                "train one with --hold-out 1"
+            )
+        return found
+
+    def hold_out(self, count: int) -> "TimitData":
+        """The words with some of the training set kept apart, as :attr:`valid`.
+
+        Of every word the ``count`` last training examples, in the file's order, are held out. All
+        examples of a word are of different speakers, so nobody who says a word in ``valid`` says
+        that word in what is left of ``train``; other words they may, as the paper's own protocol
+        has it between training and test set. The frames stay as they are in the file: standardised
+        with mean and deviation over all of its training frames, those held out among them.
+
+        Args:
+            count: 0: nothing is held out.
+
+        Raises:
+            UserError: of some word nothing would be left to train on.
+        """
+        if not count:
+            return self
+        assert self.train.labels is not None
+        last: list[int] = []
+        for label, word in enumerate(self.words):
+            mine = np.flatnonzero(self.train.labels == label)
+            if len(mine) <= count:
+                raise UserError(
+                    f"--hold-out {count}: {self.path} has {len(mine)} training examples of "
+                    f"{word!r}, and one has to stay"
+                )
+            last += mine[-count:].tolist()
+        left = [i for i in range(len(self.train)) if i not in last]
+        return replace(self, train=self.train.part(left), valid=self.train.part(sorted(last)))
 
 
 def load(path: Path) -> TimitData:

@@ -25,7 +25,7 @@ class TimitTask(Task[TimitData, TimitEvaluation]):
 
     name = "timit"
     protocol = TIMIT
-    splits = ("train", "test")
+    splits = ("train", "valid", "test")
     default_split = "test"
     selection_split = "train"
     train_options: ClassVar[tuple[Option, ...]] = (
@@ -47,6 +47,12 @@ class TimitTask(Task[TimitData, TimitEvaluation]):
             ("cross_entropy", "train_error"),
             of_protocol=lambda protocol: str(protocol.stop_on),
         ),
+        Option(
+            "hold_out",
+            "Of each word, training examples that are not trained on: the split valid.",
+            int,
+            default="0",
+        ),
     )
     commands: ClassVar[Mapping[tuple[str, str], str]] = {
         ("prepare", "timit"): "cwrnn_cli.tasks.timit.commands:prepare"
@@ -64,6 +70,10 @@ class TimitTask(Task[TimitData, TimitEvaluation]):
         sizes = data.train.frames.shape[1], len(data.words)
         return Problem(*sizes, len(data.train), longest, data.features)
 
+    def hold_out(self, data: TimitData, count: int) -> TimitData:
+        """See :class:`Task` and :meth:`.TimitData.hold_out`."""
+        return data.hold_out(count)
+
     def trainer(self, config: TrainConfig, data: TimitData) -> TimitTrainer:
         """See :class:`Task`."""
         return TimitTrainer(config, data)
@@ -74,9 +84,30 @@ class TimitTask(Task[TimitData, TimitEvaluation]):
         """See :class:`Task`."""
         return evaluate.evaluate(run, data, split)
 
+    def judged_by(self, config: TrainConfig) -> str:
+        """The split valid if a run held one out, else the training set."""
+        return "valid" if config.hold_out else self.selection_split
+
+    def best_network(self, run: RunFolder, data: Path | None = None) -> int:
+        """See :class:`Task`; of a run that held words out, by its errors on those."""
+        if run.config().hold_out:
+            return self.best_judged(run, data)
+        return super().best_network(run, data)
+
     def selection(self, evaluation: TimitEvaluation) -> np.ndarray:
-        """What a network stops by, on the training set; infinite where it diverged."""
-        found: np.ndarray = np.where(evaluation.diverged, np.inf, evaluation.lowest)
+        """The rate of wrong words on the split valid, of a run that held one out.
+
+        Else what a network stops by, on the training set. Infinite where it diverged.
+
+        Raises:
+            ValueError: words were held out, and this is an evaluation on others.
+        """
+        errors = evaluation.lowest
+        if evaluation.config.hold_out:
+            if evaluation.split != "valid":
+                raise ValueError(f"choices by errors on the split {evaluation.split}")
+            errors = evaluation.error
+        found: np.ndarray = np.where(evaluation.diverged, np.inf, errors)
         return found
 
     def arrays(self, evaluation: TimitEvaluation) -> dict[str, np.ndarray]:

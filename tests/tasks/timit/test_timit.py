@@ -201,7 +201,10 @@ def test_the_commands(cwrnn, spoken, tmp_path):
     assert list(found["words"]) == [line.split()[0] for line in lines]
     for command, message in (
         ("eval --file none.wav", "none.wav: no such file"),
-        ("eval --split valid", "--split valid: task timit has the splits train and test"),
+        (
+            "eval --split valid",
+            "--split valid: the run held none of its training set out; train one",
+        ),
         ("generate audio runs/timit-cw-500-seed0", "a run of task timit; expected one of audio"),
     ):
         assert message in one_line_error(cwrnn(*command.split(), expect=2))
