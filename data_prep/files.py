@@ -4,8 +4,9 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from .errors import UserError
 
@@ -75,30 +76,51 @@ def sha256_of(path: Path, skip: int = 0) -> str:
 
 
 @contextmanager
-def filled_folder(keep: Path | None, fill: Callable[[Path], object]) -> Iterator[Path]:
-    """A folder that ``fill`` has filled: ``keep``, which stays, or a temporary one.
+def whole_folder(keep: Path) -> Iterator[Path]:
+    """Give a new folder beside ``keep`` to write into; on success it is renamed to ``keep``.
 
     Args:
         keep: must not exist yet, or be empty; it appears whole or not at all.
-        fill: called with the folder to write into.
 
     Raises:
         UserError: there is something in ``keep``, or it cannot be written.
     """
+    if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
+        raise UserError("exists already; choose another folder", place=keep)
+    with ExitStack() as stack:
+        try:
+            keep.parent.mkdir(parents=True, exist_ok=True)
+            beside = TemporaryDirectory(prefix=f".{keep.name}.", dir=keep.parent)
+            whole = Path(stack.enter_context(beside)) / keep.name
+            whole.mkdir()
+        except OSError as error:
+            raise _not_writable(keep, error) from error
+        yield whole
+        try:
+            whole.replace(keep)
+        except OSError as error:
+            raise _not_writable(keep, error) from error
+
+
+@contextmanager
+def filled_folder(keep: Path | None, fill: Callable[[Path], object]) -> Iterator[Path]:
+    """A folder that ``fill`` has filled: ``keep``, which stays, or a temporary one.
+
+    Args:
+        keep: as in :func:`whole_folder`.
+        fill: called with the folder to write into.
+
+    Raises:
+        UserError: as there.
+    """
     if keep is None:
-        with tempfile.TemporaryDirectory(prefix="cwrnn-") as name:
+        with TemporaryDirectory(prefix="cwrnn-") as name:
             fill(Path(name))
             yield Path(name)
         return
-    if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
-        raise UserError("exists already; choose another folder", place=keep)
     try:
-        keep.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{keep.name}.", dir=keep.parent) as name:
-            whole = Path(name) / keep.name
-            whole.mkdir()
+        with whole_folder(keep) as whole:
             fill(whole)
-            whole.replace(keep)
     except OSError as error:
         raise _not_writable(keep, error) from error
     yield keep

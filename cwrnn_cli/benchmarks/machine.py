@@ -79,12 +79,13 @@ def alternate(
     return times
 
 
-def spread(times: list[float]) -> dict[str, float]:
-    """Median, least and greatest, in milliseconds."""
+def spread(times: list[float]) -> dict[str, Any]:
+    """Median, least and greatest, and each round (4 digits), in milliseconds."""
     return {
         "ms": 1e3 * statistics.median(times),
         "ms_min": 1e3 * min(times),
         "ms_max": 1e3 * max(times),
+        "rounds_ms": [float(f"{1e3 * t:.4g}") for t in times],
     }
 
 

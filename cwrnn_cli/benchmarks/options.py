@@ -1,11 +1,24 @@
 """What the commands of `cwrnn bench` share."""
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 
-from ..console import print_json
+from data_prep.files import write_text
+
+from ..console import command_line, print_json, say_written
 from ..option import numbers
+from ..training.data import Data
+
+out_option = click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="New folder for bench.json, bench.txt (layer: bench.png) and manifest.json.",
+)
 
 
 def numbers_or(default: tuple[int, ...], text: str | None, option: str) -> tuple[int, ...]:
@@ -17,9 +30,43 @@ def numbers_or(default: tuple[int, ...], text: str | None, option: str) -> tuple
     return default if text is None else numbers(text, option, ",".join(map(str, default[:2])))
 
 
-def show(result: dict[str, Any], text: str, as_json: bool) -> None:
-    """A benchmark's result on stdout: JSON, or a table."""
+@contextmanager
+def kept(
+    out: Path | None, settings: dict[str, Any], data: Data | None = None
+) -> Iterator[Path | None]:
+    """The folder of ``--out`` while a benchmark runs; it appears whole or not at all.
+
+    Args:
+        out: must not exist yet, or be empty; None: not given.
+        settings: of the benchmark, for the manifest.
+        data: what it reads, if anything.
+
+    Yields:
+        The folder to write into, or None.
+
+    Raises:
+        UserError: there is something in ``out``, or it cannot be written.
+    """
+    if out is None:
+        yield None
+        return
+    from ..training.manifest import certified_whole  # noqa: PLC0415  (slow to import)
+
+    with certified_whole(out, command_line(), data, settings) as folder:
+        yield folder
+    say_written(*sorted(out.iterdir()))
+
+
+def show(result: dict[str, Any], text: str, as_json: bool, folder: Path | None) -> None:
+    """A benchmark's result on stdout, as JSON or as a table, and both in a folder if there is one.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
     if as_json:
         print_json(result)
     else:
         click.echo(text)
+    if folder:
+        write_text(folder / "bench.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        write_text(folder / "bench.txt", text + "\n")

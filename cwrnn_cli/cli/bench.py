@@ -1,12 +1,14 @@
 """`cwrnn bench`: how fast, on this machine; subcommands of tasks are brought by them."""
 
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import click
 
 from data_prep.errors import UserError
 
-from ..benchmarks.options import numbers_or, show
+from ..benchmarks.options import kept, numbers_or, out_option, show
 from ..console import json_option, progress_bar, say, say_written
 from ..option import at_least
 from .groups import LazyGroup
@@ -25,6 +27,7 @@ def command() -> None:
 @click.option("--repeats", default=5, show_default=True, help="Rounds per point at the most.")
 @click.option("--seconds", default=20.0, show_default=True, help="Per point, about.")
 @click.option("--plot", type=click.Path(path_type=Path), help="PNG file of the ratios to write.")
+@out_option
 @json_option
 def layer(
     widths: str | None,
@@ -33,25 +36,30 @@ def layer(
     repeats: int,
     seconds: float,
     plot: Path | None,
+    out: Path | None,
     as_json: bool,
 ) -> None:
     """Forward + backward of our layers (8 modules) against torch.nn's, same width."""
     from ..benchmarks import layer as benchmark  # noqa: PLC0415  (slow to import)
     from ..reporting import benchmarks as report  # noqa: PLC0415
 
-    grid = (
-        numbers_or(benchmark.WIDTHS, widths, "--widths"),
-        numbers_or(benchmark.BATCHES, batches, "--batches"),
-        numbers_or(benchmark.LENGTHS, lengths, "--lengths"),
-    )
+    grid = {
+        "widths": numbers_or(benchmark.WIDTHS, widths, "--widths"),
+        "batches": numbers_or(benchmark.BATCHES, batches, "--batches"),
+        "lengths": numbers_or(benchmark.LENGTHS, lengths, "--lengths"),
+    }
     at_least("--repeats", repeats, 1)
     at_least("--seconds", seconds, 0)
-    if min(grid[0]) < benchmark.MODULES:
+    if min(grid["widths"]) < benchmark.MODULES:
         raise UserError(f"--widths {widths}: at least {benchmark.MODULES}, a unit per module")
-    bar = progress_bar(len(grid[0]) * len(grid[1]) * len(grid[2]), "layers", unit="point")
-    result = benchmark.run(*grid, repeats, seconds, note=say, tick=lambda: bar.update(1))
-    bar.close()
-    show(result, report.layer_text(result), as_json)
+    settings: dict[str, Any] = {**grid, "repeats": repeats, "seconds": seconds}
+    with kept(out, settings) as folder:
+        bar = progress_bar(prod(map(len, grid.values())), "layers", unit="point")
+        result = benchmark.run(**settings, note=say, tick=lambda: bar.update(1))
+        bar.close()
+        show(result, report.layer_text(result), as_json, folder)
+        if folder:
+            report.plot_layers(folder / "bench.png", result)
     if plot is not None:
         report.plot_layers(plot, result)
         say_written(plot)
@@ -60,13 +68,15 @@ def layer(
 @command.command()
 @click.option("--units", default=256, show_default=True, help="Hidden and input size.")
 @click.option("--steps", default=320, show_default=True, help="Steps.")
+@out_option
 @json_option
-def precision(units: int, steps: int, as_json: bool) -> None:
+def precision(units: int, steps: int, out: Path | None, as_json: bool) -> None:
     """What TF32 and bfloat16 products cost in accuracy, emulated without a GPU."""
     from ..benchmarks import precision as benchmark  # noqa: PLC0415  (slow to import)
     from ..reporting import benchmarks as report  # noqa: PLC0415
 
     for option, value, least in (("--units", units, benchmark.MODULES), ("--steps", steps, 1)):
         at_least(option, value, least)
-    result = benchmark.run(units, steps)
-    show(result, report.precision_text(result), as_json)
+    with kept(out, {"units": units, "steps": steps}) as folder:
+        result = benchmark.run(units, steps)
+        show(result, report.precision_text(result), as_json, folder)

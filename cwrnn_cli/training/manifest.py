@@ -29,7 +29,7 @@ from typing import Any
 
 import torch
 
-from data_prep.files import sha256_of, write_text
+from data_prep.files import sha256_of, whole_folder, write_text
 
 from .config import versions
 from .data import Data
@@ -42,7 +42,7 @@ _PROGRAM = ("cwrnn_cli", "data_prep", "setup.cfg", "pyproject.toml")
 
 
 @contextmanager
-def certified(folder: Path, command: str, data: Data | None, configuration: Any) -> Iterator[None]:
+def certified(folder: Path, command: str, data: Data | None, configuration: Any) -> Iterator[Path]:
     """Note a session of a command in its folder's manifest, when it begins and when it has ended.
 
     Args:
@@ -50,6 +50,9 @@ def certified(folder: Path, command: str, data: Data | None, configuration: Any)
         command: as typed.
         data: what it computes from, if anything.
         configuration: what was chosen, of JSON types.
+
+    Yields:
+        The folder.
 
     Raises:
         UserError: the manifest cannot be written.
@@ -65,10 +68,32 @@ def certified(folder: Path, command: str, data: Data | None, configuration: Any)
         "sessions": [*_sessions(path), session],
     }
     _write(path, manifest)
-    yield
+    yield folder
     session["ended"] = _now()
     manifest["files"] = digests(folder)
     _write(path, manifest)
+
+
+@contextmanager
+def certified_whole(
+    out: Path, command: str, data: Data | None, configuration: Any
+) -> Iterator[Path]:
+    """:func:`certified`, for what is not resumed: the folder appears whole or not at all.
+
+    Args:
+        out: must not exist yet, or be empty.
+        command: as there.
+        data: as there.
+        configuration: as there.
+
+    Yields:
+        The folder to write into, which becomes ``out``.
+
+    Raises:
+        UserError: there is something in ``out``, or it cannot be written.
+    """
+    with whole_folder(out) as new, certified(new, command, data, configuration) as folder:
+        yield folder
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -1,12 +1,15 @@
-"""`cwrnn bench handwriting` and `precision`, at sizes where nothing is said of their speed."""
+"""`cwrnn bench`, at sizes where nothing is said of their speed."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
+from cwrnn_cli.benchmarks.machine import spread
 from cwrnn_cli.benchmarks.precision import Rounded
 from cwrnn_cli.models import CELLS
+from cwrnn_cli.training.manifest import digests
 from tests.conftest import one_line_error
 
 
@@ -47,6 +50,62 @@ def test_precision(cwrnn):
             assert 0 < exact < 1e-5 < tf32 < bfloat16 < 0.1
     assert json.loads(cwrnn(*words, "--json").stdout) == found  # the seed is fixed
     assert "CW-RNN" in cwrnn(*words).stdout
+
+
+KEPT = {
+    "layer --widths 16 --batches 1 --lengths 5 --repeats 2": {
+        "widths": [16], "batches": [1], "lengths": [5], "repeats": 2, "seconds": 20.0,
+    },
+    "ensemble --runs 1 --repeats 2 --seconds 600": {"runs": [1], "repeats": 2, "seconds": 600.0},
+    "handwriting --data LINES --sizes 700 --batches 1 --repeats 2": {
+        "sizes": [700], "batches": 1, "repeats": 2, "seconds": 600.0,
+    },
+    "precision --units 16 --steps 8": {"units": 16, "steps": 8},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", KEPT)
+def test_a_folder_of_the_result(cwrnn, lines, words):
+    name, *given = [str(lines) if word == "LINES" else word for word in words.split()]
+    Path("here").mkdir()  # an empty one is taken
+    shown = cwrnn("bench", name, *given, "--out", "here", "--json")
+    found = json.loads(Path("here/bench.json").read_text())
+    assert json.loads(shown.stdout) == found
+    wanted = {"bench.json", "bench.txt"} | ({"bench.png"} if name == "layer" else set())
+    assert {path.name for path in Path("here").iterdir()} == wanted | {"manifest.json"}
+    assert all(f"here/{file}" in shown.stderr for file in (*wanted, "manifest.json"))
+    manifest = json.loads(Path("here/manifest.json").read_text())
+    assert manifest["configuration"] == KEPT[words] and manifest["sessions"][0]["ended"]
+    assert manifest["files"] == digests(Path("here")) and set(manifest["files"]) == wanted
+    data = manifest["data"]
+    assert data["name"] == found["data"] if name == "handwriting" else data is None
+    for row in found["rows"] if name != "precision" else []:
+        assert len(row["rounds_ms"]) == 2 and min(row["rounds_ms"]) > 0
+    before = Path("here/bench.json").read_bytes()
+    message = one_line_error(cwrnn("bench", name, *given, "--out", "here", expect=2))
+    assert message == "here: exists already; choose another folder"
+    assert Path("here/bench.json").read_bytes() == before
+
+
+def test_what_is_kept_is_what_is_shown(cwrnn):
+    words = ("bench", "precision", "--units", 16, "--steps", 8)
+    assert cwrnn(*words, "--out", "a/b").stdout == Path("a/b/bench.txt").read_text()
+
+
+def test_a_benchmark_that_fails_leaves_no_folder(cwrnn, monkeypatch):
+    def fail(units, steps):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("cwrnn_cli.benchmarks.precision.run", fail)
+    with pytest.raises(ZeroDivisionError):
+        cwrnn("bench", "precision", "--out", "here")
+    assert not list(Path().iterdir())
+
+
+def test_rounds_are_kept_with_four_digits():
+    found = spread([0.00123456, 0.5, 0.25])
+    assert found["rounds_ms"] == [1.235, 500, 250] and found["ms"] == 250
+    assert (found["ms_min"], found["ms_max"]) == (1.23456, 500)
 
 
 def test_rounding_is_to_the_nearest_of_so_many_bits():

@@ -3,7 +3,7 @@ import hashlib
 import pytest
 
 from data_prep.errors import UserError
-from data_prep.files import atomic_write, filled_folder, sha256_of, write_text
+from data_prep.files import atomic_write, filled_folder, sha256_of, whole_folder, write_text
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -51,3 +51,15 @@ def test_a_folder_is_filled_and_kept_or_gone(tmp_path):
     assert e.value.place == str(kept) and "--" not in e.value.reason
     with pytest.raises(UserError, match="cannot be written"), filled_folder(kept / "a/b", fill):
         pass
+
+
+def test_an_error_within_a_whole_folder_is_not_one_of_writing(tmp_path):
+    kept = tmp_path / "kept"
+    with pytest.raises(FileNotFoundError), whole_folder(kept) as new:
+        write_text(new / "a", "x")
+        (tmp_path / "none").read_text()
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(UserError, match="cannot be written") as e, whole_folder(kept) as new:
+        write_text(kept / "b", "x")  # somebody else was faster
+    assert e.value.place == str(kept)
+    assert [path.name for path in tmp_path.rglob("*")] == ["kept", "b"]

@@ -1,6 +1,7 @@
 """`cwrnn bench ensemble`: task 1's training, all networks at once, against torch one by one."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 
 from ...benchmarks import machine
-from ...benchmarks.options import numbers_or, show
+from ...benchmarks.options import kept, numbers_or, out_option, show
 from ...console import json_option, progress_bar
 from ...models import CELLS, LSTMSpec
 from ...models.cell import CellSpec
@@ -96,7 +97,8 @@ def run(
                     repeats,
                     seconds,
                 )
-                medians = {name: machine.spread(t)["ms"] / 1e3 for name, t in times.items()}
+                measured = {name: machine.spread(t) for name, t in times.items()}
+                medians = {name: found["ms"] / 1e3 for name, found in measured.items()}
                 each = medians["ours"] / (networks * epochs)
                 rows.append(
                     {
@@ -107,6 +109,10 @@ def run(
                         "ratio": medians["torch"] / each,
                         "ratio_lstm": medians["torch LSTM"] / each,
                         "torch_ms": 1e3 * medians["torch"],
+                        "epochs": epochs,  # of a round; one of torch's
+                        "rounds_ms": measured["ours"]["rounds_ms"],
+                        "torch_rounds_ms": measured["torch"]["rounds_ms"],
+                        "torch_lstm_rounds_ms": measured["torch LSTM"]["rounds_ms"],
                     }
                 )
                 tick()
@@ -149,14 +155,19 @@ def ensemble_text(result: dict[str, Any]) -> str:
 @click.option("--runs", help="Networks trained at once.  [default: 1,10,100,500]")
 @click.option("--repeats", default=5, show_default=True, help="Rounds per point at the most.")
 @click.option("--seconds", default=6.0, show_default=True, help="Per point, about.")
+@out_option
 @json_option
-def command(runs: str | None, repeats: int, seconds: float, as_json: bool) -> None:
+def command(
+    runs: str | None, repeats: int, seconds: float, out: Path | None, as_json: bool
+) -> None:
     """Task 1's training at Table 1's sizes against torch.nn, one network at a time."""
     counts = numbers_or(RUNS, runs, "--runs")
     at_least("--repeats", repeats, 1)
     at_least("--seconds", seconds, 0)
     points = len(AUDIO.hidden_sizes) * len(_MEASURED) * len(counts)
-    bar = progress_bar(points, "ensembles", unit="point")
-    result = run(counts, repeats, seconds, tick=lambda: bar.update(1))
-    bar.close()
-    show(result, ensemble_text(result), as_json)
+    settings: dict[str, Any] = {"runs": counts, "repeats": repeats, "seconds": seconds}
+    with kept(out, settings) as folder:
+        bar = progress_bar(points, "ensembles", unit="point")
+        result = run(**settings, tick=lambda: bar.update(1))
+        bar.close()
+        show(result, ensemble_text(result), as_json, folder)

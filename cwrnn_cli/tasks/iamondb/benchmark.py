@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ...benchmarks import machine
-from ...benchmarks.options import numbers_or, show
+from ...benchmarks.options import kept, numbers_or, out_option, show
 from ...console import DATA_FOLDER, json_option, progress_bar
 from ...models import CELLS, LSTMSpec
 from ...option import at_least
@@ -89,8 +89,8 @@ def run(
         tick: called after each size.
 
     Returns:
-        The JSON of `cwrnn bench handwriting`: machine, peak_gflops, data, standin, batches, lines,
-        rows.
+        The JSON of `cwrnn bench handwriting`: machine, peak_gflops, data, standin, batches (of a
+        round), share (of an epoch's steps that they have), lines, rows.
     """
     lengths = np.diff(data.train.offsets)
     targets = [data.encode(text) for text in data.train.text or []]
@@ -112,14 +112,13 @@ def run(
             repeats,
             seconds,
         )
-        measured = {
-            key: machine.spread(times[" by ".join(key)])["ms"] / 1e3 / share for key in trainees
-        }
+        rounds = {key: machine.spread(times[" by ".join(key)]) for key in trainees}
+        measured = {key: found["ms"] / 1e3 / share for key, found in rounds.items()}
         for (model, by), value in measured.items():
             row = {"params": params, "model": model, "by": by, "s_per_epoch": value}
             row["torch_lstm_over_this"] = measured[LSTMSpec.name, PACKED] / value
             row["padded_torch_lstm_over_this"] = measured[LSTMSpec.name, PADDED] / value
-            rows.append(row)
+            rows.append(row | {"rounds_ms": rounds[model, by]["rounds_ms"]})
         tick()
     return {
         "machine": machine.describe(),
@@ -127,6 +126,7 @@ def run(
         "data": data.source,
         "standin": data.standin,
         "batches": len(chosen),
+        "share": share,
         "lines": IAMONDB.batch,
         "rows": rows,
     }
@@ -171,9 +171,16 @@ def text(result: dict[str, Any]) -> str:
 @click.option("--batches", default=24, show_default=True, help="Of lines, per point and round.")
 @click.option("--repeats", default=5, show_default=True, help="Rounds per point at the most.")
 @click.option("--seconds", default=600.0, show_default=True, help="Per size, about.")
+@out_option
 @json_option
 def command(
-    data: Path, sizes: str | None, batches: int, repeats: int, seconds: float, as_json: bool
+    data: Path,
+    sizes: str | None,
+    batches: int,
+    repeats: int,
+    seconds: float,
+    out: Path | None,
+    as_json: bool,
 ) -> None:
     """Task 3's training, batches of 8 lines, against torch.nn on packed and padded lines."""
     at_least("--batches", batches, 1)
@@ -181,7 +188,14 @@ def command(
     at_least("--seconds", seconds, 0)
     chosen = numbers_or(tuple(sorted(IAMONDB.hidden_sizes)), sizes, "--sizes")
     lines = load(data)
-    bar = progress_bar(len(chosen), "handwriting", unit="size")
-    result = run(lines, chosen, batches, repeats, seconds, tick=lambda: bar.update(1))
-    bar.close()
-    show(result, text(result), as_json)
+    settings: dict[str, Any] = {
+        "sizes": chosen,
+        "batches": batches,
+        "repeats": repeats,
+        "seconds": seconds,
+    }
+    with kept(out, settings, lines) as folder:
+        bar = progress_bar(len(chosen), "handwriting", unit="size")
+        result = run(lines, **settings, tick=lambda: bar.update(1))
+        bar.close()
+        show(result, text(result), as_json, folder)
