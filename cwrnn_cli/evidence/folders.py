@@ -13,7 +13,7 @@ from ..tasks import TASKS
 from ..training.grid import RESULTS
 from ..training.manifest import MANIFEST, digests
 from ..training.results import read_results
-from ..training.scan import SCAN
+from ..training.scan import SCAN, SCAN_ROWS, scores
 from .differences import Difference, compare_lines, same_values
 
 
@@ -94,7 +94,11 @@ def _rebuilt(folder: Path, name: str, command: str, changed: set[str]) -> Iterat
                     yield Difference(place, str(cell.summary.get(key)), str(value))
         texts |= report_texts(task, results, command)
     if (folder / SCAN).exists():
-        texts[SCAN_TEXT] = scan_text(json.loads((folder / SCAN).read_text(encoding="utf-8"))) + "\n"
+        scan = json.loads((folder / SCAN).read_text(encoding="utf-8"))
+        if (folder / SCAN_ROWS).exists():
+            scan |= scores(folder / SCAN_ROWS)
+        texts[SCAN] = json.dumps(scan, indent=1) + "\n"
+        texts[SCAN_TEXT] = scan_text(scan) + "\n"
     for file, text in texts.items():
         if (folder / file).exists():
             there = (folder / file).read_text(encoding="utf-8")

@@ -116,8 +116,8 @@ def _environment(root: Path) -> jinja2.Environment:
 
     ``grid(NAME)``: model -> parameters -> JSON of its `cwrnn eval`, and ``ratios``, ``wins`` of the
     comparison; ``json(NAME)``, ``lines(NAME)`` and ``text(NAME)``: a file's contents, of each line
-    its JSON; ``manifest(NAME)``; ``rows(NAME, MODEL, PARAMS)``: the arrays of a cell;
-    ``published``: task -> the paper's protocol; ``operations``: of :mod:`..benchmarks.layer`;
+    its JSON; ``manifest(NAME)``; ``rows(NAME, MODEL, PARAMS)`` and ``shared(NAME)``: arrays of
+    a grid; ``published``: task -> the paper's protocol; ``operations``: of :mod:`..benchmarks.layer`;
     NAMEs are relative to RESULTS. Filters: ``num``, ``pm``, ``pct``, ``pct_pm``, ``interval``,
     ``fixed(digits)``, ``g``.
     """
@@ -148,12 +148,16 @@ def _environment(root: Path) -> jinja2.Environment:
             found.setdefault(model, {})[params] = summary
         return found
 
+    def shared(name: str) -> Mapping[str, Any]:
+        return read_results(root / name / RESULTS).shared
+
     def rows(name: str, model: str, params: int) -> Mapping[str, Any]:
         return read_results(root / name / RESULTS).cells[model, params].arrays
 
     environment.globals |= {
         "grid": grid,
         "rows": rows,
+        "shared": shared,
         "json": functools.cache(lambda name: json.loads(content(name))),
         "lines": functools.cache(lambda name: [json.loads(x) for x in content(name).splitlines()]),
         "text": content,

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
-from data_prep.files import write_text
+from data_prep.files import atomic_write, write_text
 
 from .config import TrainConfig
 from .data import Data
@@ -23,6 +24,8 @@ from .loop import Progress
 from .registry import TASKS
 
 SCAN = "scan.json"
+SCAN_ROWS = "scan.h5"
+_POINT = ("params", "momentum_ramp", "lr")
 HELD_OUT_SEED = 1000  # reported results use 0
 
 
@@ -41,10 +44,10 @@ class Point:
         """For what is the same at all sizes."""
         return self.cells[0]
 
-    @property
-    def group(self) -> str:
-        """What a best rate is chosen for: model and momentum."""
-        return f"{self.first.model}, {momentum_name(self.first.momentum_ramp)}"
+
+def _group(model: str, ramp: bool) -> str:
+    """What a best rate is chosen for."""
+    return f"{model}, {momentum_name(ramp)}"
 
 
 def momentum_name(ramp: bool) -> str:
@@ -80,7 +83,7 @@ def run_scan(
 
 
 def collect(points: Sequence[Point], data: Data, out: Path, command: str) -> dict[str, Any]:
-    """Judge every network and write scan.json.
+    """Judge every network, and write scan.h5 (every network's error) and scan.json.
 
     Args:
         points: all of them trained.
@@ -89,42 +92,67 @@ def collect(points: Sequence[Point], data: Data, out: Path, command: str) -> dic
         command: what made it.
 
     Returns:
-        What was written: command, task, data, standin, judged_by (the split), best (of model and
-        momentum; None where no rate's score is a number), and a row per point: model,
-        momentum_ramp, lr, score (mean over the sizes of the mean error) and sizes (parameters ->
-        mean, median, diverged, networks).
+        What was written: command, task, data, standin, judged_by (the split), and of
+        :func:`scores` best and rows.
     """
-    rows: list[dict[str, Any]] = []
-    scores: dict[str, dict[float, float]] = {}
     task = TASKS[data.task]
     judged_by = task.judged_by(points[0].first)
-    for point in points:
-        sizes = {}
-        for config in point.cells:
-            evaluation = task.evaluate_run(cell_folder(out, config), data, judged_by)
-            errors = task.selection(evaluation)
-            sizes[str(config.params)] = {
-                "mean": _number(errors.mean()),
-                "median": _number(np.median(errors)),
-                "diverged": int(evaluation.diverged.sum()),
-                "networks": config.networks,
-            }
-        means = [np.inf if size["mean"] is None else size["mean"] for size in sizes.values()]
-        score, first = float(np.mean(means)), point.first
-        row = {"model": first.model, "momentum_ramp": first.momentum_ramp, "lr": first.lr}
-        rows.append(row | {"score": _number(score), "sizes": sizes})
-        scores.setdefault(point.group, {})[first.lr] = score
+    with (
+        atomic_write(out / SCAN_ROWS) as temporary,
+        h5py.File(temporary, "w", track_order=True) as file,
+    ):
+        for point in points:
+            for config in point.cells:
+                folder = cell_folder(out, config)
+                evaluation = task.evaluate_run(folder, data, judged_by)
+                group = file.create_group(folder.path.name)
+                values = {name: getattr(config, name) for name in _POINT}
+                group.attrs.update(values | {"model": config.model})
+                group["error"] = task.selection(evaluation)
+                group["diverged"] = evaluation.diverged
     result = {
         "command": command,
         "task": data.task,
         "data": {"name": data.source, "sha256": data.sha256},
         "standin": data.standin,
         "judged_by": judged_by,
-        "best": {group: _best(found) for group, found in scores.items()},
-        "rows": rows,
+        **scores(out / SCAN_ROWS),
     }
     write_text(out / SCAN, json.dumps(result, indent=1) + "\n")
     return result
+
+
+def scores(path: Path) -> dict[str, Any]:
+    """What scan.json makes of every network's error.
+
+    Args:
+        path: scan.h5.
+
+    Returns:
+        ``best`` rate of each model and momentum (None where no rate's score is a number), and
+        ``rows``, one per point: model, momentum_ramp, lr, score (mean over the sizes of the mean
+        error) and sizes (parameters -> mean, median, diverged, networks).
+    """
+    rows: dict[tuple[str, bool, float], dict[str, Any]] = {}
+    with h5py.File(path, "r", track_order=True) as file:
+        for group in file.values():
+            errors, diverged = group["error"][()], group["diverged"][()]
+            key = (group.attrs["model"], bool(group.attrs["momentum_ramp"]), group.attrs["lr"])
+            rows.setdefault(key, {})[str(group.attrs["params"])] = {
+                "mean": _number(errors.mean()),
+                "median": _number(np.median(errors)),
+                "diverged": int(diverged.sum()),
+                "networks": len(errors),
+            }
+    found: list[dict[str, Any]] = []
+    by_group: dict[str, dict[float, float]] = {}
+    for (model, ramp, lr), sizes in rows.items():
+        means = [np.inf if size["mean"] is None else size["mean"] for size in sizes.values()]
+        score = float(np.mean(means))
+        row = {"model": model, "momentum_ramp": ramp, "lr": float(lr)}
+        found.append(row | {"score": _number(score), "sizes": sizes})
+        by_group.setdefault(_group(model, ramp), {})[float(lr)] = score
+    return {"best": {group: _best(rates) for group, rates in by_group.items()}, "rows": found}
 
 
 def _best(scores: dict[float, float]) -> float | None:
