@@ -1,16 +1,21 @@
 """`cwrnn eval`: what a run is worth."""
 
+import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 
 from data_prep.errors import UserError
+from data_prep.files import write_text
 
-from ..console import RUNS_FOLDER, json_option, print_json, say_written
+from ..console import RUNS_FOLDER, command_line, json_option, print_json, say_written
 from ..tasks import TASKS
 from ..training.folder import RunFolder, newest_run
+from ..training.manifest import certified_whole
 from ..training.registry import task_of
+from ..training.results import write_results
 from .mistakes import Choice
 from .options import task_options, together
 
@@ -51,6 +56,11 @@ def _default_splits() -> str:
     "--data", type=click.Path(path_type=Path), help="The run's HDF5 file, if it has moved."
 )
 @together(task_options(lambda task: task.eval_options))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="New folder for eval.json, every network's errors (eval.h5) and manifest.json.",
+)
 @json_option
 def command(
     run: Path | None,
@@ -59,6 +69,7 @@ def command(
     file: Path | None,
     plot: Path | None,
     data: Path | None,
+    out: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -71,8 +82,9 @@ def command(
     if not own.issuperset(given):
         names = ", ".join(f"--{name}" for name in given if name not in own)
         raise UserError(f"{names}: not an option for a run of task {config.task}")
-    if file and plot:
-        raise UserError("--plot: not with --file")
+    for option, value in (("--plot", plot), ("--out", out)):
+        if file and value:
+            raise UserError(f"{option}: not with --file")
     if file:
         found = experiment.recognise(folder, experiment.data_of(config, data), file)
         if as_json:
@@ -82,14 +94,27 @@ def command(
         return
     if plot:
         experiment.check_plot()
-    evaluation = experiment.evaluate_run(folder, data, split, **given)
-    result = experiment.summary(evaluation)
+    corpus = experiment.data_of(config, data)
+    configuration = {"split": split or experiment.default_split, **given, "run": config.computed()}
+    with (
+        certified_whole(out, command_line(), corpus, configuration) if out else nullcontext()
+    ) as kept:
+        evaluation = experiment.evaluate_run(folder, corpus, split, **given)
+        result = experiment.summary(evaluation)
+        whole = {"run": str(folder.path), **result}
+        if kept:
+            text = json.dumps(whole, indent=1, ensure_ascii=False)
+            write_text(kept / "eval.json", text + "\n")
+            shared = experiment.shared_arrays(evaluation)
+            write_results(kept / "eval.h5", [experiment.cell(evaluation)], shared)
     if as_json:
-        print_json({"run": str(folder.path), **result})
+        print_json(whole)
     else:
         click.echo(f"{folder.path}\n{experiment.text(result)}")
         if more := experiment.examples(evaluation):
             click.echo(more)
+    if out:
+        say_written(*sorted(out.iterdir()))
     if plot:
         experiment.plot(evaluation, plot)
         say_written(plot)

@@ -117,8 +117,8 @@ def _environment(root: Path) -> jinja2.Environment:
     ``grid(NAME)``: model -> parameters -> JSON of its `cwrnn eval`, and ``ratios``, ``wins`` of the
     comparison; ``json(NAME)``, ``lines(NAME)`` and ``text(NAME)``: a file's contents, of each line
     its JSON; ``manifest(NAME)``; ``rows(NAME, MODEL, PARAMS)`` and ``shared(NAME)``: arrays of
-    a grid; ``published``: task -> the paper's protocol; ``operations``: of :mod:`..benchmarks.layer`;
-    NAMEs are relative to RESULTS. Filters: ``num``, ``pm``, ``pct``, ``pct_pm``, ``interval``,
+    a grid; ``published``: task -> the paper's protocol; ``operations``: of
+    :mod:`..benchmarks.layer`; NAMEs are relative to RESULTS. Filters: ``num``, ``pm``, ``pct``, ``pct_pm``, ``interval``,
     ``fixed(digits)``, ``g``.
     """
     environment = jinja2.Environment(

@@ -122,7 +122,6 @@ def _collect(grid: Grid, data: Data, out: Path) -> None:
     for config in grid.cells:
         task = TASKS[config.task]
         evaluation = task.evaluate_run(cell_folder(out, config), data)
-        values = config.values() | {"data_path": ""}
-        cells.append(Cell(values, task.summary(evaluation), task.arrays(evaluation)))
+        cells.append(task.cell(evaluation))
         shared = task.shared_arrays(evaluation)
     write_results(out / RESULTS, cells, shared)

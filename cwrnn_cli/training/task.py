@@ -23,7 +23,7 @@ from .config import TrainConfig
 from .data import D
 from .evaluation import Evaluation
 from .folder import RunFolder
-from .results import Results
+from .results import Cell, Results
 from .stopping import BestNetworks, all_diverged
 from .trainer import EnsembleTrainer
 
@@ -342,6 +342,11 @@ class Task(ABC, Generic[D, E]):
                 f"{run.path}: network {which!r}: expected 'best' or 0 to {ensemble.networks - 1}"
             )
         return ensemble.member(int(index))
+
+    def cell(self, evaluation: E) -> Cell:
+        """What results.h5 holds of a run."""
+        values = evaluation.config.values() | {"data_path": ""}
+        return Cell(values, self.summary(evaluation), self.arrays(evaluation))
 
     def data_label(self, name: str, standin: bool) -> str:
         """The data's name, with what it stands in for where it does."""
