@@ -23,6 +23,7 @@ from ..reporting import page, tables
 from ..tasks import TASKS
 from ..training.grid import RESULTS
 from ..training.results import read_results
+from . import measures
 from .claims import Claim, claims_of
 from .differences import Difference, compare_lines
 from .folders import read_manifest
@@ -117,9 +118,10 @@ def _environment(root: Path) -> jinja2.Environment:
     ``grid(NAME)``: model -> parameters -> JSON of its `cwrnn eval`, and ``ratios``, ``wins`` of the
     comparison; ``json(NAME)``, ``lines(NAME)`` and ``text(NAME)``: a file's contents, of each line
     its JSON; ``manifest(NAME)``; ``rows(NAME, MODEL, PARAMS)`` and ``shared(NAME)``: arrays of
-    a grid; ``published``: task -> the paper's protocol; ``operations``: of
-    :mod:`..benchmarks.layer`; NAMEs are relative to RESULTS. Filters: ``num``, ``pm``, ``pct``, ``pct_pm``, ``interval``,
-    ``fixed(digits)``, ``g``.
+    a grid; ``steps_followed``; ``published``: task -> the paper's protocol; ``operations``: of
+    :mod:`..benchmarks.layer`; ``table1_by_formula``: of :mod:`.measures`. NAMEs are relative to
+    RESULTS. Filters: ``num``, ``pm``, ``pct``, ``pct_pm``, ``interval``, ``pct_interval``,
+    ``fixed(digits)``, ``g``, ``e``.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(root / PAGES),
@@ -164,6 +166,8 @@ def _environment(root: Path) -> jinja2.Environment:
         "manifest": lambda name: read_manifest(root / name),
         "published": PROTOCOLS,
         "operations": layer.operations,
+        "steps_followed": measures.steps_followed,
+        "table1_by_formula": measures.table1_by_formula,
         "cells": CELLS,
         "data_of": page.data_of,
         "min": min,

@@ -1,0 +1,42 @@
+"""Numbers that only pages quote, made from raw rows or from the paper's own."""
+
+import numpy as np
+
+from ..models.sizing import hidden_size_for
+from ..paper import PROTOCOLS
+
+FOLLOWS = 0.2  # a tenth of the range [-1, 1]
+
+
+def steps_followed(outputs: np.ndarray, targets: np.ndarray) -> list[int]:
+    """For how many steps from the first each output stays within 0.2 of its target (Figure 5).
+
+    Args:
+        outputs: (S, T).
+        targets: (S, T) in [-1, 1].
+    """
+    off = ~(np.abs(outputs - targets) <= FOLLOWS)
+    return [int(row.argmax()) if row.any() else len(row) for row in off]
+
+
+def table1_by_formula() -> dict[str, int]:
+    """In how many ``entries`` of Table 1 the hidden size is the ``nearest`` to the budget."""
+    entries = [
+        (protocol, budget, model, size)
+        for protocol in PROTOCOLS.values()
+        for budget, row in protocol.hidden_sizes.items()
+        for model, size in row.items()
+    ]
+    nearest = sum(
+        size
+        == hidden_size_for(
+            budget,
+            model,
+            *protocol.sizes,
+            bidirectional=protocol.bidirectional,
+            periods=protocol.periods,
+            peepholes=protocol.peepholes,
+        )
+        for protocol, budget, model, size in entries
+    )
+    return {"entries": len(entries), "nearest": nearest}
