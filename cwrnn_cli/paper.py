@@ -45,6 +45,8 @@ class Protocol:
         data_options: how the corpus becomes frames (`cwrnn prepare`), where a network's file may
             have been made otherwise.
         network_per_sequence: whether one network learns one sequence.
+        sequences: of the training set, where the paper says how many and the corpus does not.
+        length: steps of each, likewise.
         runs: trainings of each network with different initial weights.
         epochs: of training; with ``patience``, our limit, which it should not reach.
         results: Table 2: model -> result of the largest networks, in ``metric``.
@@ -79,6 +81,8 @@ class Protocol:
     stop_on: str | None = None
     data_options: dict[str, Any] = field(default_factory=dict)
     network_per_sequence: bool = False
+    sequences: int | None = None
+    length: int | None = None
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -111,6 +115,8 @@ AUDIO = Protocol(
     peepholes=True,
     loss="half_sum_of_squares",
     network_per_sequence=True,
+    sequences=5,
+    length=320,
     runs=100,
     epochs=2000,
     results={  # Table 2, row 1; 1000 parameters

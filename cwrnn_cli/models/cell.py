@@ -76,7 +76,7 @@ class CellSpec(ABC):
 
     @classmethod
     def published(cls, protocol: Protocol) -> dict[str, Any]:
-        """What the paper's protocol gives for its options."""
+        """What the paper's protocol, or our reading of it, gives for fields beside the size."""
         return {}
 
     @classmethod
@@ -90,8 +90,12 @@ class CellSpec(ABC):
         return None
 
     def deviations(self, protocol: Protocol) -> dict[str, tuple[Any, Any]]:
-        """Name -> (the paper's value, ours) wherever they differ."""
-        return {}
+        """Name -> (the paper's value, ours) wherever they differ; here those published."""
+        return {
+            name: (value, getattr(self, name))
+            for name, value in self.published(protocol).items()
+            if getattr(self, name) != value
+        }
 
     @abstractmethod
     def weights(self, input_size: int) -> dict[str, tuple[int, ...]]:

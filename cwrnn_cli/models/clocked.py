@@ -15,6 +15,7 @@ from ..kernels.backend import traced
 from ..kernels.clockwork import clockwork
 from ..kernels.reference import NONLINEARITIES
 from ..kernels.sequences import last_valid
+from ..paper import Protocol
 from .cell import CellSpec, State
 from .recurrent import RecurrentLayer, suffix
 
@@ -36,6 +37,11 @@ class ClockedSpec(CellSpec):
             raise ValueError(
                 f"Unknown nonlinearity {self.nonlinearity!r}. Select from 'tanh' or 'relu'."
             )
+
+    @classmethod
+    def published(cls, protocol: Protocol) -> dict[str, Any]:
+        """See :meth:`CellSpec.published`; eq. 1's nonlinearity."""
+        return {"nonlinearity": "tanh"}
 
     @property
     @abstractmethod

@@ -80,8 +80,8 @@ class ClockworkSpec(ClockedSpec):
 
     @classmethod
     def published(cls, protocol: Protocol) -> dict[str, Any]:
-        """The periods; modules are as equal as possible."""
-        return {"periods": protocol.periods}
+        """And the periods; modules are as equal as possible."""
+        return super().published(protocol) | {"periods": protocol.periods}
 
     @classmethod
     def resizes(cls, given: Mapping[str, Any]) -> bool:
@@ -103,10 +103,8 @@ class ClockworkSpec(ClockedSpec):
         return None
 
     def deviations(self, protocol: Protocol) -> dict[str, tuple[Any, Any]]:
-        """Other periods, or modules that are not as equal as possible."""
-        found: dict[str, tuple[Any, Any]] = {}
-        if self.periods != protocol.periods:
-            found["periods"] = (protocol.periods, self.periods)
+        """And modules that are not as equal as possible."""
+        found = super().deviations(protocol)
         if self.module_sizes != Clock.of(self.hidden_size, self.periods).sizes:
             found["module_sizes"] = ("equal", self.module_sizes)
         return found

@@ -12,7 +12,7 @@ from data_prep.errors import UserError
 from ..models.cell import CellSpec
 from ..models.ensemble import Ensemble, Shape
 from ..paper import PROTOCOLS, Protocol
-from .optimizer import PUBLISHED
+from .optimizer import OPTIMIZERS, PUBLISHED
 
 RAMP_UPDATES = 250  # Sutskever et al. (2013), eq. 5
 
@@ -167,11 +167,18 @@ class TrainConfig:
         return [n for n, value in mine.items() if n not in alike and value != theirs.get(n)]
 
     def deviations(self) -> list[dict[str, Any]]:
-        """Where this run departs from the paper's protocol: name, the paper's value, ours."""
+        """Where this run departs from the paper's protocol: name, the paper's value, ours.
+
+        Where the paper is silent, its value is our reading of it. Seed, data and device are none.
+        """
         protocol = self.protocol
         published: dict[str, Any] = {
             "lr": learning_rate(protocol, self.cell),
             "momentum": protocol.momentum,
+            # what cannot rise is the optimiser's
+            "momentum_ramp": protocol.momentum_ramp and OPTIMIZERS[self.optimizer].ramps,
+            "weight_std": protocol.weight_std,
+            "loss": protocol.loss,
             "noise": protocol.noise,
             "batch": protocol.batch,
             "optimizer": PUBLISHED,
@@ -181,10 +188,21 @@ class TrainConfig:
             "stop_on": protocol.stop_on,
             "runs": protocol.runs,
             "hold_out": 0,
+            "epochs": protocol.epochs,
+            "bidirectional": protocol.bidirectional,
+            "input_size": protocol.input_size,
+            "output_size": protocol.output_size,
         }
-        if protocol.patience is None or self.epochs < protocol.epochs:
-            published["epochs"] = protocol.epochs
+        if protocol.sequences is not None:
+            published["sequences"] = protocol.sequences
+        if protocol.length is not None:
+            published["length"] = protocol.length
+        table = protocol.hidden_sizes.get(self.params, {})
+        if self.model in table:
+            published["hidden_size"] = table[self.model]
         found = {name: (value, getattr(self, name)) for name, value in published.items()}
+        if self.params not in protocol.hidden_sizes:
+            found["params"] = (list(protocol.hidden_sizes), self.params)
         if self.cell.like:
             found = {"model": (list(protocol.learning_rates), self.model)} | found
         found |= self.cell.deviations(protocol)

@@ -17,6 +17,9 @@ from ...training.folder import CELLS_FOLDER, METRICS, RunFolder
 from ...training.results import Results
 from ...training.task import RunsReport
 
+# deviations that a table of runs has columns for
+_SHOWN = ("runs", "epochs", "params", "hidden_size")
+
 
 def evaluation_text(summary: Mapping[str, Any]) -> str:
     """What `cwrnn eval` shows of :func:`.evaluate.summary`."""
@@ -212,7 +215,7 @@ def _names(runs: Sequence[RunFolder]) -> list[str]:
 
 def _run_cells(name: str, result: Mapping[str, Any], epochs: int) -> list[str]:
     model, params, metrics = result["model"], result["params"], result["metrics"]
-    variant = [d for d in result["deviations"] if d["name"] not in ("runs", "epochs")]
+    variant = [d for d in result["deviations"] if d["name"] not in _SHOWN]
     departs = ", ".join(f"{d['name']} {d['ours']}" for d in variant)
     papers = None if variant else IAMONDB.table.get(params, {}).get(model)
     end = "the rule"

@@ -190,7 +190,10 @@ def test_the_commands(cwrnn, spoken, tmp_path):
     assert Path("confusion.png").read_bytes().startswith(b"\x89PNG")
     found = json.loads(cwrnn("eval", "--task", "timit", "--split", "train", "--json").stdout)
     assert found["task"] == "timit" and found["split"] == "train" and found["networks"] == 2
-    assert {d["name"] for d in found["deviations"]} == {"runs", "epochs", "stop_on"}
+    assert {d["name"] for d in found["deviations"]} == {
+        "runs", "epochs", "stop_on",
+        "output_size", "hidden_size",  # of the small corpus
+    }  # fmt: skip
     rng = np.random.default_rng(0)
     soundfile.write("word.wav", 0.1 * rng.standard_normal(8000), 16000)
     lines = cwrnn("eval", "--file", "word.wav").stdout.splitlines()
