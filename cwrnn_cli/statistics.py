@@ -10,6 +10,7 @@ from scipy import stats
 
 LEVEL = 0.95  # of all intervals
 RESAMPLES = 999
+SLACK = 3.0
 
 Numbers = dict[str, float | None]
 
@@ -55,6 +56,21 @@ def median(values: np.ndarray) -> Numbers:
     ).confidence_interval
     low, high = order[int(np.floor(found.low))], order[int(np.ceil(found.high))]
     return {"median": _finite(middle), "low": _finite(low), "high": _finite(high)}
+
+
+def tolerance(found: Numbers) -> list[float | None]:
+    """Between what the median of a second training of the same networks may lie.
+
+    Elsewhere sums are taken in another order, and after many updates a network is another one: as
+    if it had other initial weights. So :data:`SLACK` times as far as its interval on either side.
+
+    Args:
+        found: of :func:`median`.
+    """
+    middle, low, high = (found[name] for name in ("median", "low", "high"))
+    if middle is None or low is None or high is None:
+        return [None, None]
+    return [middle + SLACK * (low - middle), middle + SLACK * (high - middle)]
 
 
 def conventions(

@@ -26,7 +26,7 @@ from ..training import distributed
 from ..training.configure import check, configure
 from ..training.folder import CONFIG, RunFolder, check_free
 from ..training.grid import RESULTS, Grid, open_grid, run_grid
-from ..training.manifest import MANIFEST, certified
+from ..training.manifest import MANIFEST, certified, note
 from ..training.results import read_results
 from .mistakes import did_you_mean
 from .options import (
@@ -158,6 +158,7 @@ def command(
             files = write_report(experiment, results, command_line())
     if not first_process():
         return
+    note(out, tolerance=results.tolerances())
     if as_json:
         print_json(experiment.comparison(results))
     else:

@@ -12,8 +12,9 @@ from ..console import json_option, print_json, progress_bar, say, say_written
 from ..evidence.differences import Difference
 from ..evidence.folders import check_folder, result_folders
 from ..evidence.pages import check_pages, write_pages
-from ..evidence.rerun import SLACK, Agreement, again, agreements
+from ..evidence.rerun import Agreement, again, agreements
 from ..reporting.tables import number, table
+from ..statistics import SLACK
 
 _RESULTS = Path("results")
 

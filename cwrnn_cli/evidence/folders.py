@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ..reporting.scan import SCAN_TEXT, scan_text
 from ..tasks import TASKS
 from ..training.grid import RESULTS
 from ..training.manifest import MANIFEST, digests
-from ..training.results import read_results
+from ..training.results import Results, read_results
 from ..training.scan import SCAN, SCAN_ROWS, scores
 from .differences import Difference, compare_lines, same_values
 
@@ -76,23 +77,34 @@ def check_folder(folder: Path, name: str) -> list[Difference]:
     return sorted([*found, *lines], key=lambda difference: difference.place)
 
 
+def from_rows(results: Results) -> Results:
+    """A grid whose summaries are made anew from its rows."""
+    task = TASKS[results.first["task"]]
+    cells = {}
+    for key, cell in results.cells.items():
+        numbers = task.numbers(cell.summary, cell.arrays, results.shared)
+        again = cell.summary | json.loads(json.dumps(numbers, sort_keys=True))
+        cells[key] = replace(cell, summary=again)
+    return replace(results, cells=cells)
+
+
 def _rebuilt(folder: Path, name: str, command: str, changed: set[str]) -> Iterator[Difference]:
     """Tables and JSON made anew from the raw rows, and where the files are otherwise."""
     texts: dict[str, str] = {}
     if (folder / RESULTS).exists():
         try:
-            results = read_results(folder / RESULTS)
+            stored = read_results(folder / RESULTS)
         except (OSError, ValueError, KeyError) as error:
             yield Difference(f"{name}/{RESULTS}", f"what cannot be read ({error})", "raw rows")
             return
-        task = TASKS[results.first["task"]]
+        results = from_rows(stored)
         for (model, params), cell in results.cells.items():
-            again = cell.summary | task.numbers(cell.summary, cell.arrays, results.shared)
-            for key, value in json.loads(json.dumps(again)).items():
-                if not same_values(cell.summary.get(key), value):
+            noted = stored.cells[model, params].summary
+            for key, value in cell.summary.items():
+                if not same_values(noted.get(key), value):
                     place = f"{name}/{RESULTS}:{model}/{params} {key}"
-                    yield Difference(place, str(cell.summary.get(key)), str(value))
-        texts |= report_texts(task, results, command)
+                    yield Difference(place, str(noted.get(key)), str(value))
+        texts |= report_texts(TASKS[results.first["task"]], results, command)
     if (folder / SCAN).exists():
         scan = json.loads((folder / SCAN).read_text(encoding="utf-8"))
         if (folder / SCAN_ROWS).exists():

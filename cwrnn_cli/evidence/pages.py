@@ -26,7 +26,7 @@ from ..training.results import read_results
 from . import measures
 from .claims import Claim, claims_of
 from .differences import Difference, compare_lines
-from .folders import read_manifest
+from .folders import from_rows, read_manifest
 
 PAGES = "pages"
 CLAIMS = "claims.toml"
@@ -43,14 +43,24 @@ def pages(results: Path) -> dict[Path, Path]:
 def check_pages(results: Path) -> Iterator[Difference]:
     """Every line of a page that is not what its template and the raw rows give."""
     root = Path(results).resolve().parent
-    for target, text in _rendered(results):
-        name = target.relative_to(root).as_posix()
-        if isinstance(text, Difference):
-            yield text
-        elif not target.exists():
-            yield Difference(name, "nothing", "a page; `cwrnn verify --write` makes it")
-        else:
-            yield from compare_lines(name, target.read_text(encoding="utf-8"), text)
+    for target, text in rendered(results):
+        yield from check_page(root, target, text)
+
+
+def check_page(root: Path, target: Path, text: str | Difference) -> list[Difference]:
+    """Every line of one page that is not as it should be.
+
+    Args:
+        root: of the names in messages.
+        target: the page.
+        text: what it should be, of :func:`rendered`.
+    """
+    name = target.relative_to(root).as_posix()
+    if isinstance(text, Difference):
+        return [text]
+    if not target.exists():
+        return [Difference(name, "nothing", "a page; `cwrnn verify --write` makes it")]
+    return compare_lines(name, target.read_text(encoding="utf-8"), text)
 
 
 def write_pages(results: Path) -> list[Path]:
@@ -62,7 +72,7 @@ def write_pages(results: Path) -> list[Path]:
     Raises:
         UserError: a template asks for what is not there; nothing is written then.
     """
-    texts = dict(_rendered(results))
+    texts = dict(rendered(results))
     for text in texts.values():
         if isinstance(text, Difference):
             raise UserError(str(text))
@@ -74,7 +84,7 @@ def write_pages(results: Path) -> list[Path]:
     return changed
 
 
-def _rendered(results: Path) -> Iterator[tuple[Path, str | Difference]]:
+def rendered(results: Path) -> Iterator[tuple[Path, str | Difference]]:
     """Each page with its text, or with what is wrong with its template."""
     root = Path(results).resolve()
     made = pages(results)
@@ -144,7 +154,7 @@ def _environment(root: Path) -> jinja2.Environment:
         path = root / name / RESULTS
         if not path.exists():
             raise UserError(f"{root.name}/{name}/{RESULTS}: no such file")
-        results = read_results(path)
+        results = from_rows(read_results(path))
         found: dict[Any, Any] = TASKS[results.first["task"]].comparison(results)
         for (model, params), summary in results.summaries.items():
             found.setdefault(model, {})[params] = summary

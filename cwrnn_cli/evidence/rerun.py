@@ -1,8 +1,8 @@
 """A folder's command, run again: are the numbers the same?
 
 Bit for bit where that can be promised, which is on the same processor with the same versions; else
-every median must lie within the tolerance that follows from the seeds' spread: three times the
-distance of the ends of its 95 % interval, from other initial weights, on either side.
+every median must lie within the tolerance that the manifest states (:func:`..statistics.tolerance`,
+from the seeds' spread).
 """
 
 import shlex
@@ -17,13 +17,11 @@ import numpy as np
 
 from data_prep.errors import UserError
 
-from ..statistics import Numbers
 from ..tasks import TASKS
 from ..training.grid import RESULTS
 from ..training.results import Results, read_results
 from .folders import read_manifest
 
-SLACK = 3.0
 _OWN = {"--out", "--data"}  # options that a second run has its own values for
 
 
@@ -35,7 +33,7 @@ class Agreement:
         name: which.
         before: the first run's.
         again: the second's.
-        low: the least that agrees.
+        low: the least that agrees, or None: no other does.
         high: the greatest.
         identical: whether all rows behind it are equal, bit for bit.
     """
@@ -43,14 +41,14 @@ class Agreement:
     name: str
     before: float | None
     again: float | None
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     identical: bool
 
     @property
     def agrees(self) -> bool:
         """Whether the second number is one that the first allows."""
-        if self.identical or self.before is None or self.again is None:
+        if self.identical or self.again is None or self.low is None or self.high is None:
             return self.identical or self.before == self.again
         return self.low <= self.again <= self.high
 
@@ -131,30 +129,16 @@ def agreements(before: Path, after: Path) -> list[Agreement]:
     first, second = read_results(before / RESULTS), read_results(after / RESULTS)
     if first.cells.keys() != second.cells.keys():
         raise UserError(f"{after}: has other models or sizes than {before}")
+    tolerances = read_manifest(before).get("tolerance", first.tolerances())
     found = []
-    for key, cell in first.cells.items():
-        other = second.cells[key]
+    for (model, params), cell in first.cells.items():
+        other = second.cells[model, params]
         identical = all(
             np.array_equal(values, other.arrays[name], equal_nan=values.dtype.kind == "f")
             for name, values in cell.arrays.items()
         )
-        numbers: Numbers = cell.summary["medians"]["survivors"]
-        median, low, high = (numbers[name] for name in ("median", "low", "high"))
-        found.append(
-            Agreement(
-                name=f"{key[1]} {key[0]}",
-                before=median,
-                again=other.summary["medians"]["survivors"]["median"],
-                low=_beyond(median, low),
-                high=_beyond(median, high),
-                identical=identical,
-            )
-        )
+        name = f"{model}/{params}"
+        low, high = tolerances[name]
+        mine, its = (c.summary["medians"]["survivors"]["median"] for c in (cell, other))
+        found.append(Agreement(name, mine, its, low, high, identical))
     return found
-
-
-def _beyond(median: float | None, end: float | None) -> float:
-    """The tolerance on one side of a median, from its interval's end."""
-    if median is None or end is None:
-        return np.nan
-    return median + SLACK * (end - median)

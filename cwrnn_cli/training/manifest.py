@@ -9,6 +9,9 @@
                   from what; null where nothing is read
 ``files``         name -> sha256 of what the command has left (see :func:`digests`); null: killed,
                   or still at work
+``tolerance``     of a grid: MODEL/PARAMS -> between what the median of a second training must lie
+                  where it is not bit-identical, as it is on the same processor with the same
+                  versions
 ``sessions``      one for each time that a command was started there: ``command``, ``started`` and
                   ``ended`` (UTC; null: as above), the program's ``commit`` and whether its files
                   were ``clean``, as committed (null: it does not run from a tree), ``machine``,
@@ -94,6 +97,12 @@ def certified_whole(
     """
     with whole_folder(out) as new, certified(new, command, data, configuration) as folder:
         yield folder
+
+
+def note(folder: Path, **more: Any) -> None:
+    """Add to a manifest what is known only when its command has ended."""
+    path = folder / MANIFEST
+    _write(path, json.loads(path.read_text(encoding="utf-8")) | more)
 
 
 def digests(folder: Path) -> dict[str, str]:

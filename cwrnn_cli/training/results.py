@@ -16,6 +16,7 @@ import numpy as np
 from data_prep.files import atomic_write
 
 from ..models import CELLS
+from ..statistics import tolerance
 
 Key = tuple[str, int]  # model and parameters
 
@@ -67,6 +68,14 @@ class Results:
     def by_size(self) -> list[tuple[Key, dict[str, Any]]]:
         """Summaries as tables have them: by parameters, then by model."""
         return sorted(self.summaries.items(), key=lambda item: item[0][1])
+
+    def tolerances(self) -> dict[str, list[float | None]]:
+        """MODEL/PARAMS -> :func:`.statistics.tolerance` of the networks that did not diverge."""
+        return {
+            f"{model}/{params}": tolerance(summary["medians"]["survivors"])
+            for (model, params), summary in self.summaries.items()
+            if "medians" in summary
+        }
 
     def finite(self, name: str) -> dict[Key, np.ndarray]:
         """(model, parameters) -> an array's rows of the networks that did not diverge."""

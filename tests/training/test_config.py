@@ -34,6 +34,7 @@ OTHER = {
     "optimizer": "adam",
     "clip": 1.0,
     "decay": True,
+    "hold_out": 1,
 }
 NO_DEVIATIONS = {
     "task": "says whose protocol",

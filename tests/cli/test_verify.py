@@ -1,0 +1,211 @@
+"""`cwrnn verify`: every published number against the raw rows, and folders trained again."""
+
+import json
+import random
+import re
+import shutil
+from pathlib import Path
+
+import h5py
+import pytest
+
+from cwrnn_cli.evidence.folders import check_folder, result_folders
+from cwrnn_cli.evidence.pages import check_page, rendered
+from tests.conftest import one_line_error
+
+REPOSITORY = Path(__file__).parents[2]
+GRID = ("compare", "--task", "audio", "--sizes", "100", "--models", "lstm,cw", "--runs", "3")
+
+
+@pytest.fixture
+def published(cwrnn, piece, tmp_path):
+    """A results folder: a grid, a scan, and a page that quotes them."""
+    out = tmp_path / "results"
+    cwrnn(*GRID, "--epochs", "30", "--data", piece, "--out", out / "grid")
+    rates = ("--sizes", "100", "--models", "cw", "--rates", "1e-4,1e-3", "--runs", "2")
+    cwrnn("scan", *rates, "--epochs", "20", "--data", piece, "--out", out / "rates")
+    (out / "pages").mkdir()
+    (out / "pages" / "PAGE.md").write_text(
+        '{% set g = grid("grid") %}\nCW-RNN {{ g.cw[100].metrics.nmse_paper|pm }}, LSTM\n'
+        "{{ g.lstm[100].medians.survivors|interval }}, best "
+        '{{ json("rates/scan.json").best["cw, ramp"]|g }}\n'
+        "{% for c in claims %}{{ c.place }}: {{ c.found }}, {{ c.verdict }}\n{% endfor %}"
+    )
+    (out / "claims.toml").write_text(
+        "before = '{% set g = grid(\"grid\") %}'\n[[claim]]\nplace = 'Figure 3'\nsays = 'less'\n"
+        "found = '{{ g.cw[100].diverged }} of {{ g.cw[100].networks }}'\ndata = 'noise'\nn = '15'\n"
+        "verdict = 'open'\ncommand = 'none'\n"
+    )
+    cwrnn("verify", out, "--write")
+    return out
+
+
+def test_what_the_commands_wrote_is_verified(cwrnn, published):
+    page = (published.parent / "PAGE.md").read_text().splitlines()
+    assert page[0].startswith("<!-- Made by") and page[3] == "Figure 3: 0 of 15, open"
+    assert "every number is that of its raw rows" in cwrnn("verify", published).stdout
+    found = json.loads(cwrnn("verify", published, "--json").stdout)
+    assert found == {"folders": 2, "differences": []}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["PAGE.md", "results/grid/table.txt", "results/rates/scan.txt", "results/rates/scan.json"],
+)
+def test_a_changed_digit_is_named_by_file_and_line(cwrnn, published, name):
+    path = published.parent / name
+    lines = path.read_text().splitlines(keepends=True)
+    at = len(lines) - 1 - next(i for i, line in enumerate(lines[::-1]) if re.search(r"\d", line))
+    lines[at] = _changed(lines[at], random.Random(0))
+    path.write_text("".join(lines))
+    found = cwrnn("verify", published, expect=1).stdout.splitlines()
+    assert len(found) == 2 and f"{name}:{at + 1}: found " in found[0]
+    assert found[1].endswith("1 differences")
+
+
+def test_a_changed_row_is_named_with_all_that_rests_on_it(cwrnn, published):
+    with h5py.File(published / "grid" / "results.h5", "r+") as file:
+        file["cw/100/nmse_paper"][0] *= 3
+    found = cwrnn("verify", published, expect=1).stdout
+    for place in ("grid/results.h5:cw/100 metrics", "grid/table.txt:", "PAGE.md:2"):
+        assert place in found
+
+
+def test_a_missing_file_a_new_one_and_a_killed_command(cwrnn, published):
+    (published / "grid" / "figure3.png").unlink()
+    (published / "grid" / "notes.txt").write_text("mine")
+    found = cwrnn("verify", published, expect=1).stdout
+    assert "grid/figure3.png: found nothing, expected a file" in found
+    assert "grid/notes.txt: found a file, expected none" in found
+    manifest = json.loads((published / "rates" / "manifest.json").read_text())
+    (published / "rates" / "manifest.json").write_text(json.dumps(manifest | {"files": None}))
+    assert "still at work" in cwrnn("verify", published, expect=1).stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("{{ grid('grid').cw[999].diverged }}", "PAGE.md:2"),
+        ("{{ 1 +", "PAGE.md:2"),
+        ("{{ grid('nothing') }}", "results/nothing/results.h5: no such file"),
+        ("{{ json('grid/nothing.json') }}", "results/grid/nothing.json: cannot be read"),
+    ],
+)
+def test_a_template_that_asks_for_what_is_not_there(cwrnn, published, text, wrong):
+    before = (published.parent / "PAGE.md").read_text()
+    (published / "pages" / "PAGE.md").write_text("a line\n" + text + "\n")
+    assert wrong in cwrnn("verify", published, expect=1).stdout
+    assert wrong in one_line_error(cwrnn("verify", published, "--write", expect=2))
+    assert (published.parent / "PAGE.md").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wrong"),
+    [
+        ("n = '15'\n", "", "claim 1: expected place, says, found, data, n, verdict, command"),
+        ("says = 'less'", "says = ''", "none of them empty"),
+        ("'open'", "'surely'", "verdict 'surely'; expected holds, "),
+    ],
+)
+def test_a_claim_has_every_field_and_a_verdict(cwrnn, published, old, new, wrong):
+    path = published / "claims.toml"
+    path.write_text(path.read_text().replace(old, new))
+    assert wrong in cwrnn("verify", published, expect=1).stdout
+
+
+def test_the_same_command_again_agrees_bit_for_bit(cwrnn, published):
+    found = json.loads(cwrnn("verify", published, "--rerun", "grid", "--json").stdout)
+    assert found["agrees"] and [row["identical"] for row in found["rows"]] == [True, True]
+    assert "grid: agrees" in cwrnn("verify", published, "--rerun", "grid").stdout
+
+
+def test_other_rows_agree_within_the_manifests_tolerance_only(cwrnn, published):
+    with h5py.File(published / "grid" / "results.h5", "r+") as file:
+        file["cw/100/nmse_paper"][0] *= 1 + 1e-6  # as another processor might
+    found = json.loads(cwrnn("verify", published, "--rerun", "grid", "--json").stdout)
+    assert [(row["identical"], row["agrees"]) for row in found["rows"]] == [
+        (True,) * 2,
+        (False, True),
+    ]
+    path = published / "grid" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["tolerance"]["cw/100"] = [0.0, 1e-9]
+    path.write_text(json.dumps(manifest))
+    text = cwrnn("verify", published, "--rerun", "grid", expect=1).stdout
+    assert "does not agree" in text and "1.0e-09" in text
+
+
+def test_mistakes_are_one_line(cwrnn, published, piece, spoken, tmp_path):
+    for words, wrong in [
+        (("verify", tmp_path / "nowhere"), "no result folders"),
+        (("verify", published, "--data", piece), "--data: only with --rerun"),
+        (("verify", published, "--write", "--rerun", "grid"), "--write: not with --rerun"),
+        (("verify", published, "--rerun", "nothing"), "not a manifest"),
+        (("verify", published, "--rerun", "rates"), "only grids of `cwrnn compare`"),
+        (("verify", published, "--rerun", "grid", "--data", spoken), "holds the corpus timit"),
+    ]:
+        assert wrong in one_line_error(cwrnn(*words, expect=2))
+
+
+# what this repository publishes
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A copy of everything that is published, to be changed."""
+    root = tmp_path_factory.mktemp("tree")
+    for name in ("results", "docs"):
+        shutil.copytree(REPOSITORY / name, root / name)
+    shutil.copy(REPOSITORY / "README.md", root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def pages(tree):
+    """Page -> what it should be."""
+    return dict(rendered(tree / "results"))
+
+
+def test_any_digit_changed_anywhere_is_found(tree, pages):
+    """50 places, drawn anew in each file: 25 in pages, 25 in raw files and tables."""
+    draw = random.Random(0)
+    for target in draw.choices(sorted(pages), k=25):
+        with _one_digit_changed(target, draw) as line:
+            found = check_page(tree, target, pages[target])
+            assert [d.place for d in found] == [f"{target.relative_to(tree)}:{line}"]
+        assert not check_page(tree, target, pages[target])
+    raw = [
+        (folder, path)
+        for folder in result_folders(tree / "results")
+        for path in sorted(folder.iterdir())
+        if path.suffix in {".txt", ".json", ".jsonl", ".h5", ".png"}
+        and path.name != "manifest.json"
+    ]
+    for folder, path in draw.sample(raw, 25):
+        with _one_digit_changed(path, draw):
+            found = check_folder(folder, folder.name)
+            assert any(d.place.startswith(f"{folder.name}/{path.name}") for d in found), path
+
+
+class _one_digit_changed:
+    """While it is entered, a digit of a file is another one; gives its line."""
+
+    def __init__(self, path: Path, draw: random.Random) -> None:
+        self.path, self.before = path, path.read_bytes()
+        at = draw.choice([m.start() for m in re.finditer(rb"\d", self.before)])
+        other = draw.choice([d for d in b"0123456789" if d != self.before[at]])
+        self.line = self.before[:at].count(b"\n") + 1
+        self.after = self.before[:at] + bytes([other]) + self.before[at + 1 :]
+
+    def __enter__(self) -> int:
+        self.path.write_bytes(self.after)
+        return self.line
+
+    def __exit__(self, *_: object) -> None:
+        self.path.write_bytes(self.before)
+
+
+def _changed(line: str, draw: random.Random) -> str:
+    """One digit of a line is another one."""
+    at = draw.choice([m.start() for m in re.finditer(r"\d", line)])
+    return line[:at] + str((int(line[at]) + 1) % 10) + line[at + 1 :]
