@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,13 +128,22 @@ def progress_bar(total: int, description: str, unit: str = "epoch") -> Any:
     )
 
 
-def say_problems(out: Path, problems: list[str]) -> None:
-    """What was passed over: the first few on stderr, all of them in a file beside ``out``."""
+def say_problems(out: Path, problems: list[str], repaired: Sequence[str] = ()) -> None:
+    """What is wrong with a corpus: all of it in a file beside ``out``, on stderr how much it is.
+
+    Args:
+        out: the corpus' file.
+        problems: what was passed over; the first few are on stderr too.
+        repaired: what was kept all the same.
+    """
     path = out.with_name(out.stem + ".passed-over.txt")
     path.unlink(missing_ok=True)
-    if not problems:
+    if not (problems or repaired):
         return
-    write_text(path, "".join(f"{problem}\n" for problem in problems))
+    write_text(path, "".join(f"{line}\n" for line in (*problems, *repaired)))
     for problem in problems[:_SHOWN]:
         warn(f"passed over: {problem}")
-    warn(f"{len(problems)} passed over in all, listed in {quoted(path)}")
+    if problems:
+        warn(f"{len(problems)} passed over in all, listed in {quoted(path)}")
+    if repaired:
+        warn(f"{len(repaired)} repaired and kept, listed in {quoted(path)}")

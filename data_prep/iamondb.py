@@ -13,12 +13,13 @@ from itertools import islice
 from multiprocessing import get_context
 from os import cpu_count
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from . import __version__, standardise
 from .errors import UserError
-from .iamondb_files import LISTS, find, line_files, read_strokes, read_texts
+from .iamondb_files import LISTS, find, lag, line_files, read_strokes, read_texts
 from .iamondb_standin import MARKER
 from .provenance import source_of
 from .store import Corpus, Split, write
@@ -26,6 +27,7 @@ from .store import Corpus, Split, write
 PAPER_LINES = {"train": 5364, "valid": 2956, "test": 3859}
 SPLIT_OF = dict(zip(LISTS, ("train", "valid", "valid", "test"), strict=True))
 _PLACEHOLDER = re.compile("%{2,}")  # in place of text that nobody could read
+_RUNS_BACK = "its clock runs back by {:.2f} s"
 _TOGETHER = 512  # files given to the other processes at a time
 
 
@@ -57,19 +59,23 @@ class Report:
         lines: split -> lines taken.
         left_out: split -> lines of its forms that were left out.
         problems: file and reason of what was left out.
+        repaired: split -> lines taken whose clock ran back, each with the seconds of
+            :func:`~.iamondb_files.lag`.
         characters: of the training and validation lines.
     """
 
     lines: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    repaired: dict[str, dict[str, float]] = field(default_factory=dict)
     characters: str = ""
 
 
 def frames_of(strokes: np.ndarray, options: PathOptions) -> np.ndarray:
     """(T, 4) float64 frames of a line: x, y (the file's units), t (seconds), end of stroke.
 
-    Counted back from each stroke's last point, which is always kept, with its flag.
+    Counted back from each stroke's last point, which is always kept, with its flag. The time of a
+    point that is behind an earlier one becomes that one's.
 
     Args:
         strokes: (N, 4) of :func:`~.iamondb_files.read_strokes`.
@@ -83,7 +89,7 @@ def frames_of(strokes: np.ndarray, options: PathOptions) -> np.ndarray:
         if total > 0:
             points[:, 0] -= points[:, 1] * ((weight * step[:, 0] * step[:, 1]).sum() / total)
     points[:, :2] -= points[:, :2].min(axis=0)
-    points[:, 2] -= points[0, 2]
+    points[:, 2] = np.maximum.accumulate(points[:, 2]) - points[0, 2]
     ends = np.flatnonzero(points[:, 3])
     to_come = ends[np.searchsorted(ends, np.arange(len(points)))] - np.arange(len(points))
     kept: np.ndarray = points[to_come % options.every == 0]
@@ -98,6 +104,7 @@ def prepare(
     src: Path,
     splits: Path | None = None,
     options: PathOptions | None = None,
+    strict: bool = False,
     progress: Callable[[int], None] | None = None,
     origin: str | None = None,
 ) -> Report:
@@ -108,6 +115,7 @@ def prepare(
         src: see :func:`~.iamondb_files.find`.
         splits: likewise.
         options: of the frames; None: the paper's.
+        strict: leave out the lines whose clock runs back, instead of repairing their time.
         progress: called with the number of line files read.
         origin: where the corpus is to be had; None: nobody said.
 
@@ -120,8 +128,13 @@ def prepare(
     lines_source, texts_source, lists = find(Path(src), splits, digests)
     split_of = {form: SPLIT_OF[name] for name, forms in lists.items() for form in forms}
     texts, wrong = read_texts(texts_source, split_of)
-    report = Report(lines=dict.fromkeys(PAPER_LINES, 0), left_out=dict.fromkeys(PAPER_LINES, 0))
+    report = Report(
+        lines=dict.fromkeys(PAPER_LINES, 0),
+        left_out=dict.fromkeys(PAPER_LINES, 0),
+        repaired={split: {} for split in PAPER_LINES},
+    )
     lines: dict[str, dict[int, np.ndarray]] = {}
+    lags: dict[str, dict[int, float]] = {}
     found: dict[str, set[int]] = {}
     for form, number, place, result in _parsed(
         line_files(lines_source, split_of), options, progress
@@ -132,8 +145,11 @@ def prepare(
         numbers.add(number)
         if isinstance(result, str):
             report.problems.append(f"{place}: {result}")
+        elif strict and result.lag:
+            report.problems.append(f"{place}: {_RUNS_BACK.format(result.lag)}")
         else:
-            lines.setdefault(form, {})[number] = result
+            lines.setdefault(form, {})[number] = result.frames
+            lags.setdefault(form, {})[number] = result.lag
     for form, split in split_of.items():
         numbers = found.get(form, set())
         reason = wrong.get(form) or _mismatch(form, numbers, texts.get(form))
@@ -145,6 +161,8 @@ def prepare(
             if _PLACEHOLDER.search(texts[form][number - 1]):
                 report.problems.append(f"form {form}, line {number}: a placeholder in its text")
                 del taken[number]
+            elif lags[form][number]:
+                report.repaired[split][f"{form}-{number:02d}"] = lags[form][number]
         report.lines[split] += len(taken)
         report.left_out[split] += len(numbers) - len(taken)
     report.problems.sort()
@@ -163,9 +181,19 @@ def prepare(
         "characters": report.characters,
         "path": asdict(options),
         "left_out": report.left_out,
+        "repaired": {split: len(repaired) for split, repaired in report.repaired.items()},
     }
     write(out, Corpus("iamondb", standin, provenance, _splits(lines, good, split_of)))
     return report
+
+
+def repairs(report: Report) -> list[str]:
+    """A sentence for each line whose time was repaired, in order."""
+    return sorted(
+        f"line {name}: {_RUNS_BACK.format(seconds)}; kept, its time made monotone"
+        for lines in report.repaired.values()
+        for name, seconds in lines.items()
+    )
 
 
 def _mismatch(form: str, numbers: set[int], text: list[str] | None) -> str | None:
@@ -182,23 +210,32 @@ def _mismatch(form: str, numbers: set[int], text: list[str] | None) -> str | Non
     return None
 
 
-def _parse(item: tuple[bytes, PathOptions]) -> np.ndarray | str:
+class _Line(NamedTuple):
+    """(T, 4) float32 frames, and by how many seconds the clock ran back."""
+
+    frames: np.ndarray
+    lag: float
+
+
+def _parse(item: tuple[bytes, PathOptions]) -> _Line | str:
     content, options = item
     strokes = read_strokes(content)
-    return strokes if isinstance(strokes, str) else frames_of(strokes, options).astype(np.float32)
+    if isinstance(strokes, str):
+        return strokes
+    return _Line(frames_of(strokes, options).astype(np.float32), lag(strokes))
 
 
 def _parsed(
     files: Iterable[tuple[str, int, str, bytes]],
     options: PathOptions,
     progress: Callable[[int], None] | None,
-) -> Iterator[tuple[str, int, str, np.ndarray | str]]:
+) -> Iterator[tuple[str, int, str, _Line | str]]:
     """Every file's frames, or what is wrong with it, in order; on all cores, little at a time."""
     done = 0
     # not forked: torch's and numba's threads would not survive it
     with ProcessPoolExecutor(cpu_count(), mp_context=get_context("spawn")) as pool:
         waiting: list[tuple[str, int, str]] = []
-        pending: Iterator[np.ndarray | str] = iter(())
+        pending: Iterator[_Line | str] = iter(())
         remaining = iter(files)
         while some := list(islice(remaining, _TOGETHER)):
             ahead = pool.map(_parse, [(c, options) for *_, c in some], chunksize=32)

@@ -185,7 +185,8 @@ def read_strokes(content: bytes) -> np.ndarray | str:
     """(N, 4) float64 points of a line file, or what is wrong with it.
 
     Returns:
-        x and y in the file's units, t in seconds, and 1 at the last point of each stroke, else 0.
+        x and y in the file's units, t in seconds as recorded (see :func:`lag`), and 1 at the last
+        point of each stroke, else 0.
     """
     from defusedxml import DefusedXmlException  # noqa: PLC0415  (not needed for other corpora)
     from defusedxml.ElementTree import ParseError, fromstring  # noqa: PLC0415
@@ -211,8 +212,13 @@ def read_strokes(content: bytes) -> np.ndarray | str:
         return "no strokes"
     if not np.isfinite(array).all() or np.abs(array).max() > 1e12:
         return "a point without x, y and time as sensible numbers"
-    backwards = np.flatnonzero(np.diff(array[:, 2]) < 0)
-    if len(backwards):
-        before, after = array[backwards[0] : backwards[0] + 2, 2]
-        return f"points out of order in time: {after:.2f} s after {before:.2f} s"
     return array
+
+
+def lag(strokes: np.ndarray) -> float:
+    """Seconds by which a point of :func:`read_strokes` is behind an earlier one at most, or 0.
+
+    In 47 lines of IAM-OnDB the clock runs back: by 0.01 to 0.03 s for a few points, or to 0.
+    """
+    t = strokes[:, 2]
+    return float((np.maximum.accumulate(t) - t).max())

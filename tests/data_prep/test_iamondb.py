@@ -18,7 +18,7 @@ from data_prep.errors import UserError
 from data_prep.features import FeatureOptions
 from data_prep.files import sha256_of
 from data_prep.iamondb import PathOptions, frames_of
-from data_prep.iamondb_files import LISTS, read_strokes
+from data_prep.iamondb_files import LISTS, lag, read_strokes
 
 FORMS = {"trainset.txt": "a01-000u", "testset_v.txt": "a01-001", "testset_t.txt": "b02-002z",
          "testset_f.txt": "c03-003x"}  # fmt: skip
@@ -173,7 +173,6 @@ EXTERNAL = '<?xml version="1.0"?><!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>'
     [
         (LINE, line_xml([]), "no strokes", 1),
         (LINE, "<a><b></a>", "damaged XML", 1),
-        (LINE, line_xml([[(1, 2, 3.0), (2, 2, 2.5)]]), "in time: 2.50 s after 3.00", 1),
         (LINE, line_xml([[("x", 2, 3.0)]]), "a point without x, y and time", 1),
         (LINE, line_xml([[("nan", 2, 3.0)]]), "sensible numbers", 1),
         (LINE, BOMB, "a document type or entities", 1),
@@ -203,6 +202,69 @@ def test_what_does_not_match_is_left_out(tmp_path, file, content, reason, lost):
     for name, text in zip(corpus.splits["valid"].names, corpus.splits["valid"].text, strict=True):
         number = int(name[-2:])
         assert text in {1: ("first line", "good"), 2: ("second line",)}[number]
+
+
+BACK = [[(1, 2, 30.0), (2, 2, 30.2), (3, 2, 30.1)], [(4, 2, 0.0), (5, 2, 30.3)]]
+
+
+def test_a_clock_that_runs_back_stands_still(tmp_path):
+    points = read_strokes(line_xml(BACK).encode())
+    assert isinstance(points, np.ndarray) and lag(points) == pytest.approx(30.2)
+    frames = frames_of(points, PathOptions(every=1))
+    np.testing.assert_allclose(frames[:, 2], [0, 0.2, 0.2, 0.2, 0.3])
+    steps = frames_of(points, PathOptions(every=1, offsets=True))
+    np.testing.assert_allclose(steps[:, 2], [0, 0.2, 0, 0, 0.1], atol=1e-12)
+    assert points[:, 2].tolist() == [30.0, 30.2, 30.1, 0.0, 30.3]  # as they were
+
+
+def test_lines_whose_clock_runs_back_are_kept(tmp_path):
+    root = write_corpus(tmp_path / "a")
+    (root / LINE).write_text(line_xml(BACK))
+    report, corpus = prepared(root, tmp_path / "a.h5", options=PathOptions(every=1))
+    assert report.lines == {"train": 2, "valid": 4, "test": 2} and not report.problems
+    assert report.left_out == {"train": 0, "valid": 0, "test": 0}
+    assert report.repaired == {
+        "train": {},
+        "valid": {"a01-001-01": pytest.approx(30.2)},
+        "test": {},
+    }
+    assert corpus.provenance["repaired"] == {"train": 0, "valid": 1, "test": 0}
+    valid = corpus.splits["valid"]
+    time = (valid[0] * valid.scale + valid.shift)[:, 2]
+    np.testing.assert_allclose(time, [0, 0.2, 0.2, 0.2, 0.3], atol=1e-6)
+
+    report, strict = prepared(root, tmp_path / "b.h5", options=PathOptions(every=1), strict=True)
+    assert report.problems == [f"{root / LINE}: its clock runs back by 30.20 s"]
+    assert report.lines["valid"] == 3 and report.left_out["valid"] == 1
+    assert strict.provenance["repaired"] == {"train": 0, "valid": 0, "test": 0}
+    assert strict.splits["valid"].names == valid.names[1:]
+    np.testing.assert_array_equal(strict.splits["valid"].frames, valid.frames[5:])
+
+    (root / TEXT).write_text("CSR:\n\n%%%%%%\ngood\n")  # left out after all: nothing is repaired
+    report, corpus = prepared(root, tmp_path / "a.h5")
+    assert not report.repaired["valid"] and corpus.provenance["repaired"]["valid"] == 0
+
+
+def test_the_command_says_what_was_repaired(cwrnn, tmp_path):
+    root = write_corpus(tmp_path / "a")
+    (root / LINE).write_text(line_xml(BACK))
+    command = ("prepare", "iamondb", "--src", root, "--out", "a.h5")
+    listed = tmp_path / "a.passed-over.txt"
+    sentence = "its clock runs back by 30.20 s"
+
+    def row(result) -> list[str]:
+        return next(line.split() for line in result.stdout.splitlines() if "valid" in line)
+
+    result = cwrnn(*command)
+    assert row(result) == ["valid", "4", "1", "0", "2956"]
+    assert result.stderr == "1 repaired and kept, listed in a.passed-over.txt\n"
+    assert listed.read_text() == f"line a01-001-01: {sentence}; kept, its time made monotone\n"
+    result = cwrnn(*command, "--strict")
+    assert row(result) == ["valid", "3", "0", "1", "2956"]
+    assert "1 passed over in all" in result.stderr and "repaired" not in result.stderr
+    assert listed.read_text() == f"{root / LINE}: {sentence}\n"
+    (root / LINE).write_text(line_xml(some_strokes(77)))
+    assert not cwrnn(*command).stderr and not listed.exists()
 
 
 def test_a_corpus_that_is_not_whole(tmp_path):
@@ -277,6 +339,7 @@ def test_no_bytes_break_the_reader(content):
     else:
         frames = frames_of(found, PathOptions())
         assert np.isfinite(frames).all() and frames[-1, 3] == 1
+        assert (np.diff(frames[:, 2]) >= 0).all() and lag(found) >= 0
 
 
 def test_the_standin_is_an_iamondb(tmp_path, monkeypatch):

@@ -43,6 +43,11 @@ from .task import IamondbTask
 @click.option("--every", default=3, show_default=True, help="Keep one point of so many.")
 @click.option("--offsets", is_flag=True, help="From point to point, instead of positions.")
 @click.option("--slant", is_flag=True, help="Shear each line upright.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Leave out lines whose clock runs back, instead of repairing their time.",
+)
 @origin_option
 def prepare(
     src: Path | None,
@@ -54,6 +59,7 @@ def prepare(
     every: int,
     offsets: bool,
     slant: bool,
+    strict: bool,
     origin: str | None,
 ) -> None:
     """Lines of handwriting for task 3: pen paths of IAM-OnDB, every third point."""
@@ -78,13 +84,13 @@ def prepare(
         def show(done: int) -> None:
             bar.update(done - bar.n)
 
-        report = converter.prepare(out, src, splits, options, show, origin)
+        report = converter.prepare(out, src, splits, options, strict, show, origin)
         bar.close()
-    rows = [
-        [name, str(report.lines[name]), str(report.left_out[name]), str(paper)]
-        for name, paper in converter.PAPER_LINES.items()
-    ]
-    click.echo(table(("split", "lines", "left out", "paper"), rows))
-    say_problems(out, report.problems)
+    rows = []
+    for name, paper in converter.PAPER_LINES.items():
+        repaired = len(report.repaired[name])
+        rows.append([name, *map(str, (report.lines[name], repaired, report.left_out[name], paper))])
+    click.echo(table(("split", "lines", "of them repaired", "left out", "paper"), rows))
+    say_problems(out, report.problems, converter.repairs(report))
     source = IamondbTask().data_label("stand-in handwriting", True) if standin else str(src)
     click.echo(f"{out}: {len(report.characters)} characters; lines of {source}")

@@ -10,10 +10,11 @@ import torch
 
 from data_prep.errors import UserError
 from data_prep.iamondb import PathOptions, frames_of
-from data_prep.iamondb_files import read_strokes
+from data_prep.iamondb_files import lag, read_strokes
 from data_prep.standardise import apply
 from data_prep.store import Split
 
+from ...console import say
 from ...statistics import conventions, statistics
 from ...training.engine import LargestGradients
 from ...training.evaluation import Evaluation
@@ -99,6 +100,9 @@ def recognise(run: RunFolder, data: IamondbData, file: Path) -> str:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from error
     if isinstance(strokes, str):
         raise UserError(f"{file}: {strokes}; expected a line file of IAM-OnDB")
+    behind = lag(strokes)
+    if behind:
+        say(f"{file}: its clock runs back by {behind:.2f} s; its time was made monotone")
     frames = frames_of(strokes, PathOptions(**data.options))
     frames = apply(frames, data.train.shift, data.train.scale)
     x = torch.from_numpy(frames)[None, None]

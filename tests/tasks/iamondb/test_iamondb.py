@@ -232,7 +232,7 @@ def test_the_commands(cwrnn, lines, tmp_path):
     assert "register at" in message and "--standin" in message
 
 
-def test_a_file_is_read_as_the_corpus_is(lines, tmp_path):
+def test_a_file_is_read_as_the_corpus_is(lines, tmp_path, capsys):
     folder = trained(lines, tmp_path / "run", epochs=2, runs=1)
     found = evaluate(folder)
     data = found.data
@@ -253,6 +253,27 @@ def test_a_file_is_read_as_the_corpus_is(lines, tmp_path):
     with torch.no_grad():
         (units,) = handwriting.best_path(found.ensemble(x)[0], torch.tensor([len(frames)]))
     assert recognise(folder, data, path) == data.decode(units)
+    assert not capsys.readouterr().err
+
+
+def test_the_time_of_a_file_is_repaired_as_the_corpus_is(lines, tmp_path, capsys):
+    folder = trained(lines, tmp_path / "run", epochs=2, runs=1)
+    data = handwriting.load(lines)
+
+    def read(times) -> str:
+        points = "".join(
+            f'<Point x="{7 * i % 5}" y="{3 * i % 4}" time="{t}"/>' for i, t in enumerate(times)
+        )
+        path = tmp_path / "line.xml"
+        path.write_text(f"<W><StrokeSet><Stroke>{points}</Stroke></StrokeSet></W>")
+        return recognise(folder, data, path)
+
+    wanted = read([5, 6, 7, 7, 7, 8, 9])
+    assert not capsys.readouterr().err
+    assert read([5, 6, 7, 0, 6.5, 8, 9]) == wanted
+    assert "line.xml: its clock runs back by 7.00 s; its time was made monotone" in (
+        capsys.readouterr().err
+    )
 
 
 def test_other_tasks_refuse_torchrun(cwrnn, piece, monkeypatch):
