@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,7 @@ def cwrnn(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(*words: object, expect: int = 0) -> Result:
+        monkeypatch.setattr(sys, "argv", ["cwrnn", *map(str, words)])  # manifests have it
         result = CliRunner().invoke(main, [str(word) for word in words], prog_name="cwrnn")
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception

@@ -114,8 +114,8 @@ def _without(words: list[str], options: Iterable[str]) -> list[str]:
 
 
 def _run(words: list[str]) -> None:
-    """A command of ours in a process of its own, its talk on our stderr."""
-    done = subprocess.run([sys.executable, "-m", "cwrnn_cli", *words], stdout=sys.stderr)
+    """A command of ours in a process of its own, for its files and its talk, not its table."""
+    done = subprocess.run([sys.executable, "-m", "cwrnn_cli", *words], stdout=subprocess.DEVNULL)
     if done.returncode:
         raise UserError(f"cwrnn {shlex.join(words)}: ended with status {done.returncode}")
 
