@@ -159,8 +159,8 @@ def validation_curves(path: Path, runs: dict[str, list[dict[str, Any]]], caption
 
 def compare_runs(
     out: Path,
-    evaluations: Sequence[IamondbEvaluation],
-    runs: Sequence[RunFolder],
+    runs: Mapping[str, RunFolder],
+    evaluations: Mapping[str, IamondbEvaluation],
     at: Sequence[int],
 ) -> RunsReport:
     """Runs as they are, trained to their end or not, as one table with their learning curves.
@@ -170,8 +170,8 @@ def compare_runs(
 
     Args:
         out: folder to write into.
-        evaluations: all on one split.
-        runs: theirs.
+        runs: by their names.
+        evaluations: theirs, all on one split.
         at: epochs at which to compare all runs.
 
     Returns:
@@ -180,7 +180,8 @@ def compare_runs(
     """
     at = list(dict.fromkeys(at))
     rows, found, lines, files = [], [], {}, [out / page.TABLE, out / "curves.png"]
-    for name, evaluation, run in zip(_names(runs), evaluations, runs, strict=True):
+    for name, run in runs.items():
+        evaluation = evaluations[name]
         result = summary_of(evaluation)
         noted = (run.path / METRICS).read_text(encoding="utf-8")
         files += [out / f"{name}.json", out / f"{name}.jsonl"]
@@ -194,23 +195,16 @@ def compare_runs(
         found.append({"run": str(run.path), **result, "validation": by_then})
     header = (
         "parameters", "run", "departs from the paper by", "units",
-        f"{evaluations[-1].split} CER %", "paper (Table 3, test)", "validation CER %",
+        f"{evaluation.split} CER %", "paper (Table 3, test)", "validation CER %",
         "best epoch", "epochs", "stopped by", *(f"validation by epoch {epoch}" for epoch in at),
     )  # fmt: skip
-    networks = {evaluation.config.runs for evaluation in evaluations}
+    networks = {e.config.runs for e in evaluations.values()}
     each = "one network each" if networks == {1} else "means over the networks of each run"
-    label = f"data: {page.data_of(summary_of(evaluations[-1]))}; {each}"
+    label = f"data: {page.data_of(result)}; {each}"
     text = f"{label}, best path\n\n{table(header, rows)}"
     write_text(files[0], text + "\n")
     validation_curves(files[1], lines, label)
     return RunsReport({"task": IAMONDB.task, "runs": found}, text, files)
-
-
-def _names(runs: Sequence[RunFolder]) -> list[str]:
-    """The runs' folders, with as many of those above them as tell them apart."""
-    paths = [run.path.resolve().parts for run in runs]
-    depth = next(d for d in range(1, 1000) if len({p[-d:] for p in paths}) == len(set(paths)))
-    return ["-".join(path[-depth:]) for path in paths]
 
 
 def _run_cells(name: str, result: Mapping[str, Any], epochs: int) -> list[str]:
