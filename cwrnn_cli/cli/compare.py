@@ -24,10 +24,11 @@ from ..reporting.page import TABLE, write_report
 from ..tasks import TASKS
 from ..training import distributed
 from ..training.configure import check, configure
-from ..training.folder import CONFIG, RunFolder, check_free
+from ..training.folder import CONFIG, RunFolder, check_free, names_of
 from ..training.grid import RESULTS, Grid, open_grid, run_grid
-from ..training.manifest import MANIFEST, certified, note
-from ..training.results import read_results
+from ..training.manifest import MANIFEST, certified, certified_whole, note
+from ..training.registry import AnyTask
+from ..training.results import read_results, write_runs
 from .mistakes import did_you_mean
 from .options import (
     chosen_device,
@@ -102,19 +103,8 @@ def command(
     experiment = TASKS[task]
     if given_runs:
         _refuse_training()
-        folders = [RunFolder(run) for run in dict.fromkeys(given_runs)]
-        for folder in folders:
-            if (found := folder.config().task) != task:
-                raise UserError(f"{folder.path}: a run of task {found}, not {task}")
         out = out or RUNS_FOLDER / f"compare-{task}-runs"
-        epochs = numbers(at or "25,50", "--at", "25,50")
-        _check_report(out, resume)
-        report = experiment.compare_runs(out, folders, split, epochs, data)
-        if as_json:
-            print_json(report.json)
-        else:
-            click.echo(report.text)
-        say_written(*report.files)
+        _compare_runs(experiment, given_runs, split, at, data, out, resume, as_json)
         return
     for option, value in (("--split", split), ("--at", at)):
         if value:
@@ -164,6 +154,53 @@ def command(
     else:
         click.echo(experiment.comparison_text(results))
     say_written(out / RESULTS, *files, out / MANIFEST)
+
+
+def _compare_runs(
+    experiment: AnyTask,
+    given: tuple[Path, ...],
+    split: str | None,
+    at: str | None,
+    data: Path | None,
+    out: Path,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    """What --run does."""
+    folders = [RunFolder(run) for run in {run.resolve(): run for run in given}.values()]
+    runs = dict(zip(names_of(folders), folders, strict=True))
+    configs = {name: run.config() for name, run in runs.items()}
+    for name, config in configs.items():
+        if config.task != experiment.name:
+            problem = f"a run of task {config.task}, not {experiment.name}"
+            raise UserError(f"{runs[name].path}: {problem}")
+    experiment.check_compare_runs()
+    epochs = numbers(at or "25,50", "--at", "25,50")
+    _check_report(out, resume)
+    places = {name: data or Path(config.data_path) for name, config in configs.items()}
+    corpora = {place: experiment.load(place) for place in dict.fromkeys(places.values())}
+    sources = list({corpus.sha256: corpus for corpus in corpora.values()}.values())
+    configuration = {
+        "split": split or experiment.default_split,
+        "at": epochs,
+        "runs": {name: config.computed() for name, config in configs.items()},
+    }
+    certificate = certified if (out / TABLE).exists() else certified_whole
+    source = sources[0] if len(sources) == 1 else sources
+    with certificate(out, command_line(), source, configuration) as folder:
+        evaluations = {
+            name: experiment.evaluate_run(run, corpora[places[name]], split)
+            for name, run in runs.items()
+        }
+        report = experiment.compare_runs(folder, runs, evaluations, epochs)
+        cells = {n: experiment.cell(each, with_shared=True) for n, each in evaluations.items()}
+        write_runs(folder / RESULTS, cells)
+    if as_json:
+        print_json(report.json)
+    else:
+        click.echo(report.text)
+    files = [*report.files, folder / RESULTS, folder / MANIFEST]
+    say_written(*(out / file.relative_to(folder) for file in files))
 
 
 def _refuse_training() -> None:

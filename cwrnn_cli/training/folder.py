@@ -5,6 +5,7 @@ only ever appended to, and what it has beyond the checkpoint is cut off on resum
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,17 @@ def free_folder(parent: Path, name: str) -> Path:
         number += 1
         candidate = parent / f"{name}-{number}"
     return candidate
+
+
+def names_of(runs: Sequence[RunFolder]) -> list[str]:
+    """The folders' names, with as many of those above them as tell them apart.
+
+    Args:
+        runs: none of them twice.
+    """
+    paths = [run.path.resolve().parts for run in runs]
+    every = (["-".join(path[-depth:]) for path in paths] for depth in range(1, 1000))
+    return next(names for names in every if len(set(names)) == len(paths))
 
 
 def run_folders(parent: Path) -> list[RunFolder]:

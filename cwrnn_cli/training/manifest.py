@@ -6,7 +6,8 @@
 ``command``       as typed last, without what does not change a result
 ``configuration`` everything that was chosen, by the user or by default
 ``data``          ``name``, ``sha256``, ``standin``, and ``provenance``: how the file was made and
-                  from what; null where nothing is read
+                  from what; null where nothing is read, a list where runs of several are
+                  compared
 ``files``         name -> sha256 of what the command has left (see :func:`digests`); null: killed,
                   or still at work
 ``tolerance``     of a grid: MODEL/PARAMS -> between what the median of a second training must lie
@@ -24,7 +25,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,11 +42,12 @@ from .folder import CELLS_FOLDER, CHECKPOINT
 MANIFEST = "manifest.json"
 _CHECKPOINTS = Path(CHECKPOINT).suffix
 _TREE = Path(__file__).resolve().parents[2]
+Source = Data | Sequence[Data] | None
 _PROGRAM = ("cwrnn_cli", "data_prep", "setup.cfg", "pyproject.toml")
 
 
 @contextmanager
-def certified(folder: Path, command: str, data: Data | None, configuration: Any) -> Iterator[Path]:
+def certified(folder: Path, command: str, data: Source, configuration: Any) -> Iterator[Path]:
     """Note a session of a command in its folder's manifest, when it begins and when it has ended.
 
     Args:
@@ -66,7 +68,7 @@ def certified(folder: Path, command: str, data: Data | None, configuration: Any)
     manifest = {
         "command": command,
         "configuration": configuration,
-        "data": None if data is None else _known(data),
+        "data": _known(data),
         "files": None,
         "sessions": [*_sessions(path), session],
     }
@@ -78,9 +80,7 @@ def certified(folder: Path, command: str, data: Data | None, configuration: Any)
 
 
 @contextmanager
-def certified_whole(
-    out: Path, command: str, data: Data | None, configuration: Any
-) -> Iterator[Path]:
+def certified_whole(out: Path, command: str, data: Source, configuration: Any) -> Iterator[Path]:
     """:func:`certified`, for what is not resumed: the folder appears whole or not at all.
 
     Args:
@@ -125,7 +125,11 @@ def _left_out(name: str) -> bool:
     return name in (MANIFEST, CELLS_FOLDER) or name.startswith(".") or name.endswith(_CHECKPOINTS)
 
 
-def _known(data: Data) -> dict[str, Any]:
+def _known(data: Source) -> Any:
+    if data is None:
+        return None
+    if not isinstance(data, Data):
+        return [_known(each) for each in data]
     return {
         "name": data.source,
         "sha256": data.sha256,

@@ -1,11 +1,12 @@
 """results.h5: what a grid of cells came to, one row per network. Written and read here only.
 
 A group MODEL/PARAMS per cell, with the arrays that the task gives and the attributes ``config`` and
-``summary`` (JSON); arrays that all cells share lie beside the groups.
+``summary`` (JSON); arrays that all cells share lie beside the groups. Runs that are compared have a
+group NAME each, with all of its arrays: they may have been trained on different corpora.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,16 +84,25 @@ class Results:
 
 
 def write_results(path: Path, cells: Iterable[Cell], shared: dict[str, np.ndarray]) -> None:
-    """Write results.h5, whole or not at all."""
+    """Write a grid's results.h5, whole or not at all."""
+    _write(path, ((f"{c.config['model']}/{c.config['params']}", c) for c in cells), shared)
+
+
+def write_runs(path: Path, runs: Mapping[str, Cell]) -> None:
+    """Write the results.h5 of runs by their names, whole or not at all."""
+    _write(path, runs.items(), {})
+
+
+def _write(path: Path, cells: Iterable[tuple[str, Cell]], shared: Mapping[str, np.ndarray]) -> None:
     with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
-        for cell in cells:
-            group = file.create_group(f"{cell.config['model']}/{cell.config['params']}")
+        for name, cell in cells:
+            group = file.create_group(name)
             group.attrs["config"] = json.dumps(cell.config, sort_keys=True)
             group.attrs["summary"] = json.dumps(cell.summary, sort_keys=True)
-            for name, values in cell.arrays.items():
-                group[name] = values
-        for name, values in shared.items():
-            file[name] = values
+            for array, values in cell.arrays.items():
+                group[array] = values
+        for array, values in shared.items():
+            file[array] = values
 
 
 def read_results(path: Path) -> Results:

@@ -310,24 +310,30 @@ class Task(ABC, Generic[D, E]):
     def compare_runs(
         self,
         out: Path,
-        runs: Sequence[RunFolder],
-        split: str | None,
+        runs: Mapping[str, RunFolder],
+        evaluations: Mapping[str, E],
         at: Sequence[int],
-        data: Path | None = None,
     ) -> RunsReport:
         """A table and curves of runs of `cwrnn train` as they are, trained to their end or not.
 
         Args:
             out: folder to write into.
-            runs: each with a checkpoint.
-            split: to evaluate them on; None: :attr:`default_split`.
+            runs: by their names.
+            evaluations: theirs, all on one split.
             at: epochs at which to compare all of them.
-            data: the runs' HDF5 file, if it has moved.
 
         Raises:
             UserError: the task has no such report.
         """
-        raise UserError(f"--run: not an option of --task {self.name}")
+        raise self._no_report_of_runs()
+
+    def check_compare_runs(self) -> None:
+        """Raises UserError, before any run is evaluated, without a :meth:`compare_runs`."""
+        if type(self).compare_runs is Task.compare_runs:
+            raise self._no_report_of_runs()
+
+    def _no_report_of_runs(self) -> UserError:
+        return UserError(f"--run: not an option of --task {self.name}")
 
     # what all tasks do alike
 
@@ -343,10 +349,16 @@ class Task(ABC, Generic[D, E]):
             )
         return ensemble.member(int(index))
 
-    def cell(self, evaluation: E) -> Cell:
-        """What results.h5 holds of a run."""
+    def cell(self, evaluation: E, with_shared: bool = False) -> Cell:
+        """What results.h5 holds of a run.
+
+        Args:
+            evaluation: of the run.
+            with_shared: whether :meth:`shared_arrays` are among its arrays.
+        """
         values = evaluation.config.values() | {"data_path": ""}
-        return Cell(values, self.summary(evaluation), self.arrays(evaluation))
+        shared = self.shared_arrays(evaluation) if with_shared else {}
+        return Cell(values, self.summary(evaluation), self.arrays(evaluation) | shared)
 
     def data_label(self, name: str, standin: bool) -> str:
         """The data's name, with what it stands in for where it does."""

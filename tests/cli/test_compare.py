@@ -2,14 +2,19 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from cwrnn_cli.tasks import TASKS
 from cwrnn_cli.training.configure import configure
 from cwrnn_cli.training.folder import RunFolder
 from cwrnn_cli.training.loop import train
+from cwrnn_cli.training.manifest import digests
+from data_prep import store
 from tests.conftest import one_line_error
 
 
@@ -61,7 +66,62 @@ def test_a_run_given_twice_is_shown_once_under_its_own_name(cwrnn, runs, tmp_pat
     text = compare(cwrnn, [runs[0], runs[0]], "--at", "1").stdout
     assert text.count("700 SRN") == 1
     found = {path.name for path in (tmp_path / "runs" / "compare-iamondb-runs").iterdir()}
-    assert found == {"table.txt", "curves.png", "srn.json", "srn.jsonl"}
+    files = {"table.txt", "curves.png", "results.h5", "srn.json", "srn.jsonl"}
+    assert found == files | {"manifest.json"}
+    (tmp_path / "link").symlink_to(runs[0])
+    text = compare(cwrnn, [runs[0], "link"], "--at", "1", "--out", "other").stdout
+    assert text.count("700 SRN") == 1
+
+
+def test_every_networks_rows_and_a_manifest(cwrnn, runs, tmp_path):
+    shown = compare(cwrnn, runs, "--at", "1,2", "--split", "valid", "--out", "both")
+    out, task = tmp_path / "both", TASKS["iamondb"]
+    names = [f"{run.parent.name}-srn" for run in runs]
+    with h5py.File(out / "results.h5") as file:
+        assert set(file) == set(names)
+        for name, run in zip(names, runs, strict=True):
+            wanted = task.arrays(task.evaluate_run(RunFolder(run), None, "valid"))
+            assert set(file[name]) == set(wanted)
+            for array, values in wanted.items():
+                np.testing.assert_array_equal(file[name][array][()], values)
+            summary = json.loads((out / f"{name}.json").read_text())
+            assert json.loads(file[name].attrs["summary"]) == summary
+    manifest = json.loads((out / "manifest.json").read_text())
+    asked = manifest["configuration"]
+    assert (asked["split"], asked["at"], list(asked["runs"])) == ("valid", [1, 2], names)
+    for name, run in zip(names, runs, strict=True):
+        values = json.loads((run / "config.json").read_text())
+        assert "data_path" not in asked["runs"][name] and values | asked["runs"][name] == values
+    assert manifest["data"]["name"] == "stand-in handwriting"
+    assert manifest["files"] == digests(out)
+    assert set(manifest["files"]) == {p.name for p in out.iterdir()} - {"manifest.json"}
+    assert all(f"both/{file}" in shown.stderr for file in (*manifest["files"], "manifest.json"))
+    compare(cwrnn, runs[:1], "--at", "1", "--out", "both", "--resume")
+    again = json.loads((out / "manifest.json").read_text())
+    assert len(again["sessions"]) == 2 and list(again["configuration"]["runs"]) == ["srn"]
+    assert again["files"] == digests(out) != manifest["files"]
+
+
+def test_runs_of_two_corpora(cwrnn, runs, lines, tmp_path):
+    whole = store.read(lines)
+    splits = {name: replace(split, frames=2 * split.frames) for name, split in whole.splits.items()}
+    store.write(tmp_path / "other.h5", replace(whole, splits=splits))
+    data, folder = TASKS["iamondb"].load(tmp_path / "other.h5"), RunFolder(tmp_path / "run")
+    config = configure(data, "srn", 700, runs=1, epochs=1)
+    folder.start(config)
+    train(config, data, folder)
+    compare(cwrnn, [runs[0], folder.path], "--at", "1", "--out", "both")
+    found = json.loads((tmp_path / "both" / "manifest.json").read_text())["data"]
+    assert [source["sha256"] for source in found] == [store.read(lines).sha256, data.sha256]
+
+
+def test_what_cannot_be_evaluated_leaves_no_folder(cwrnn, runs, tmp_path):
+    shutil.copytree(runs[0], "cut")
+    Path("cut/checkpoint.pt").unlink()
+    for more in ([], ["--resume"]):
+        message = one_line_error(compare(cwrnn, [*runs, "cut"], *more, expect=2))
+        assert message.startswith("cut: not trained yet")
+    assert not list(tmp_path.glob("runs/*")) and not list(tmp_path.glob("runs/.*"))
 
 
 def test_data_that_have_moved(cwrnn, runs, lines, tmp_path):

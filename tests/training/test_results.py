@@ -1,11 +1,13 @@
 """results.h5, written and read back."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
 
 from cwrnn_cli.models import CELLS
-from cwrnn_cli.training.results import Cell, read_results, write_results
+from cwrnn_cli.training.results import Cell, read_results, write_results, write_runs
 
 
 def cell(model, params, diverged=(False, True, False)):
@@ -61,6 +63,15 @@ def test_the_layout_that_others_read(cells, tmp_path):
         assert set(file) == {"srn", "lstm", "cw", "labels"} <= set(CELLS) | {"labels"}
         assert set(file["cw"]) == {"100", "1000"}
         assert set(file["cw/100"].attrs) == {"config", "summary"}
+
+
+def test_runs_stand_under_their_names(cells, tmp_path):
+    write_runs(tmp_path / "r.h5", {"mine": cells[0], "theirs-cw": cells[2]})
+    with h5py.File(tmp_path / "r.h5") as file:
+        assert set(file) == {"mine", "theirs-cw"}
+        assert json.loads(file["mine"].attrs["config"]) == cells[0].config
+        assert json.loads(file["mine"].attrs["summary"]) == cells[0].summary
+        np.testing.assert_array_equal(file["theirs-cw/error"][()], cells[2].arrays["error"])
 
 
 def test_finite_leaves_the_diverged_out(cells, tmp_path):

@@ -88,7 +88,10 @@ def test_what_a_task_does_not_offer_is_refused(tmp_path):
     with pytest.raises(UserError, match="--plot: not an option for a run of task audio"):
         audio.check_plot()
     with pytest.raises(UserError, match="--run: not an option of --task audio"):
-        audio.compare_runs(tmp_path, [], None, [])
+        audio.check_compare_runs()
+    with pytest.raises(UserError, match="--run: not an option of --task audio"):
+        audio.compare_runs(tmp_path, {}, {}, [])
+    TASKS["iamondb"].check_compare_runs()
     TASKS["timit"].check_plot()
     with pytest.raises(UserError, match="prepare timit --src DIR"):
         TASKS["timit"].prepare_default(tmp_path / "timit.h5")

@@ -160,8 +160,8 @@ def validation_curves(path: Path, runs: dict[str, list[dict[str, Any]]], caption
 
 def compare_runs(
     out: Path,
-    summaries: Sequence[Mapping[str, Any]],
-    runs: Sequence[RunFolder],
+    runs: Mapping[str, RunFolder],
+    summaries: Mapping[str, Mapping[str, Any]],
     at: Sequence[int],
 ) -> RunsReport:
     """Runs as they are, trained to their end or not, as one table with their learning curves.
@@ -171,8 +171,8 @@ def compare_runs(
 
     Args:
         out: folder to write into.
+        runs: by their names.
         summaries: JSON of their `cwrnn eval`, all on one split.
-        runs: theirs.
         at: epochs at which to compare all runs.
 
     Returns:
@@ -181,7 +181,8 @@ def compare_runs(
     """
     at = list(dict.fromkeys(at))
     rows, found, lines, files = [], [], {}, [out / page.TABLE, out / "curves.png"]
-    for name, result, run in zip(_names(runs), summaries, runs, strict=True):
+    for name, run in runs.items():
+        result = summaries[name]
         noted = (run.path / METRICS).read_text(encoding="utf-8")
         files += [out / f"{name}.json", out / f"{name}.jsonl"]
         write_text(files[-2], json.dumps(result, indent=1) + "\n")
@@ -194,23 +195,16 @@ def compare_runs(
         found.append({"run": str(run.path), **result, "validation": by_then})
     header = (
         "parameters", "run", "departs from the paper by", "units",
-        f"{summaries[-1]['split']} CER %", "paper (Table 3, test)", "validation CER %",
+        f"{result['split']} CER %", "paper (Table 3, test)", "validation CER %",
         "best epoch", "epochs", "stopped by", *(f"validation by epoch {epoch}" for epoch in at),
     )  # fmt: skip
-    networks = {summary["runs"] for summary in summaries}
+    networks = {summary["runs"] for summary in summaries.values()}
     each = "one network each" if networks == {1} else "means over the networks of each run"
-    label = f"data: {page.data_of(summaries[-1])}; {each}"
+    label = f"data: {page.data_of(result)}; {each}"
     text = f"{label}, best path\n\n{table(header, rows)}"
     write_text(files[0], text + "\n")
     validation_curves(files[1], lines, label)
     return RunsReport({"task": IAMONDB.task, "runs": found}, text, files)
-
-
-def _names(runs: Sequence[RunFolder]) -> list[str]:
-    """The runs' folders, with as many of those above them as tell them apart."""
-    paths = [run.path.resolve().parts for run in runs]
-    depth = next(d for d in range(1, 1000) if len({p[-d:] for p in paths}) == len(set(paths)))
-    return ["-".join(path[-depth:]) for path in paths]
 
 
 def _run_cells(name: str, result: Mapping[str, Any], epochs: int) -> list[str]:

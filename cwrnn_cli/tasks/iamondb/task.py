@@ -133,20 +133,13 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
     def compare_runs(
         self,
         out: Path,
-        runs: Sequence[RunFolder],
-        split: str | None,
+        runs: Mapping[str, RunFolder],
+        evaluations: Mapping[str, IamondbEvaluation],
         at: Sequence[int],
-        data: Path | None = None,
     ) -> RunsReport:
         """Table and learning curves."""
-        corpora: dict[Path, IamondbData] = {}  # each is read once
-        evaluations = []
-        for run in runs:
-            place = data or Path(run.config().data_path)
-            if place not in corpora:
-                corpora[place] = self.load(place)
-            evaluations.append(self.evaluate_run(run, corpora[place], split))
-        return report.compare_runs(out, [self.summary(e) for e in evaluations], runs, at)
+        summaries = {name: self.summary(e) for name, e in evaluations.items()}
+        return report.compare_runs(out, runs, summaries, at)
 
     def recognise(self, run: RunFolder, data: IamondbData, file: Path) -> Recognised:
         """The text of a line file."""
