@@ -1,5 +1,6 @@
 """What `cwrnn bench` shows."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +9,16 @@ from .figures import pyplot, save
 from .tables import table
 
 
-def machine_text(result: dict[str, Any]) -> str:
+def machine_text(result: Mapping[str, Any]) -> str:
     """One line about the machine."""
     machine = result["machine"]
-    return (
-        f"{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}; "
-        f"torch.mm reaches {result['peak_gflops']:.0f} GFLOP/s in float32"
-    )
+    text = f"{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}"
+    if "peak_gflops" not in result:  # an older one
+        return text
+    return f"{text}; torch.mm reaches {result['peak_gflops']:.0f} GFLOP/s in float32"
 
 
-def layer_text(result: dict[str, Any]) -> str:
+def layer_text(result: Mapping[str, Any]) -> str:
     """A row per layer, backend and point."""
     rows = []
     for row in result["rows"]:
@@ -58,7 +59,7 @@ def layer_text(result: dict[str, Any]) -> str:
     return f"{machine_text(result)}\n{explanation}\n\n{table(header, rows)}"
 
 
-def precision_text(result: dict[str, Any]) -> str:
+def precision_text(result: Mapping[str, Any]) -> str:
     """A row per cell and precision."""
     rows = [
         [row["cell"], row["precision"], f"{row['outputs']:.1e}", f"{row['gradients']:.1e}"]

@@ -40,6 +40,7 @@ from .data import Data
 from .folder import CELLS_FOLDER, CHECKPOINT
 
 MANIFEST = "manifest.json"
+_PAGE = "README.md"
 _CHECKPOINTS = Path(CHECKPOINT).suffix
 _TREE = Path(__file__).resolve().parents[2]
 Source = Data | Sequence[Data] | None
@@ -109,7 +110,8 @@ def digests(folder: Path) -> dict[str, str]:
     """Name -> sha256 of each file of a result folder, by name.
 
     Names are relative to the folder, with ``/`` between. Left out are the manifest itself,
-    checkpoints, temporary files, the runs of a grid, and folders that have a manifest of their own.
+    checkpoints, temporary files, the runs of a grid, what people wrote about it (README.md), and
+    folders that have a manifest of their own.
     """
     found: dict[str, str] = {}
     for place, folders, names in os.walk(folder):
@@ -122,7 +124,11 @@ def digests(folder: Path) -> dict[str, str]:
 
 def _left_out(name: str) -> bool:
     """Of a file or folder; what begins with a dot is temporary."""
-    return name in (MANIFEST, CELLS_FOLDER) or name.startswith(".") or name.endswith(_CHECKPOINTS)
+    return (
+        name in (MANIFEST, CELLS_FOLDER, _PAGE)
+        or name.startswith(".")
+        or name.endswith(_CHECKPOINTS)
+    )
 
 
 def _known(data: Source) -> Any:

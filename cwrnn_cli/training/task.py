@@ -335,6 +335,28 @@ class Task(ABC, Generic[D, E]):
     def _no_report_of_runs(self) -> UserError:
         return UserError(f"--run: not an option of --task {self.name}")
 
+    def runs_text(
+        self,
+        summaries: Mapping[str, Mapping[str, Any]],
+        lines: Mapping[str, Sequence[Mapping[str, Any]]],
+        at: Sequence[int],
+    ) -> str:
+        """The text of :meth:`compare_runs`; `cwrnn verify` makes it again from the files.
+
+        Args:
+            summaries: name -> JSON of the run's `cwrnn eval`.
+            lines: name -> those of its metrics.jsonl.
+            at: as there.
+
+        Raises:
+            UserError: the task has no such report.
+        """
+        raise UserError(f"--run: not an option of --task {self.name}")
+
+    def bench_text(self, result: Mapping[str, Any]) -> str | None:
+        """What a benchmark of the task's own shows of its JSON; None: it is not of one."""
+        return None
+
     # what all tasks do alike
 
     def network(

@@ -1,6 +1,6 @@
 """`cwrnn bench ensemble`: task 1's training, all networks at once, against torch one by one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,7 @@ def run(
     }
 
 
-def ensemble_text(result: dict[str, Any]) -> str:
+def ensemble_text(result: Mapping[str, Any]) -> str:
     """A row per model, size and number of networks."""
     rows = [
         [

@@ -114,6 +114,12 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
         """See :class:`Task`."""
         return report.comparison(results)
 
+    def bench_text(self, result: Mapping[str, Any]) -> str | None:
+        """Of `cwrnn bench ensemble`."""
+        from . import benchmark  # noqa: PLC0415  (it imports the command line)
+
+        return benchmark.ensemble_text(result) if "figure3_s" in result else None
+
     def comparison_text(self, results: Results) -> str:
         """Figure 3's medians and Table 2, row 1."""
         return report.comparison_text(results)

@@ -6,7 +6,7 @@ padded: that is faster, but its backward direction begins in the padding. The me
 rounds, scaled up to an epoch. torch.nn has no CW-RNN: beside one stands torch.nn.RNN of its width.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,7 @@ def _over(work: list[Batch], update: Update) -> Callable[[], None]:
     return call
 
 
-def text(result: dict[str, Any]) -> str:
+def text(result: Mapping[str, Any]) -> str:
     """A row per network and who computes it."""
     rows = [
         [
@@ -155,7 +155,7 @@ def text(result: dict[str, Any]) -> str:
     header = ("parameters", "by", "s per epoch", "torch.nn.LSTM / this", "padded / this")
     return (
         f"{machine_text(result)}\ndata: {result['data']}; training only, batches of "
-        f"{result['lines']} lines\n{table(header, rows)}"
+        f"{result.get('lines', IAMONDB.batch)} lines\n{table(header, rows)}"
     )
 
 

@@ -180,7 +180,7 @@ def compare_runs(
         ``validation``: epoch -> lowest error by then, None if the run did not come so far.
     """
     at = list(dict.fromkeys(at))
-    rows, found, lines, files = [], [], {}, [out / page.TABLE, out / "curves.png"]
+    found, lines, files = [], {}, [out / page.TABLE, out / "curves.png"]
     for name, run in runs.items():
         result = summaries[name]
         noted = (run.path / METRICS).read_text(encoding="utf-8")
@@ -188,32 +188,55 @@ def compare_runs(
         write_text(files[-2], json.dumps(result, indent=1) + "\n")
         write_text(files[-1], noted)
         lines[name] = [json.loads(line) for line in noted.splitlines()]
-        lowest = {epoch: _lowest(lines[name], epoch) for epoch in at}
-        cells = _run_cells(name, result, run.config().epochs)
-        rows.append([*cells, *map(percent, lowest.values())])
-        by_then = {str(epoch): value for epoch, value in lowest.items()}
+        by_then = {str(epoch): _lowest(lines[name], epoch) for epoch in at}
         found.append({"run": str(run.path), **result, "validation": by_then})
-    header = (
-        "parameters", "run", "departs from the paper by", "units",
-        f"{result['split']} CER %", "paper (Table 3, test)", "validation CER %",
-        "best epoch", "epochs", "stopped by", *(f"validation by epoch {epoch}" for epoch in at),
-    )  # fmt: skip
-    networks = {summary["runs"] for summary in summaries.values()}
-    each = "one network each" if networks == {1} else "means over the networks of each run"
-    label = f"data: {page.data_of(result)}; {each}"
-    text = f"{label}, best path\n\n{table(header, rows)}"
+    text = runs_text(summaries, lines, at)
     write_text(files[0], text + "\n")
-    validation_curves(files[1], lines, label)
+    validation_curves(files[1], lines, _runs_label(summaries))
     return RunsReport({"task": IAMONDB.task, "runs": found}, text, files)
 
 
-def _run_cells(name: str, result: Mapping[str, Any], epochs: int) -> list[str]:
+def runs_text(
+    summaries: Mapping[str, Mapping[str, Any]],
+    lines: Mapping[str, Sequence[Mapping[str, Any]]],
+    at: Sequence[int],
+) -> str:
+    """The table of runs, a row each.
+
+    Args:
+        summaries: name -> JSON of its `cwrnn eval`, all on one split.
+        lines: name -> those of its metrics.jsonl.
+        at: epochs at which to compare all runs.
+    """
+    rows = [
+        [*_run_cells(name, result), *(percent(_lowest(lines[name], epoch)) for epoch in at)]
+        for name, result in summaries.items()
+    ]
+    split = next(iter(summaries.values()))["split"]
+    header = (
+        "parameters", "run", "departs from the paper by", "units", f"{split} CER %",
+        "paper (Table 3, test)", "validation CER %", "best epoch", "epochs", "stopped by",
+        *(f"validation by epoch {epoch}" for epoch in at),
+    )  # fmt: skip
+    return f"{_runs_label(summaries)}, best path\n\n{table(header, rows)}"
+
+
+def _runs_label(summaries: Mapping[str, Mapping[str, Any]]) -> str:
+    """The runs' data, and what a row is."""
+    networks = {summary["runs"] for summary in summaries.values()}
+    each = "one network each" if networks == {1} else "means over the networks of each run"
+    return f"data: {page.data_of(next(iter(summaries.values())))}; {each}"
+
+
+def _run_cells(name: str, result: Mapping[str, Any]) -> list[str]:
     model, params, metrics = result["model"], result["params"], result["metrics"]
     variant = [d for d in result["deviations"] if d["name"] not in _SHOWN]
     departs = ", ".join(f"{d['name']} {d['ours']}" for d in variant)
     papers = None if variant else IAMONDB.table.get(params, {}).get(model)
     end = "the rule"
     if result["cut_short"]:
+        changed = {deviation["name"]: deviation["ours"] for deviation in result["deviations"]}
+        epochs = changed.get("epochs", IAMONDB.epochs)
         end = "--epochs" if result["epochs"] == epochs else "us: cut short"
     best = metrics["best_epoch"]["median"]
     return [

@@ -141,6 +141,21 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
         summaries = {name: self.summary(e) for name, e in evaluations.items()}
         return report.compare_runs(out, runs, summaries, at)
 
+    def runs_text(
+        self,
+        summaries: Mapping[str, Mapping[str, Any]],
+        lines: Mapping[str, Sequence[Mapping[str, Any]]],
+        at: Sequence[int],
+    ) -> str:
+        """Table 3, a row per run."""
+        return report.runs_text(summaries, lines, at)
+
+    def bench_text(self, result: Mapping[str, Any]) -> str | None:
+        """Of `cwrnn bench handwriting`."""
+        from . import benchmark  # noqa: PLC0415  (it imports the command line)
+
+        return benchmark.text(result) if "batches" in result else None
+
     def recognise(self, run: RunFolder, data: IamondbData, file: Path) -> Recognised:
         """The text of a line file."""
         text = evaluate.recognise(run, data, file)
