@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# From a fresh clone to tested: makes .venv, installs, checks style and types, runs the tests. Arguments go to pytest.
+# From a fresh clone to tested: makes .venv, installs, checks style, types and published numbers, runs the tests. Arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/install.sh "[test,recipes]"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
+.venv/bin/cwrnn verify
 .venv/bin/python -m pytest --cov --cov-fail-under=90 "$@"

@@ -1,0 +1,43 @@
+"""Numbers that only pages quote."""
+
+import numpy as np
+
+from cwrnn_cli.evidence.differences import compare_lines, same_values
+from cwrnn_cli.evidence.measures import FOLLOWS, steps_followed, table1_by_formula
+
+
+def test_steps_are_counted_up_to_the_first_that_is_off():
+    targets = np.zeros((4, 5))
+    outputs = np.zeros((4, 5))
+    outputs[1, 3] = FOLLOWS + 0.01  # and then on it again
+    outputs[2, 0] = -1
+    outputs[3, 4] = np.nan
+    assert steps_followed(outputs, targets) == [5, 3, 0, 4]
+
+
+def test_ten_sizes_of_table_1_are_not_the_nearest():
+    assert table1_by_formula() == {"entries": 36, "nearest": 26}
+
+
+def test_lines_differ_by_their_numbers_or_by_noise_only():
+    found, expected = "a\nb 0.10000000000000001\n", "a\nb 0.1\nc\n"
+    exact = compare_lines("f", found, expected)
+    assert [(d.place, d.found, d.expected) for d in exact] == [
+        ("f:2", "“b 0.10000000000000001”", "“b 0.1”"),
+        ("f:3", "nothing", "“c”"),
+    ]
+    assert [d.place for d in compare_lines("f", found, expected, exact=False)] == ["f:3"]
+    assert compare_lines("f", "x 0.5", "x 0.50001", exact=False)
+    assert compare_lines("f", "x 0.5", "y 0.5", exact=False)
+
+
+def test_values_of_json_are_equal_but_for_noise():
+    value = {"a": [1.0, None, {"b": "x"}], "n": 3}
+    assert same_values(value, {"a": [1.0 + 1e-15, None, {"b": "x"}], "n": 3})
+    for other in (
+        {"a": [1.1, None, {"b": "x"}], "n": 3},
+        {"a": [1.0], "n": 3},
+        {"n": 3},
+        value | {"n": 4},
+    ):
+        assert not same_values(value, other)
