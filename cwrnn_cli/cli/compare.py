@@ -31,16 +31,19 @@ from ..training.registry import AnyTask
 from ..training.results import read_results, write_runs
 from .mistakes import did_you_mean
 from .options import (
+    cell_options,
     chosen_device,
     chosen_models,
     chosen_sizes,
     load_prepared,
     models_option,
+    of_cell,
     protocol_options,
     refuse_others,
     resumable,
     sizes_option,
     task_option,
+    together,
 )
 
 # options that `compare --run` has
@@ -58,6 +61,7 @@ _OF_RUNS = {"task", "given_runs", "split", "at", "data", "out", "resume", "as_js
     metavar="MODEL=X",
     help="Learning rate of one model; may be given for each.  [default: the paper's]",
 )
+@together(cell_options())
 @protocol_options()
 @click.option(
     "--run",
@@ -114,7 +118,9 @@ def command(
     own_rates = _rates(rates)
     refuse_others("--lr", own_rates, chosen)
     used = chosen_device(device)
-    of_model = {m: options | {"lr": own_rates.get(m), "device": used} for m in chosen}
+    of_model = {
+        m: of_cell(m, chosen, options) | {"lr": own_rates.get(m), "device": used} for m in chosen
+    }
     for model, own in of_model.items():
         check(experiment, model, **own)
     corpus = load_prepared(experiment, data)

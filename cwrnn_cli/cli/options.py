@@ -1,7 +1,7 @@
 """Options that several commands share, made from the registries of tasks and cells."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,19 @@ def cell_options() -> list[Decorator]:
             default = by_task(option.of_protocol)
         made.append(_click_option(option, f"{option.help}  {default}"))
     return made
+
+
+def of_cell(model: str, chosen: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options for one model of several: without those that only others of them have.
+
+    One that none of them has stays, to be refused.
+    """
+    owners = {name: {cell.name for cell in cells} for name, cells in option_owners().items()}
+    return {
+        name: value
+        for name, value in options.items()
+        if model in owners.get(name, {model}) or not owners[name].intersection(chosen)
+    }
 
 
 def together(options: Sequence[Decorator]) -> Decorator:

@@ -194,3 +194,16 @@ def test_a_model_of_which_nothing_is_left_stands_in_the_report_all_the_same(cwrn
     row = next(line for line in result.stdout.splitlines() if line.startswith("200 SRN"))
     assert row.split()[-1] == "1/0" and "–" in row
     assert Path("grid/figure4.png").stat().st_size > 1000
+
+
+def test_a_cells_options_go_to_the_models_that_have_them(cwrnn, piece, tmp_path):
+    words = ("compare", "--data", piece, "--sizes", "100", "--runs", "1", "--epochs", "2")
+    cwrnn(*words, "--models", "srn,cw", "--periods", "1,3,9", "--out", "both")
+    found = json.loads((tmp_path / "both" / "comparison.json").read_text())["cells"]
+    periods = {
+        cell["model"]: [d["ours"] for d in cell["deviations"] if d["name"] == "periods"]
+        for cell in found
+    }
+    assert periods == {"srn": [], "cw": [[1, 3, 9]]}
+    error = one_line_error(cwrnn(*words, "--models", "srn,lstm", "--periods", "1,3", expect=2))
+    assert "--periods" in error and "not --model srn" in error
