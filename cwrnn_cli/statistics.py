@@ -97,7 +97,7 @@ def conventions(
 
 
 def within(values: np.ndarray, groups: np.ndarray) -> float | None:
-    """Standard deviation over networks within a group (a sequence), root mean square of groups.
+    """Standard deviation over networks about the mean of their own group (a sequence).
 
     The pooled one mixes what differs between groups with what initial weights do; this does not.
 
@@ -105,12 +105,12 @@ def within(values: np.ndarray, groups: np.ndarray) -> float | None:
         values: (R,).
         groups: (R,) which one each belongs to.
     """
-    variances = [
-        values[groups == group].var(ddof=1)
-        for group in np.unique(groups)
-        if (groups == group).sum() > 1
-    ]
-    return float(np.sqrt(np.mean(variances))) if variances else None
+    names, of = np.unique(groups, return_inverse=True)
+    freedom = len(values) - len(names)
+    if freedom < 1:
+        return None
+    means = np.bincount(of, values) / np.bincount(of)
+    return float(np.sqrt(np.square(values - means[of]).sum() / freedom))
 
 
 def wins(

@@ -91,10 +91,10 @@ def rendered(results: Path) -> Iterator[tuple[Path, str | Difference]]:
     if not made:
         return
     environment = _environment(root)
+    environment.globals["claims"] = functools.cache(lambda: _claims(root, environment))
     for target, path in made.items():
         name = path.relative_to(root.parent).as_posix()
         try:
-            environment.globals["claims"] = _claims(root, environment)
             template = environment.get_template(path.relative_to(root / PAGES).as_posix())
             yield target, _MADE.format(name) + template.render()
         except jinja2.TemplateError as error:
@@ -126,12 +126,12 @@ def _environment(root: Path) -> jinja2.Environment:
     """What templates can use.
 
     ``grid(NAME)``: model -> parameters -> JSON of its `cwrnn eval`, and ``ratios``, ``wins`` of the
-    comparison; ``json(NAME)``, ``lines(NAME)`` and ``text(NAME)``: a file's contents, of each line
-    its JSON; ``manifest(NAME)``; ``rows(NAME, MODEL, PARAMS)`` and ``shared(NAME)``: arrays of
-    a grid; ``steps_followed``; ``published``: task -> the paper's protocol; ``operations``: of
-    :mod:`..benchmarks.layer`; ``table1_by_formula``: of :mod:`.measures`. NAMEs are relative to
-    RESULTS. Filters: ``num``, ``pm``, ``pct``, ``pct_pm``, ``interval``, ``pct_interval``,
-    ``fixed(digits)``, ``g``, ``e``.
+    comparison; ``rows(NAME, MODEL, PARAMS)`` and ``shared(NAME)``: arrays of a grid;
+    ``json(NAME)``, ``lines(NAME)`` and ``text(NAME)``: a file's contents, of each line its JSON;
+    ``manifest(NAME)``; ``claims()``: see :mod:`.claims`; ``published``: task -> the paper's
+    protocol; ``operations``: of :mod:`..benchmarks.layer`; ``steps_followed``,
+    ``table1_by_formula``: of :mod:`.measures`. NAMEs are relative to RESULTS. Filters: ``num``,
+    ``pm``, ``pct``, ``pct_pm``, ``interval``, ``pct_interval``, ``fixed(digits)``, ``g``, ``e``.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(root / PAGES),

@@ -19,6 +19,7 @@ from data_prep.files import atomic_write
 from ..models import CELLS
 from ..statistics import tolerance
 
+_SMALL = 256  # bytes
 Key = tuple[str, int]  # model and parameters
 
 
@@ -79,8 +80,12 @@ class Results:
         }
 
     def finite(self, name: str) -> dict[Key, np.ndarray]:
-        """(model, parameters) -> an array's rows of the networks that did not diverge."""
-        return {k: c.arrays[name][~c.arrays["diverged"]] for k, c in self.cells.items()}
+        """(model, parameters) -> an array's rows of the networks that did not diverge.
+
+        Those of single precision in double, so that sums are those of the summaries.
+        """
+        found = {k: c.arrays[name][~c.arrays["diverged"]] for k, c in self.cells.items()}
+        return {k: v.astype(float) if v.dtype.kind == "f" else v for k, v in found.items()}
 
 
 def write_results(path: Path, cells: Iterable[Cell], shared: dict[str, np.ndarray]) -> None:
@@ -94,15 +99,24 @@ def write_runs(path: Path, runs: Mapping[str, Cell]) -> None:
 
 
 def _write(path: Path, cells: Iterable[tuple[str, Cell]], shared: Mapping[str, np.ndarray]) -> None:
-    with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_write(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
         for name, cell in cells:
             group = file.create_group(name)
             group.attrs["config"] = json.dumps(cell.config, sort_keys=True)
             group.attrs["summary"] = json.dumps(cell.summary, sort_keys=True)
             for array, values in cell.arrays.items():
-                group[array] = values
+                _store(group, array, values)
         for array, values in shared.items():
-            file[array] = values
+            _store(file, array, values)
+
+
+def _store(group: h5py.Group, name: str, values: np.ndarray) -> None:
+    """An array, compressed as one chunk: of many small ones HDF5's bookkeeping is the most."""
+    packed = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
+    if values.nbytes > _SMALL:
+        group.create_dataset(name, data=values, chunks=values.shape, **packed)
+    else:
+        group[name] = values
 
 
 def read_results(path: Path) -> Results:

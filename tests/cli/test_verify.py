@@ -29,7 +29,7 @@ def published(cwrnn, piece, tmp_path):
         '{% set g = grid("grid") %}\nCW-RNN {{ g.cw[100].metrics.nmse_paper|pm }}, LSTM\n'
         "{{ g.lstm[100].medians.survivors|interval }}, best "
         '{{ json("rates/scan.json").best["cw, ramp"]|g }}\n'
-        "{% for c in claims %}{{ c.place }}: {{ c.found }}, {{ c.verdict }}\n{% endfor %}"
+        "{% for c in claims() %}{{ c.place }}: {{ c.found }}, {{ c.verdict }}\n{% endfor %}"
     )
     (out / "claims.toml").write_text(
         "before = '{% set g = grid(\"grid\") %}'\n[[claim]]\nplace = 'Figure 3'\nsays = 'less'\n"

@@ -91,17 +91,19 @@ def numbers(
     # MSE/σ of a network that gives the constant mean
     constant = audio.deviation(shared["targets"])[arrays["sequence"]]
 
+    errors = {name: arrays[name].astype(float) for name in audio.METRICS}
+
     def of(mine: np.ndarray) -> dict[str, Any]:
         diverged, finite = arrays["diverged"][mine], mine & ~arrays["diverged"]
         return {
             "diverged": int(diverged.sum()),
-            "metrics": {name: statistics(arrays[name][finite]) for name in audio.METRICS},
-            "medians": conventions(arrays[_MAIN][mine], diverged, constant[mine]),
+            "metrics": {name: statistics(errors[name][finite]) for name in audio.METRICS},
+            "medians": conventions(errors[_MAIN][mine], diverged, constant[mine]),
         }
 
     every, finite = np.ones_like(arrays["diverged"]), ~arrays["diverged"]
     return of(every) | {
-        "within": within(arrays[_MAIN][finite], arrays["sequence"][finite]),
+        "within": within(errors[_MAIN][finite], arrays["sequence"][finite]),
         "sequences": [
             {"name": sequence["name"]} | of(arrays["sequence"] == index)
             for index, sequence in enumerate(about["sequences"])
@@ -122,9 +124,15 @@ def arrays(evaluation: AudioEvaluation) -> dict[str, np.ndarray]:
         "diverged_at": evaluation.diverged_at.astype(np.int32),
         "excursions": evaluation.excursions.astype(np.int32),
         **evaluation.gradients.arrays(),
-        **evaluation.metrics,
+        **_single(evaluation.metrics),
         "best": _best_waves(evaluation),
     }
+
+
+def _single(errors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Errors in single precision, as the networks are; too large ones are infinite."""
+    with np.errstate(over="ignore"):
+        return {name: values.astype(np.float32) for name, values in errors.items()}
 
 
 def _best_waves(evaluation: AudioEvaluation) -> np.ndarray:
