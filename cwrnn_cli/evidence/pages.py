@@ -6,6 +6,7 @@ is in. Templates are Jinja2's; what they can ask for is what :func:`_environment
 
 import functools
 import json
+import statistics
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -131,7 +132,8 @@ def _environment(root: Path) -> jinja2.Environment:
     ``manifest(NAME)``; ``claims()``: see :mod:`.claims`; ``published``: task -> the paper's
     protocol; ``operations``: of :mod:`..benchmarks.layer`; ``steps_followed``,
     ``table1_by_formula``: of :mod:`.measures`. NAMEs are relative to RESULTS. Filters: ``num``,
-    ``pm``, ``pct``, ``pct_pm``, ``interval``, ``pct_interval``, ``fixed(digits)``, ``g``, ``e``.
+    ``pm``, ``pct``, ``pct_pm``, ``interval``, ``pct_interval``, ``fixed(digits)``, ``g``, ``e``,
+    ``median``.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(root / PAGES),
@@ -182,6 +184,7 @@ def _environment(root: Path) -> jinja2.Environment:
         "data_of": page.data_of,
         "min": min,
         "max": max,
+        "zip": zip,
     }
     environment.filters |= {
         "num": tables.number,
@@ -192,6 +195,7 @@ def _environment(root: Path) -> jinja2.Environment:
         "pct_interval": lambda values: tables.interval(values, tables.percent),
         "fixed": lambda value, digits: "–" if value is None else f"{value:.{digits}f}",
         "g": lambda value: f"{value:g}",
+        "median": statistics.median,
         "e": lambda value, digits=1: f"{value:.{digits}e}",
     }
     return environment

@@ -187,6 +187,36 @@ def test_any_digit_changed_anywhere_is_found(tree, pages):
             assert any(d.place.startswith(f"{folder.name}/{path.name}") for d in found), path
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "iamondb/table3/table.txt",
+        "iamondb/readings/table.txt",
+        "iamondb/speed.txt",
+        "bench/layer-amd.txt",
+        "bench/ensemble.txt",
+        "bench/precision.txt",
+    ],
+)
+def test_tables_of_runs_and_of_benchmarks_are_made_anew(tree, name):
+    path = tree / "results" / name
+    with _one_digit_changed(path, random.Random(0)) as line:
+        found = check_folder(path.parent, path.parent.name)
+    assert [d.place for d in found] == [f"{path.parent.name}/{path.name}:{line}"]
+
+
+@pytest.mark.parametrize(
+    "name", ["iamondb/table3/cw-50000.jsonl", "iamondb/speed.json", "bench/precision.json"]
+)
+def test_rows_that_cannot_be_read_are_named(tree, name):
+    path = tree / "results" / name
+    before = path.read_bytes()
+    path.write_bytes(before[: len(before) // 2])
+    places = " ".join(map(str, check_folder(path.parent, "here")))
+    path.write_bytes(before)
+    assert f"here/{path.name}: found sha256" in places and "cannot be read" in places
+
+
 class _one_digit_changed:
     """While it is entered, a digit of a file is another one; gives its line."""
 
