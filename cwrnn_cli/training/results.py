@@ -105,12 +105,12 @@ def _write(path: Path, cells: Iterable[tuple[str, Cell]], shared: Mapping[str, n
             group.attrs["config"] = json.dumps(cell.config, sort_keys=True)
             group.attrs["summary"] = json.dumps(cell.summary, sort_keys=True)
             for array, values in cell.arrays.items():
-                _store(group, array, values)
+                store_array(group, array, values)
         for array, values in shared.items():
-            _store(file, array, values)
+            store_array(file, array, values)
 
 
-def _store(group: h5py.Group, name: str, values: np.ndarray) -> None:
+def store_array(group: h5py.Group, name: str, values: np.ndarray) -> None:
     """An array, compressed as one chunk: of many small ones HDF5's bookkeeping is the most."""
     packed = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
     if values.nbytes > _SMALL:

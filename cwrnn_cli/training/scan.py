@@ -22,6 +22,7 @@ from .folder import CELLS_FOLDER, RunFolder
 from .grid import train_cells
 from .loop import Progress
 from .registry import TASKS
+from .results import store_array
 
 SCAN = "scan.json"
 SCAN_ROWS = "scan.h5"
@@ -99,7 +100,7 @@ def collect(points: Sequence[Point], data: Data, out: Path, command: str) -> dic
     judged_by = task.judged_by(points[0].first)
     with (
         atomic_write(out / SCAN_ROWS) as temporary,
-        h5py.File(temporary, "w", track_order=True) as file,
+        h5py.File(temporary, "w", track_order=True, libver="latest") as file,
     ):
         for point in points:
             for config in point.cells:
@@ -108,8 +109,8 @@ def collect(points: Sequence[Point], data: Data, out: Path, command: str) -> dic
                 group = file.create_group(folder.path.name)
                 values = {name: getattr(config, name) for name in _POINT}
                 group.attrs.update(values | {"model": config.model})
-                group["error"] = task.selection(evaluation)
-                group["diverged"] = evaluation.diverged
+                store_array(group, "error", task.selection(evaluation))
+                store_array(group, "diverged", evaluation.diverged)
     result = {
         "command": command,
         "task": data.task,
