@@ -56,8 +56,8 @@ def command(
         _rerun(context, results / rerun, data, as_json)
         return
     folders = result_folders(results)
-    if write:
-        say_written(*write_pages(results))
+    if write and (changed := write_pages(results)):
+        say_written(*changed)
     found: list[Difference] = []
     bar = progress_bar(len(folders) + 1, "verifying", unit="folder")
     for folder in folders:

@@ -1,7 +1,7 @@
 """`cwrnn scan` as its users type it."""
 
 import json
-import sys
+import shlex
 from pathlib import Path
 
 import pytest
@@ -18,13 +18,12 @@ def scan(cwrnn, spoken):
     return lambda *words, **more: cwrnn(*SMALL, "--data", spoken, *words, **more)
 
 
-def test_json_table_and_files(scan, tmp_path, monkeypatch):
+def test_json_table_and_files(scan, spoken, tmp_path):
     words = ("--models", "srn", "--rates", "1e-6,3e-2", "--momentum-ramp")
-    monkeypatch.setattr(sys, "argv", ["cwrnn", "-q", "scan", *words, "--json", "--verbose"])
-    result = scan(*words, "--json")
+    result = scan(*words, "--json", "--verbose")
     found = json.loads(result.stdout)
     assert found["best"] == {"srn, ramp": 3e-2}
-    assert found["command"] == "cwrnn scan --models srn --rates 1e-6,3e-2 --momentum-ramp"
+    assert found["command"] == shlex.join(map(str, ["cwrnn", *SMALL, "--data", spoken, *words]))
     assert [row["lr"] for row in found["rows"]] == [1e-6, 3e-2]
     out = tmp_path / "runs" / "scan-timit"
     assert json.loads((out / "scan.json").read_text()) == found
