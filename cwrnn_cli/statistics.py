@@ -5,11 +5,15 @@ are never left out without a word: beside the figure of those that did not (the 
 what it would be if each of the others counted as one that gives a constant, or as infinitely bad.
 """
 
+from functools import cache
+
 import numpy as np
 from scipy import stats
 
 LEVEL = 0.95  # of all intervals
 RESAMPLES = 999
+RATIO_RESAMPLES = 9999
+_TINY = 1e-12
 SLACK = 3.0
 
 Numbers = dict[str, float | None]
@@ -33,29 +37,84 @@ def statistics(values: np.ndarray) -> Numbers:
     return {n: None if v is None else float(v) for n, v in zip(names, numbers, strict=True)}
 
 
-def median(values: np.ndarray) -> Numbers:
+def median(values: np.ndarray, groups: np.ndarray | None = None) -> Numbers:
     """``median``, and the ends of its bootstrap interval: ``low``, ``high``.
 
-    The interval is over networks: what other initial weights would give on the same data. A value
-    that is not finite, or undefined (fewer than two networks for an interval), is None.
+    The interval is over networks: what other initial weights would give on the same data.
+
+    Args:
+        values: (R,); infinite ones are larger than all others.
+        groups: (R,) which group (sequence) each belongs to; networks are drawn within it, so that
+            every group stays as large as it is. None: they are all of one.
+
+    Returns:
+        None for a number that is infinite; for all of them where there is no network, and for the
+        interval where there is one only.
     """
     if not len(values):
         return dict.fromkeys(("median", "low", "high"))
-    middle = float(np.median(values))
+    found = {"median": _finite(np.median(values))}
     if len(values) < 2:
-        return {"median": _finite(middle), "low": None, "high": None}
-    # ranks, not values: those of diverged networks may be infinite
-    order = np.sort(values)
-    found = stats.bootstrap(
-        (np.arange(len(order), dtype=np.float64),),
+        return found | {"low": None, "high": None}
+    if groups is None or (groups == groups[0]).all():
+        low, high = np.sort(values)[list(_ranks(len(values)))]
+    else:
+        low, high = _within_groups(values, groups)
+    return found | {"low": _finite(low), "high": _finite(high)}
+
+
+@cache
+def _ranks(count: int) -> tuple[int, int]:
+    """Between which values of ``count``, in their order, the median's interval lies."""
+    interval = stats.bootstrap(
+        (np.arange(count, dtype=np.float64),),
         np.median,
         n_resamples=RESAMPLES,
         confidence_level=LEVEL,
         method="percentile",
         rng=np.random.default_rng(0),
     ).confidence_interval
-    low, high = order[int(np.floor(found.low))], order[int(np.ceil(found.high))]
-    return {"median": _finite(middle), "low": _finite(low), "high": _finite(high)}
+    return int(np.floor(interval.low)), int(np.ceil(interval.high))
+
+
+def _within_groups(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """As :func:`_ranks`, but the interval's ends, with each group resampled by itself."""
+    rng, drawn = np.random.default_rng(0), []
+    for group in np.unique(groups):
+        mine = values[groups == group]
+        drawn.append(mine[rng.integers(len(mine), size=(RESAMPLES, len(mine)))])
+    medians = np.sort(np.median(np.concatenate(drawn, axis=1), axis=1))
+    last = RESAMPLES - 1
+    ends = [np.floor(last * (1 - LEVEL) / 2), np.ceil(last * (1 + LEVEL) / 2)]
+    found: np.ndarray = medians[np.array(ends, int)]
+    return found
+
+
+def conventions(
+    errors: np.ndarray,
+    diverged: np.ndarray,
+    constant: np.ndarray | float,
+    groups: np.ndarray | None = None,
+) -> dict[str, Numbers]:
+    """The median over the survivors, and over all networks under two conventions.
+
+    Args:
+        errors: (R,).
+        diverged: (R,) bool.
+        constant: what a network scores that gives a constant; (R,), or one for all.
+        groups: (R,), see :func:`median`.
+
+    Returns:
+        ``survivors``, ``as_constant``, ``as_infinite``: each as :func:`median`.
+    """
+    survivors = median(errors[~diverged], None if groups is None else groups[~diverged])
+    if not diverged.any():  # all three are the same
+        return dict.fromkeys(("survivors", "as_constant", "as_infinite"), survivors)
+    return {
+        "survivors": survivors,
+        "as_constant": median(np.where(diverged, constant, errors), groups),
+        "as_infinite": median(np.where(diverged, np.inf, errors), groups),
+    }
 
 
 def tolerance(found: Numbers) -> list[float | None]:
@@ -71,29 +130,6 @@ def tolerance(found: Numbers) -> list[float | None]:
     if middle is None or low is None or high is None:
         return [None, None]
     return [middle + SLACK * (low - middle), middle + SLACK * (high - middle)]
-
-
-def conventions(
-    errors: np.ndarray, diverged: np.ndarray, constant: np.ndarray | float
-) -> dict[str, Numbers]:
-    """The median over the survivors, and over all networks under two conventions.
-
-    Args:
-        errors: (R,).
-        diverged: (R,) bool.
-        constant: what a network scores that gives a constant; (R,), or one for all.
-
-    Returns:
-        ``survivors``, ``as_constant``, ``as_infinite``: each as :func:`median`.
-    """
-    survivors = median(errors[~diverged])
-    if not diverged.any():  # all three are the same
-        return dict.fromkeys(("survivors", "as_constant", "as_infinite"), survivors)
-    return {
-        "survivors": survivors,
-        "as_constant": median(np.where(diverged, constant, errors)),
-        "as_infinite": median(np.where(diverged, np.inf, errors)),
-    }
 
 
 def within(values: np.ndarray, groups: np.ndarray) -> float | None:
@@ -142,23 +178,25 @@ def wins(
     }
 
 
-def ratio(above: np.ndarray, below: np.ndarray) -> dict[str, float]:
+def ratio(above: np.ndarray, below: np.ndarray, words: np.ndarray) -> dict[str, float]:
     """Ratio of mean rates of errors, with two bootstrap intervals.
 
     Args:
         above: (R, S) bool, which network gets which of the test set's examples wrong.
         below: (R', S).
+        words: (S,) which word an example is of.
 
     Returns:
         ``ratio``; ``low`` and ``high``, with networks resampled: other initial weights, the same
-        test set; ``low_words`` and ``high_words``, with networks and test examples (the same ones
-        for both) resampled together: other words of such a corpus as well.
+        test set; ``low_words`` and ``high_words``, with networks and words resampled together, a
+        word with all its examples, the same ones for both: other words of such a corpus as well.
     """
     rng = np.random.default_rng(0)
-    examples = above.shape[1]
-    drawn = [_multinomial(rng, len(w)) @ w for w in (above, below)]  # (RESAMPLES, S) rates
+    names, of = np.unique(words, return_inverse=True)
+    drawn = [_multinomial(rng, len(w)) @ w for w in (above, below)]  # (RATIO_RESAMPLES, S) rates
     fixed = [d.mean(axis=1) for d in drawn]
-    weights = _multinomial(rng, examples)
+    weights = _multinomial(rng, len(names))[:, of]
+    weights /= weights.sum(axis=1, keepdims=True)
     resampled = [(d * weights).sum(axis=1) for d in drawn]
     tails = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
     low, high = np.quantile(fixed[0] / np.maximum(fixed[1], _TINY), tails)
@@ -172,12 +210,10 @@ def ratio(above: np.ndarray, below: np.ndarray) -> dict[str, float]:
     }
 
 
-_TINY = 1e-12
-
-
 def _multinomial(rng: np.random.Generator, count: int) -> np.ndarray:
-    """(RESAMPLES, count) shares of each in ``count`` draws with replacement."""
-    shares: np.ndarray = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES) / count
+    """(RATIO_RESAMPLES, count) shares of each in ``count`` draws with replacement."""
+    each = np.full(count, 1 / count)
+    shares: np.ndarray = rng.multinomial(count, each, size=RATIO_RESAMPLES) / count
     return shares
 
 

@@ -70,7 +70,7 @@ def test_ratios_with_words_resampled_are_wider_where_words_differ():
     hard = rng.uniform(size=50)  # how hard a word is, for both models
     above = rng.uniform(size=(100, 50)) < hard
     below = rng.uniform(size=(100, 50)) < hard[rng.permutation(50)] / 2
-    found = statistics.ratio(above, below)
+    found = statistics.ratio(above, below, np.arange(50))
     assert found["ratio"] == above.mean() / below.mean()
     assert found["low_words"] < found["low"] < found["ratio"]
     assert found["ratio"] < found["high"] < found["high_words"]
@@ -82,6 +82,31 @@ def test_ratios_cover_the_true_one_as_often_as_they_say():
     for _ in range(200):
         hard = rng.beta(2, 3, size=50)
         wrong = [rng.uniform(size=(20, 50)) < share * hard for share in (1.0, 0.5)]
-        found = statistics.ratio(*wrong)
+        found = statistics.ratio(*wrong, np.arange(50))
         hits.append(found["low_words"] <= 2.0 <= found["high_words"])
     assert np.mean(hits) >= LEVEL - 0.04
+
+
+def test_words_are_resampled_with_all_their_examples():
+    rng = np.random.default_rng(0)
+    hard = np.repeat(rng.uniform(size=25), 2)  # two examples of a word are as hard
+    above, below = rng.uniform(size=(100, 50)) < hard, rng.uniform(size=(100, 50)) < 0.3
+    whole = statistics.ratio(above, below, np.repeat(np.arange(25), 2))
+    single = statistics.ratio(above, below, np.arange(50))
+    assert whole["ratio"] == single["ratio"]
+    wide, narrow = (r["high_words"] - r["low_words"] for r in (whole, single))
+    assert wide > 1.2 * narrow
+
+
+def test_a_median_over_groups_is_resampled_within_them():
+    """Five groups far apart: the median is that of the middle one, however many are drawn."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(5), 21)
+    values = 10.0 * groups + rng.normal(size=105)
+    found = statistics.median(values, groups)
+    assert 19 < found["low"] < found["median"] < found["high"] < 21
+    pooled = statistics.median(values)
+    assert pooled["high"] - pooled["low"] > 2 * (found["high"] - found["low"])
+    assert statistics.median(values[:21], groups[:21]) == statistics.median(values[:21])
+    infinite = np.where(groups > 2, np.inf, values)
+    assert statistics.median(infinite, groups)["median"] == found["median"]

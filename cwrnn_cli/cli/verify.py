@@ -11,10 +11,11 @@ from data_prep.errors import UserError
 from ..console import json_option, print_json, progress_bar, say, say_written
 from ..evidence.differences import Difference
 from ..evidence.folders import check_folder, result_folders
-from ..evidence.pages import check_pages, write_pages
+from ..evidence.pages import check_pages, pages, uncovered, write_pages
 from ..evidence.rerun import Agreement, again, agreements
 from ..reporting.tables import number, table
 from ..statistics import SLACK
+from .mistakes import did_you_mean
 
 _RESULTS = Path("results")
 
@@ -53,31 +54,43 @@ def command(
     if write and rerun:
         raise UserError("--write: not with --rerun")
     if rerun:
-        _rerun(context, results / rerun, data, as_json)
+        _rerun(context, results, rerun, data, as_json)
         return
-    folders = result_folders(results)
-    if write and (changed := write_pages(results)):
-        say_written(*changed)
+    folders, root = result_folders(results), results.resolve().parent
     found: list[Difference] = []
     bar = progress_bar(len(folders) + 1, "verifying", unit="folder")
     for folder in folders:
-        found += check_folder(folder, folder.as_posix())
+        found += check_folder(folder, folder.resolve().relative_to(root).as_posix())
         bar.update(1)
-    found += check_pages(results)
+    found += uncovered(results)
+    if write and not found and (changed := write_pages(results)):
+        say_written(*changed)
+    if not (write and found):  # pages are made of folders that are right only
+        found += check_pages(results)
     bar.update(1)
     bar.close()
+    made = len(pages(results))
     if as_json:
-        print_json({"folders": len(folders), "differences": [vars(d) for d in found]})
+        differences = [vars(difference) for difference in found]
+        print_json({"folders": len(folders), "pages": made, "differences": differences})
     else:
         for difference in found:
             click.echo(str(difference))
         verdict = f"{len(found)} differences" if found else "every number is that of its raw rows"
-        click.echo(f"{len(folders)} folders and the pages of {results}: {verdict}")
+        what = f"{len(folders)} folders" + (f" and {made} pages" if made else "")
+        click.echo(f"{what} of {results}: {verdict}")
     if found:
         context.exit(1)
 
 
-def _rerun(context: click.Context, folder: Path, data: Path | None, as_json: bool) -> None:
+def _rerun(
+    context: click.Context, results: Path, name: str, data: Path | None, as_json: bool
+) -> None:
+    folder = results / name
+    if not folder.is_dir():
+        there = [path.relative_to(results).as_posix() for path in result_folders(results)]
+        near = did_you_mean(name, there) or f" There are {', '.join(there)}."
+        raise UserError(f"--rerun {name}: no such folder of {results}.{near}")
     with TemporaryDirectory() as place:
         found = agreements(folder, again(folder, Path(place), data))
     agrees = all(agreement.agrees for agreement in found)
@@ -99,11 +112,13 @@ def _agreement_table(found: Sequence[Agreement]) -> str:
     rows = [
         [
             a.name,
-            number(a.before),
+            number(a.published),
             number(a.again),
             "" if a.identical else f"{number(a.low)}..{number(a.high)}",
+            *(f"{count}/{a.networks}" for count in a.diverged),
             "identical" if a.identical else "agrees" if a.agrees else "does not agree",
         ]
         for a in found
     ]
-    return table(("median", "published", "again", "tolerance", ""), rows)
+    header = ("median", "published", "again", "tolerance", "diverged", "again", "")
+    return table(header, rows)

@@ -1,6 +1,6 @@
 """The paper's claims, a row each: what it says, what we found, on what, and whether it holds."""
 
-from collections.abc import Mapping
+import tomllib
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -8,6 +8,8 @@ import jinja2
 
 from data_prep.errors import UserError
 
+CLAIMS = "claims.toml"
+_BETWEEN = "\x1f"  # ASCII's unit separator: in no text
 VERDICTS = ("holds", "holds in part", "fails", "open", "not tested")
 
 
@@ -34,27 +36,44 @@ class Claim:
     command: str
 
 
-def claims_of(content: Mapping[str, Any], environment: jinja2.Environment) -> list[Claim]:
+def claims_of(content: str, environment: jinja2.Environment) -> list[Claim]:
     """The rows of claims.toml, whose texts are templates.
 
-    ``{% set %}`` of ``content["before"]`` hold in all of them.
+    ``{% set %}`` and macros of its text ``before`` hold in all of them.
+
+    Args:
+        content: of the file.
+        environment: of the templates.
 
     Raises:
-        UserError: a row lacks a field, has one too many, an empty one, or another verdict.
-        jinja2.TemplateError: a text asks for what is not there.
+        UserError: it is no TOML with claims; a row lacks a field, has one too many, an empty one,
+            another verdict, or asks for what is not there.
     """
-    names, before = [field.name for field in fields(Claim)], content.get("before", "")
-    found = []
-    for number, row in enumerate(content["claim"], 1):
-        texts = {
-            name: environment.from_string(before + str(text)).render().strip()
-            for name, text in row.items()
-        }
-        if list(texts) != names or not all(texts.values()):
-            raise UserError(f"claim {number}: expected {', '.join(names)}, none of them empty")
-        if texts["verdict"] not in VERDICTS:
-            raise UserError(
-                f"claim {number}: verdict {texts['verdict']!r}; expected {', '.join(VERDICTS)}"
-            )
-        found.append(Claim(**texts))
-    return found
+    try:
+        rows = tomllib.loads(content)
+        before, texts = str(rows.get("before", "")), [dict(row) for row in rows["claim"]]
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{CLAIMS}: expected TOML with [[claim]] tables ({error})") from error
+    return [_claim(n, row, before, environment) for n, row in enumerate(texts, 1)]
+
+
+def _claim(number: int, row: dict[str, Any], before: str, environment: jinja2.Environment) -> Claim:
+    """One row; all of its texts are filled in at once, as what they share takes longest."""
+    names = [field.name for field in fields(Claim)]
+    if set(row) != set(names):
+        raise UserError(f"{CLAIMS}: claim {number}: expected the fields {', '.join(names)}")
+    try:
+        template = environment.from_string(before + _BETWEEN.join(str(row[n]) for n in names))
+        texts = [text.strip() for text in template.render().split(_BETWEEN)]
+    except UserError:
+        raise
+    except Exception as error:  # a template is code
+        raise UserError(f"{CLAIMS}: claim {number}: {type(error).__name__}: {error}") from error
+    claim = Claim(*texts)
+    if not all(texts):
+        raise UserError(f"{CLAIMS}: claim {number}: {names[texts.index('')]} is empty")
+    if claim.verdict not in VERDICTS:
+        raise UserError(
+            f"{CLAIMS}: claim {number}: verdict {claim.verdict!r}; expected {', '.join(VERDICTS)}"
+        )
+    return claim

@@ -1,7 +1,7 @@
 """A result folder: are its files those of its manifest, and its tables those of its raw rows?"""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,31 @@ from ..reporting.scan import SCAN_TEXT, scan_text
 from ..tasks import TASKS
 from ..training.grid import RESULTS
 from ..training.manifest import MANIFEST, digests
-from ..training.results import Results, read_results
+from ..training.results import Cell, Results, read_results, read_runs
 from ..training.scan import SCAN, SCAN_ROWS, scores
 from .differences import Difference, compare_lines, same_values
 
+EVALUATION = "eval.json"
+EVALUATION_ROWS = "eval.h5"
+# of a manifest, beside configuration and data
+_KEYS: dict[str, tuple[type, ...]] = {
+    "command": (str,),
+    "files": (dict, type(None)),
+    "sessions": (list,),
+}
+
 
 def result_folders(results: Path) -> list[Path]:
-    """All folders with a manifest, in ``results`` or below, by name.
+    """All folders with a manifest, in ``results`` or below, by name; not those still at work.
 
     Raises:
         UserError: there is none.
     """
-    found = sorted(path.parent for path in Path(results).rglob(MANIFEST))
+    found = sorted(
+        path.parent
+        for path in Path(results).rglob(MANIFEST)
+        if not any(part.startswith(".") for part in path.relative_to(results).parts)
+    )
     if not found:
         raise UserError(f"{results}: no result folders (none has a {MANIFEST}); name another one")
     return found
@@ -35,13 +48,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """A folder's manifest.
 
     Raises:
-        UserError: there is none, or it is not one.
+        UserError: no such folder, no manifest in it, or it is not one.
     """
     path = Path(folder) / MANIFEST
+    if not Path(folder).is_dir():
+        raise UserError(f"{folder}: no such folder")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        for key in ("command", "configuration", "files", "sessions"):
-            manifest[key]
+        if not all(isinstance(manifest[key], kind) for key, kind in _KEYS.items()):
+            raise TypeError("a value of another kind")
+        manifest["configuration"], manifest["data"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a manifest; restore it, or run its command again") from error
     found: dict[str, Any] = manifest
@@ -58,81 +74,140 @@ def check_folder(folder: Path, name: str) -> list[Difference]:
     try:
         manifest = read_manifest(folder)
     except UserError as error:
-        return [Difference(f"{name}/{MANIFEST}", "no manifest", str(error.message))]
+        return [Difference(f"{name}/{MANIFEST}", error.message, "a manifest")]
     if manifest["files"] is None:
         left = "digests of the files: the command was killed, or is still at work"
         return [Difference(f"{name}/{MANIFEST}", "files: null", left)]
     noted, there = manifest["files"], digests(folder)
-    changed = [file for file in noted.keys() & there.keys() if noted[file] != there[file]]
+    changed = {file for file in noted.keys() & there.keys() if noted[file] != there[file]}
     found = [Difference(f"{name}/{file}", "nothing", "a file") for file in noted.keys() - there]
     found += [
         Difference(f"{name}/{file}", "a file", "none: the manifest does not know it")
         for file in there.keys() - noted
     ]
-    lines = list(_rebuilt(folder, name, manifest, set(changed)))
-    explained = {difference.place.rpartition(":")[0] for difference in lines}
+    for part in (_grid, _evaluation, _runs, _scan, _benchmarks):
+        found += _checked(part, folder, name, manifest, changed)
+    explained = {difference.file for difference in found}
     found += [
-        Difference(f"{name}/{file}", f"sha256 {there[file][:12]}", f"{noted[file][:12]}")
+        Difference(f"{name}/{file}", f"sha256 {there[file][:12]}", noted[file][:12])
         for file in changed
         if f"{name}/{file}" not in explained
     ]
-    return sorted([*found, *lines], key=lambda difference: difference.place)
+    return sorted(found, key=lambda difference: (difference.file, difference.line))
+
+
+# what a part of a folder gives: differences in its rows, and its files' texts made anew
+Part = Callable[[Path, str, dict[str, Any]], Iterator[Difference | tuple[str, str]]]
+
+
+def _checked(
+    part: Part, folder: Path, name: str, manifest: dict[str, Any], changed: set[str]
+) -> Iterator[Difference]:
+    """The differences of one part; whatever goes wrong in it is one, too."""
+    try:
+        for made in part(folder, name, manifest):
+            if isinstance(made, Difference):
+                yield made
+                continue
+            file, text = made
+            if (folder / file).exists():
+                there = (folder / file).read_text(encoding="utf-8", errors="replace")
+                yield from compare_lines(f"{name}/{file}", there, text, exact=file in changed)
+    except Exception as error:  # rows of strangers, and tasks of other packages
+        said = error.message if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        yield Difference(name, f"{part.__name__[1:]}: {said}", "raw rows that can be read")
 
 
 def from_rows(results: Results) -> Results:
     """A grid whose summaries are made anew from its rows."""
-    task = TASKS[results.first["task"]]
-    cells = {}
-    for key, cell in results.cells.items():
-        numbers = task.numbers(cell.summary, cell.arrays, results.shared)
-        again = cell.summary | json.loads(json.dumps(numbers, sort_keys=True))
-        cells[key] = replace(cell, summary=again)
+    cells = {key: _from_rows(cell, results) for key, cell in results.cells.items()}
     return replace(results, cells=cells)
 
 
-def _rebuilt(
-    folder: Path, name: str, manifest: dict[str, Any], changed: set[str]
-) -> Iterator[Difference]:
-    """Tables and JSON made anew from the raw rows, and where the files are otherwise."""
-    texts: dict[str, str] = {}
+def _from_rows(cell: Cell, results: Results | None = None) -> Cell:
+    shared = results.shared if results else cell.arrays
+    numbers = TASKS[cell.summary["task"]].numbers(cell.summary, cell.arrays, shared)
+    return replace(cell, summary=cell.summary | json.loads(json.dumps(numbers, sort_keys=True)))
+
+
+def _summaries(place: str, noted: dict[str, Any], made: dict[str, Any]) -> Iterator[Difference]:
+    """Where a summary is not what the rows give."""
+    for key, value in made.items():
+        if not same_values(noted.get(key), value):
+            yield Difference(f"{place} {key}", str(noted.get(key)), str(value))
+
+
+def _grid(
+    folder: Path, name: str, manifest: dict[str, Any]
+) -> Iterator[Difference | tuple[str, str]]:
+    """Of `cwrnn compare`."""
+    if not (folder / RESULTS).exists() or _of_runs(manifest):
+        return
+    stored = read_results(folder / RESULTS)
+    results = from_rows(stored)
+    for (model, params), cell in results.cells.items():
+        place = f"{name}/{RESULTS} {model}/{params}"
+        yield from _summaries(place, stored.cells[model, params].summary, cell.summary)
+    tolerances = results.tolerances()
+    if not same_values(manifest.get("tolerance", tolerances), tolerances):
+        found, expected = str(manifest["tolerance"]), str(tolerances)
+        yield Difference(f"{name}/{MANIFEST} tolerance", found, expected)
+    yield from report_texts(TASKS[results.first["task"]], results, manifest["command"]).items()
+
+
+def _evaluation(
+    folder: Path, name: str, manifest: dict[str, Any]
+) -> Iterator[Difference | tuple[str, str]]:
+    """Of `cwrnn eval --out`."""
+    if not (folder / EVALUATION_ROWS).exists():
+        return
+    (cell,) = from_rows(read_results(folder / EVALUATION_ROWS)).cells.values()
+    noted = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
+    yield from _summaries(f"{name}/{EVALUATION}", noted, cell.summary)
+
+
+def _runs(
+    folder: Path, name: str, manifest: dict[str, Any]
+) -> Iterator[Difference | tuple[str, str]]:
+    """Of `cwrnn compare --run`; folders of former versions have no rows."""
+    if not _of_runs(manifest):
+        return
+    if (folder / RESULTS).exists():
+        for run, cell in read_runs(folder / RESULTS).items():
+            noted = json.loads((folder / f"{run}.json").read_text(encoding="utf-8"))
+            yield from _summaries(f"{name}/{run}.json", noted, _from_rows(cell).summary)
+    yield TABLE, _runs_text(folder, manifest["configuration"])
+
+
+def _of_runs(manifest: dict[str, Any]) -> bool:
+    """Whether a manifest is that of runs that were compared."""
     runs = manifest["configuration"]
-    if isinstance(runs, dict) and {"runs", "at"} <= runs.keys():  # of `cwrnn compare --run`
-        try:
-            texts[TABLE] = _runs_text(folder, runs)
-        except (OSError, ValueError, KeyError) as error:
-            yield Difference(f"{name}/{TABLE}", f"runs that cannot be read ({error})", "raw rows")
-    elif (folder / RESULTS).exists():
-        try:
-            stored = read_results(folder / RESULTS)
-        except (OSError, ValueError, KeyError) as error:
-            yield Difference(f"{name}/{RESULTS}", f"what cannot be read ({error})", "raw rows")
-            return
-        results = from_rows(stored)
-        for (model, params), cell in results.cells.items():
-            noted = stored.cells[model, params].summary
-            for key, value in cell.summary.items():
-                if not same_values(noted.get(key), value):
-                    place = f"{name}/{RESULTS}:{model}/{params} {key}"
-                    yield Difference(place, str(noted.get(key)), str(value))
-        texts |= report_texts(TASKS[results.first["task"]], results, manifest["command"])
-    if (folder / SCAN).exists():
-        scan = json.loads((folder / SCAN).read_text(encoding="utf-8"))
-        if (folder / SCAN_ROWS).exists():
-            scan |= scores(folder / SCAN_ROWS)
-        texts[SCAN] = json.dumps(scan, indent=1) + "\n"
-        texts[SCAN_TEXT] = scan_text(scan) + "\n"
+    return isinstance(runs, dict) and {"runs", "at"} <= runs.keys()
+
+
+def _scan(
+    folder: Path, name: str, manifest: dict[str, Any]
+) -> Iterator[Difference | tuple[str, str]]:
+    """Of `cwrnn scan`; those of former versions have no rows."""
+    if not (folder / SCAN).exists():
+        return
+    scan = json.loads((folder / SCAN).read_text(encoding="utf-8"))
+    if (folder / SCAN_ROWS).exists():
+        scan |= scores(folder / SCAN_ROWS)
+    yield SCAN, json.dumps(scan, indent=1) + "\n"
+    yield SCAN_TEXT, scan_text(scan) + "\n"
+
+
+def _benchmarks(
+    folder: Path, name: str, manifest: dict[str, Any]
+) -> Iterator[Difference | tuple[str, str]]:
+    """Of `cwrnn bench`: the table beside each JSON."""
     for path in sorted(folder.glob("*.json")):
-        if (file := path.with_suffix(".txt").name) not in texts and (folder / file).exists():
-            try:
-                text = _bench_text(json.loads(path.read_text(encoding="utf-8")))
-            except (ValueError, KeyError, TypeError) as error:
-                yield Difference(f"{name}/{path.name}", f"what cannot be read ({error})", "JSON")
-                continue
-            texts |= {} if text is None else {file: text + "\n"}
-    for file, text in texts.items():
-        if (folder / file).exists():
-            there = (folder / file).read_text(encoding="utf-8")
-            yield from compare_lines(f"{name}/{file}", there, text, exact=file in changed)
+        table = path.with_suffix(".txt")
+        if table.exists() and path.name != SCAN:
+            text = _bench_text(json.loads(path.read_text(encoding="utf-8")))
+            if text is not None:
+                yield table.name, text + "\n"
 
 
 def _runs_text(folder: Path, configuration: dict[str, Any]) -> str:

@@ -7,8 +7,7 @@ is in. Templates are Jinja2's; what they can ask for is what :func:`_environment
 import functools
 import json
 import statistics
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,13 @@ from ..paper import PROTOCOLS
 from ..reporting import page, tables
 from ..tasks import TASKS
 from ..training.grid import RESULTS
-from ..training.results import read_results
+from ..training.results import Results, read_results
 from . import measures
-from .claims import Claim, claims_of
+from .claims import CLAIMS, claims_of
 from .differences import Difference, compare_lines
-from .folders import from_rows, read_manifest
+from .folders import from_rows, read_manifest, result_folders
 
 PAGES = "pages"
-CLAIMS = "claims.toml"
 _MADE = "<!-- Made by `cwrnn verify --write` from {}: edit that one. -->\n"
 
 
@@ -61,7 +59,33 @@ def check_page(root: Path, target: Path, text: str | Difference) -> list[Differe
         return [text]
     if not target.exists():
         return [Difference(name, "nothing", "a page; `cwrnn verify --write` makes it")]
-    return compare_lines(name, target.read_text(encoding="utf-8"), text)
+    return compare_lines(name, target.read_text(encoding="utf-8", errors="replace"), text)
+
+
+def uncovered(results: Path) -> Iterator[Difference]:
+    """Files below RESULTS that neither a manifest nor a template answers for.
+
+    And pages that say they were made from a template that is not there. Only where there are
+    templates: a folder of runs may hold anything else.
+    """
+    root = Path(results).resolve()
+    made = pages(results)
+    if not made:
+        return
+    own = {root / PAGES, *(folder for folder in result_folders(root))}
+    for path in sorted(root.rglob("*")):
+        if path.is_dir() or path in made or path == root / CLAIMS or path.name.startswith("."):
+            continue
+        if own.isdisjoint(path.parents):
+            name = path.relative_to(root.parent).as_posix()
+            yield Difference(name, "a file", "none, or a manifest or a template that knows it")
+    start = _MADE.split("{", maxsplit=1)[0]
+    for path in sorted([*root.parent.glob("*.md"), *root.parent.glob("docs/*.md")]):
+        if path not in made and path.read_text(encoding="utf-8", errors="replace").startswith(
+            start
+        ):
+            name = path.relative_to(root.parent).as_posix()
+            yield Difference(name, "a page without its template", "its template, or no such page")
 
 
 def write_pages(results: Path) -> list[Path]:
@@ -92,17 +116,20 @@ def rendered(results: Path) -> Iterator[tuple[Path, str | Difference]]:
     if not made:
         return
     environment = _environment(root)
-    environment.globals["claims"] = functools.cache(lambda: _claims(root, environment))
     for target, path in made.items():
         name = path.relative_to(root.parent).as_posix()
         try:
             template = environment.get_template(path.relative_to(root / PAGES).as_posix())
             yield target, _MADE.format(name) + template.render()
-        except jinja2.TemplateError as error:
-            line = getattr(error, "lineno", None) or _line_of(error, path)
-            yield target, Difference(f"{name}:{line}", str(error.message), "a name that there is")
         except UserError as error:
-            yield target, Difference(name, error.message, "results that can be read")
+            found = Difference(
+                name, error.message, "results that can be read", _line_of(error, path)
+            )
+            yield target, found
+        except Exception as error:  # a template is code
+            line = getattr(error, "lineno", None) or _line_of(error, path)
+            said = f"{type(error).__name__}: {error}"
+            yield target, Difference(name, said, "a template that can be rendered", line)
 
 
 def _line_of(error: BaseException, template: Path) -> int:
@@ -113,14 +140,6 @@ def _line_of(error: BaseException, template: Path) -> int:
             line = trace.tb_lineno
         trace = trace.tb_next
     return line
-
-
-def _claims(root: Path, environment: jinja2.Environment) -> list[Claim]:
-    """The rows of claims.toml, their templates filled in."""
-    path = root / CLAIMS
-    if not path.exists():
-        return []
-    return claims_of(tomllib.loads(path.read_text(encoding="utf-8")), environment)
 
 
 def _environment(root: Path) -> jinja2.Environment:
@@ -146,35 +165,44 @@ def _environment(root: Path) -> jinja2.Environment:
 
     @functools.cache
     def content(name: str) -> str:
-        try:
-            return (root / name).read_text(encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{root.name}/{name}: cannot be read ({error.strerror})") from error
+        return str(_of_file(root, name, lambda path: path.read_text(encoding="utf-8")))
+
+    @functools.cache
+    def loads(name: str) -> Any:
+        return _of_file(root, name, lambda path: json.loads(path.read_text(encoding="utf-8")))
+
+    @functools.cache
+    def load_lines(name: str) -> list[Any]:
+        lines = content(name).splitlines()
+        return list(_of_file(root, name, lambda path: [json.loads(line) for line in lines]))
+
+    @functools.cache
+    def results_of(name: str) -> Results:
+        found: Results = _of_file(root, f"{name}/{RESULTS}", lambda p: from_rows(read_results(p)))
+        return found
 
     @functools.cache
     def grid(name: str) -> dict[Any, Any]:
-        path = root / name / RESULTS
-        if not path.exists():
-            raise UserError(f"{root.name}/{name}/{RESULTS}: no such file")
-        results = from_rows(read_results(path))
+        results = results_of(name)
         found: dict[Any, Any] = TASKS[results.first["task"]].comparison(results)
         for (model, params), summary in results.summaries.items():
             found.setdefault(model, {})[params] = summary
         return found
 
-    def shared(name: str) -> Mapping[str, Any]:
-        return read_results(root / name / RESULTS).shared
-
     def rows(name: str, model: str, params: int) -> Mapping[str, Any]:
-        return read_results(root / name / RESULTS).cells[model, params].arrays
+        return results_of(name).cells[model, params].arrays
+
+    def shared(name: str) -> Mapping[str, Any]:
+        return results_of(name).shared
 
     environment.globals |= {
         "grid": grid,
         "rows": rows,
         "shared": shared,
-        "json": functools.cache(lambda name: json.loads(content(name))),
-        "lines": functools.cache(lambda name: [json.loads(x) for x in content(name).splitlines()]),
+        "json": loads,
+        "lines": load_lines,
         "text": content,
+        "claims": functools.cache(lambda: claims_of(content(CLAIMS), environment)),
         "manifest": lambda name: read_manifest(root / name),
         "published": PROTOCOLS,
         "operations": layer.operations,
@@ -199,3 +227,16 @@ def _environment(root: Path) -> jinja2.Environment:
         "e": lambda value, digits=1: f"{value:.{digits}e}",
     }
     return environment
+
+
+def _of_file(root: Path, name: str, read: Callable[[Path], Any]) -> Any:
+    """What is read of a file below RESULTS.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return read(root / name)
+    except (OSError, ValueError, KeyError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise UserError(f"{root.name}/{name}: cannot be read ({said})") from error

@@ -2,13 +2,12 @@
 
 Bit for bit where that can be promised, which is on the same processor with the same versions; else
 every median must lie within the tolerance that the manifest states (:func:`..statistics.tolerance`,
-from the seeds' spread).
+from the seeds' spread), and about as many networks diverge.
 """
 
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,39 +16,49 @@ import numpy as np
 
 from data_prep.errors import UserError
 
+from ..statistics import SLACK
 from ..tasks import TASKS
 from ..training.grid import RESULTS
 from ..training.results import Results, read_results
-from .folders import read_manifest
-
-_OWN = {"--out", "--data"}  # options that a second run has its own values for
+from .folders import from_rows, read_manifest
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """One number of the first run beside the second's.
+    """A cell of the first run beside the second's.
 
     Attributes:
-        name: which.
-        before: the first run's.
+        name: MODEL/PARAMS.
+        published: the first run's median over the networks that did not diverge.
         again: the second's.
         low: the least that agrees, or None: no other does.
         high: the greatest.
-        identical: whether all rows behind it are equal, bit for bit.
+        diverged: how many networks diverged in the first run, and in the second.
+        networks: of how many.
+        identical: whether all rows are equal, bit for bit.
     """
 
     name: str
-    before: float | None
+    published: float | None
     again: float | None
     low: float | None
     high: float | None
+    diverged: tuple[int, int]
+    networks: int
     identical: bool
 
     @property
     def agrees(self) -> bool:
-        """Whether the second number is one that the first allows."""
-        if self.identical or self.again is None or self.low is None or self.high is None:
-            return self.identical or self.before == self.again
+        """Whether the second run is one that the first allows."""
+        if self.identical:
+            return True
+        first, second = self.diverged
+        share = (first + 1) / (self.networks + 2)
+        slack = 1 + SLACK * np.sqrt(self.networks * share * (1 - share))
+        if abs(second - first) > slack:
+            return False
+        if self.again is None or self.low is None or self.high is None:
+            return self.published == self.again
         return self.low <= self.again <= self.high
 
 
@@ -70,12 +79,12 @@ def again(folder: Path, out: Path, data: Path | None) -> Path:
     """
     manifest = read_manifest(folder)
     words = shlex.split(manifest["command"])[1:]
-    if not (folder / RESULTS).exists() or words[0] != "compare" or "--run" in words:
+    if not (folder / RESULTS).exists() or words[:1] != ["compare"] or "--run" in words:
         raise UserError(
             f"{folder}: only grids of `cwrnn compare` can be run again; its command was "
             f"`{manifest['command']}`"
         )
-    results = read_results(folder / RESULTS)
+    results = from_rows(read_results(folder / RESULTS))  # before anything is trained
     place = data or _prepared(results, manifest["data"], words, out)
     found = TASKS[results.first["task"]].load(place)
     if found.sha256 != manifest["data"]["sha256"]:
@@ -83,7 +92,7 @@ def again(folder: Path, out: Path, data: Path | None) -> Path:
             f"{place}: not the data of {folder} (sha256 {found.sha256[:12]}, expected "
             f"{manifest['data']['sha256'][:12]}); name the right file with --data"
         )
-    _run([*_without(words, _OWN), "--data", str(place), "--out", str(out / "again")])
+    _run([*words, "--data", str(place), "--out", str(out / "again")])  # the last ones count
     return out / "again"
 
 
@@ -103,16 +112,6 @@ def _prepared(results: Results, data: dict[str, Any], words: list[str], out: Pat
     return place
 
 
-def _without(words: list[str], options: Iterable[str]) -> list[str]:
-    """Words of a command without some of its options and their values."""
-    left = list(words)
-    for option in options:
-        while option in left:
-            at = left.index(option)
-            del left[at : at + 2]
-    return left
-
-
 def _run(words: list[str]) -> None:
     """A command of ours in a process of its own, for its files and its talk, not its table."""
     done = subprocess.run([sys.executable, "-m", "cwrnn_cli", *words], stdout=subprocess.DEVNULL)
@@ -121,24 +120,38 @@ def _run(words: list[str]) -> None:
 
 
 def agreements(before: Path, after: Path) -> list[Agreement]:
-    """Each cell's median in two folders of one grid.
+    """Each cell in two folders of one grid.
 
     Raises:
         UserError: they have other cells.
     """
-    first, second = read_results(before / RESULTS), read_results(after / RESULTS)
+    first, second = from_rows(read_results(before / RESULTS)), read_results(after / RESULTS)
     if first.cells.keys() != second.cells.keys():
         raise UserError(f"{after}: has other models or sizes than {before}")
-    tolerances = read_manifest(before).get("tolerance", first.tolerances())
-    found = []
+    tolerances, found = first.tolerances(), []
     for (model, params), cell in first.cells.items():
         other = second.cells[model, params]
         identical = all(
             np.array_equal(values, other.arrays[name], equal_nan=values.dtype.kind == "f")
             for name, values in cell.arrays.items()
+            if name in other.arrays
         )
         name = f"{model}/{params}"
         low, high = tolerances[name]
-        mine, its = (c.summary["medians"]["survivors"]["median"] for c in (cell, other))
-        found.append(Agreement(name, mine, its, low, high, identical))
+        published, second_time = (
+            c.summary["medians"]["survivors"]["median"] for c in (cell, other)
+        )
+        failed, failed_again = (int(c.arrays["diverged"].sum()) for c in (cell, other))
+        found.append(
+            Agreement(
+                name=name,
+                published=published,
+                again=second_time,
+                low=low,
+                high=high,
+                diverged=(failed, failed_again),
+                networks=len(cell.arrays["diverged"]),
+                identical=identical,
+            )
+        )
     return found

@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from data_prep.errors import UserError
 from data_prep.files import atomic_write
 
 from ..models import CELLS
@@ -120,16 +121,35 @@ def store_array(group: h5py.Group, name: str, values: np.ndarray) -> None:
 
 
 def read_results(path: Path) -> Results:
-    """Read results.h5."""
+    """Read a grid's results.h5.
+
+    Raises:
+        UserError: it holds no cell, or one that no installed package brings.
+        OSError: it cannot be read.
+    """
     cells: dict[Key, Cell] = {}
     with h5py.File(path, "r") as file:
+        models = {name for name, value in file.items() if isinstance(value, h5py.Group)}
+        unknown = sorted(models - CELLS.keys())
+        if unknown or not models:
+            what = f"the cell {unknown[0]}, which no installed package brings" if models else "none"
+            raise UserError(f"{path}: expected cells of a grid; it holds {what}")
         for model in CELLS:
             for params in sorted(map(int, file.get(model, {}))):
-                group = file[f"{model}/{params}"]
-                cells[model, params] = Cell(
-                    json.loads(group.attrs["config"]),
-                    json.loads(group.attrs["summary"]),
-                    {name: values[()] for name, values in group.items()},
-                )
+                cells[model, params] = _read(file[f"{model}/{params}"])
         shared = {n: v[()] for n, v in file.items() if isinstance(v, h5py.Dataset)}
     return Results(Path(path).parent, cells, shared)
+
+
+def read_runs(path: Path) -> dict[str, Cell]:
+    """Read the results.h5 of runs: name -> cell, what its cells share among its arrays."""
+    with h5py.File(path, "r") as file:
+        return {name: _read(group) for name, group in file.items()}
+
+
+def _read(group: h5py.Group) -> Cell:
+    return Cell(
+        json.loads(group.attrs["config"]),
+        json.loads(group.attrs["summary"]),
+        {name: values[()] for name, values in group.items()},
+    )

@@ -45,7 +45,7 @@ def test_what_the_commands_wrote_is_verified(cwrnn, published):
     assert page[0].startswith("<!-- Made by") and page[3] == "Figure 3: 0 of 15, open"
     assert "every number is that of its raw rows" in cwrnn("verify", published).stdout
     found = json.loads(cwrnn("verify", published, "--json").stdout)
-    assert found == {"folders": 2, "differences": []}
+    assert found == {"folders": 2, "pages": 1, "differences": []}
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_changed_row_is_named_with_all_that_rests_on_it(cwrnn, published):
     with h5py.File(published / "grid" / "results.h5", "r+") as file:
         file["cw/100/nmse_paper"][0] *= 3
     found = cwrnn("verify", published, expect=1).stdout
-    for place in ("grid/results.h5:cw/100 metrics", "grid/table.txt:", "PAGE.md:2"):
+    for place in ("grid/results.h5 cw/100 metrics", "grid/table.txt:", "PAGE.md:2"):
         assert place in found
 
 
@@ -87,7 +87,7 @@ def test_a_missing_file_a_new_one_and_a_killed_command(cwrnn, published):
     [
         ("{{ grid('grid').cw[999].diverged }}", "PAGE.md:2"),
         ("{{ 1 +", "PAGE.md:2"),
-        ("{{ grid('nothing') }}", "results/nothing/results.h5: no such file"),
+        ("{{ grid('nothing') }}", "results/nothing/results.h5: cannot be read"),
         ("{{ json('grid/nothing.json') }}", "results/grid/nothing.json: cannot be read"),
     ],
 )
@@ -102,8 +102,8 @@ def test_a_template_that_asks_for_what_is_not_there(cwrnn, published, text, wron
 @pytest.mark.parametrize(
     ("old", "new", "wrong"),
     [
-        ("n = '15'\n", "", "claim 1: expected place, says, found, data, n, verdict, command"),
-        ("says = 'less'", "says = ''", "none of them empty"),
+        ("n = '15'\n", "", "claims.toml: claim 1: expected the fields place, says, found"),
+        ("says = 'less'", "says = ''", "claim 1: says is empty"),
         ("'open'", "'surely'", "verdict 'surely'; expected holds, "),
     ],
 )
@@ -129,10 +129,48 @@ def test_other_rows_agree_within_the_manifests_tolerance_only(cwrnn, published):
     ]
     path = published / "grid" / "manifest.json"
     manifest = json.loads(path.read_text())
-    manifest["tolerance"]["cw/100"] = [0.0, 1e-9]
+    manifest["tolerance"]["cw/100"] = [0.0, 100.0]
     path.write_text(json.dumps(manifest))
+    assert "manifest.json tolerance: found" in cwrnn("verify", published, expect=1).stdout
+
+
+def test_other_medians_and_more_diverged_networks_do_not_agree(cwrnn, published):
+    with h5py.File(published / "grid" / "results.h5", "r+") as file:
+        file["lstm/100/nmse_paper"][:] *= 2
+        file["cw/100/diverged"][:9] = True
     text = cwrnn("verify", published, "--rerun", "grid", expect=1).stdout
-    assert "does not agree" in text and "1.0e-09" in text
+    rows = {line.split()[0]: line for line in text.splitlines() if "/100 " in line}
+    assert all(line.endswith("does not agree") for line in rows.values())
+    assert "9/15" in rows["cw/100"] and "0/15" in rows["cw/100"]
+
+
+def test_a_file_that_nothing_answers_for_is_found(cwrnn, published):
+    (published / "rates" / "manifest.json").unlink()
+    (published / "notes.md").write_text("a number: 7\n")
+    (published / "pages" / "PAGE.md").rename(published / "pages" / "OTHER.md")
+    found = cwrnn("verify", published, expect=1).stdout
+    for place in ("results/rates/scan.txt", "results/notes.md", "PAGE.md: found a page without"):
+        assert place in found
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("grid/results.h5", b"\x89HDF"),
+        ("grid/manifest.json", b'{"files": []}'),
+        ("rates/scan.json", b"{"),
+        ("rates/scan.h5", b""),
+        ("grid/table.txt", b"\xff\xfe"),
+        ("claims.toml", b"[claim"),
+        ("claims.toml", b"claim = 3"),
+    ],
+)
+def test_damaged_files_are_differences_and_hide_no_others(cwrnn, published, name, content):
+    (published / name).write_bytes(content)
+    (published / "grid" / "notes.txt").write_text("mine")
+    found = cwrnn("verify", published, expect=1).stdout
+    assert name.rsplit("/")[0].removesuffix(".toml") in found
+    assert ("notes.txt" in found) == (name != "grid/manifest.json")
 
 
 def test_mistakes_are_one_line(cwrnn, published, piece, spoken, tmp_path):
@@ -140,7 +178,7 @@ def test_mistakes_are_one_line(cwrnn, published, piece, spoken, tmp_path):
         (("verify", tmp_path / "nowhere"), "no result folders"),
         (("verify", published, "--data", piece), "--data: only with --rerun"),
         (("verify", published, "--write", "--rerun", "grid"), "--write: not with --rerun"),
-        (("verify", published, "--rerun", "nothing"), "not a manifest"),
+        (("verify", published, "--rerun", "nothing"), "no such folder of"),
         (("verify", published, "--rerun", "rates"), "only grids of `cwrnn compare`"),
         (("verify", published, "--rerun", "grid", "--data", spoken), "holds the corpus timit"),
     ]:
@@ -184,7 +222,7 @@ def test_any_digit_changed_anywhere_is_found(tree, pages):
     for folder, path in draw.sample(raw, 25):
         with _one_digit_changed(path, draw):
             found = check_folder(folder, folder.name)
-            assert any(d.place.startswith(f"{folder.name}/{path.name}") for d in found), path
+            assert any(d.file.startswith(f"{folder.name}/{path.name}") for d in found), path
 
 
 @pytest.mark.parametrize(
@@ -214,7 +252,7 @@ def test_rows_that_cannot_be_read_are_named(tree, name):
     path.write_bytes(before[: len(before) // 2])
     places = " ".join(map(str, check_folder(path.parent, "here")))
     path.write_bytes(before)
-    assert f"here/{path.name}: found sha256" in places and "cannot be read" in places
+    assert f"here/{path.name}: found sha256" in places and "can be read" in places
 
 
 class _one_digit_changed:

@@ -23,17 +23,28 @@ def test_lines_differ_by_their_numbers_or_by_noise_only():
     found, expected = "a\nb 0.10000000000000001\n", "a\nb 0.1\nc\n"
     exact = compare_lines("f", found, expected)
     assert [(d.place, d.found, d.expected) for d in exact] == [
-        ("f:2", "“b 0.10000000000000001”", "“b 0.1”"),
-        ("f:3", "nothing", "“c”"),
+        ("f:2", "'b 0.10000000000000001'", "'b 0.1'"),
+        ("f:3", "nothing", "'c'"),
     ]
     assert [d.place for d in compare_lines("f", found, expected, exact=False)] == ["f:3"]
     assert compare_lines("f", "x 0.5", "x 0.50001", exact=False)
     assert compare_lines("f", "x 0.5", "y 0.5", exact=False)
 
 
+def test_a_line_too_many_is_one_difference_and_blanks_are_seen():
+    text = "".join(f"line {i}\n" for i in range(50))
+    (found,) = compare_lines("f", text.replace("line 7\n", "line 7\nnew\n"), text)
+    assert (found.line, found.found, found.expected) == (9, "'new'", "nothing")
+    (found,) = compare_lines("f", " a\n", "a\n")
+    assert (found.found, found.expected) == ("' a'", "'a'")
+    assert compare_lines("f", "a", "a\n")
+
+
 def test_values_of_json_are_equal_but_for_noise():
     value = {"a": [1.0, None, {"b": "x"}], "n": 3}
     assert same_values(value, {"a": [1.0 + 1e-15, None, {"b": "x"}], "n": 3})
+    assert same_values([float("nan"), 0.0], [float("nan"), 1e-20])
+    assert not same_values(True, 1)
     for other in (
         {"a": [1.1, None, {"b": "x"}], "n": 3},
         {"a": [1.0], "n": 3},

@@ -98,7 +98,9 @@ def numbers(
         return {
             "diverged": int(diverged.sum()),
             "metrics": {name: statistics(errors[name][finite]) for name in audio.METRICS},
-            "medians": conventions(errors[_MAIN][mine], diverged, constant[mine]),
+            "medians": conventions(
+                errors[_MAIN][mine], diverged, constant[mine], arrays["sequence"][mine]
+            ),
         }
 
     every, finite = np.ones_like(arrays["diverged"]), ~arrays["diverged"]

@@ -92,7 +92,7 @@ def comparison(results: Results) -> dict[str, Any]:
     for params in results.sizes:
         there = [m for m in CELLS if len(wrong.get((m, params), ()))]
         ratios[str(params)] = {
-            f"{a}_over_{b}": ratio(wrong[a, params], wrong[b, params])
+            f"{a}_over_{b}": ratio(wrong[a, params], wrong[b, params], labels)
             for a, b in sorted(combinations(there, 2), key=lambda pair: -there.index(pair[1]))
         }
     hidden = ("confusion", "words")
