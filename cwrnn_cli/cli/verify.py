@@ -25,7 +25,8 @@ _RESULTS = Path("results")
 @click.option(
     "--rerun",
     metavar="NAME",
-    help="Run the command of this folder of RESULTS again, and compare the numbers.",
+    help="Run the command of this folder of RESULTS, a grid of `cwrnn compare`, again, and compare "
+    "the numbers; it takes as long as it took then.",
 )
 @click.option(
     "--data",
@@ -76,7 +77,8 @@ def command(
     else:
         for difference in found:
             click.echo(str(difference))
-        verdict = f"{len(found)} differences" if found else "every number is that of its raw rows"
+        count = f"{len(found)} difference{'s' if len(found) > 1 else ''}"
+        verdict = count if found else "every number is that of its raw rows"
         what = f"{len(folders)} folders" + (f" and {made} pages" if made else "")
         click.echo(f"{what} of {results}: {verdict}")
     if found:
@@ -87,6 +89,8 @@ def _rerun(
     context: click.Context, results: Path, name: str, data: Path | None, as_json: bool
 ) -> None:
     folder = results / name
+    if not folder.is_dir() and Path(name).resolve().is_relative_to(results.resolve()):
+        folder = Path(name)  # as the shell completes it
     if not folder.is_dir():
         there = [path.relative_to(results).as_posix() for path in result_folders(results)]
         near = did_you_mean(name, there) or f" There are {', '.join(there)}."

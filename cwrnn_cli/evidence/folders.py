@@ -148,6 +148,11 @@ def _grid(
     for (model, params), cell in results.cells.items():
         place = f"{name}/{RESULTS} {model}/{params}"
         yield from _summaries(place, stored.cells[model, params].summary, cell.summary)
+    configured = [c.config | {"data_path": ""} for c in results.cells.values()]
+    noted = [dict(each) | {"data_path": ""} for each in manifest["configuration"] or configured]
+    if not all(each in noted for each in configured) or len(noted) != len(configured):
+        where = f"{name}/{MANIFEST} configuration"
+        yield Difference(where, "other options", f"those in {RESULTS}")
     tolerances = results.tolerances()
     if not same_values(manifest.get("tolerance", tolerances), tolerances):
         found, expected = str(manifest["tolerance"]), str(tolerances)

@@ -16,6 +16,7 @@ import numpy as np
 
 from data_prep.errors import UserError
 
+from ..console import DATA_FOLDER
 from ..statistics import SLACK
 from ..tasks import TASKS
 from ..training.grid import RESULTS
@@ -99,9 +100,10 @@ def again(folder: Path, out: Path, data: Path | None) -> Path:
 def _prepared(results: Results, data: dict[str, Any], words: list[str], out: Path) -> Path:
     """The corpus, where the user named none."""
     task = TASKS[results.first["task"]]
-    own = dict(zip(words, words[1:], strict=False)).get("--data")
-    if own and Path(own).exists():
-        return Path(own)
+    named = dict(zip(words, words[1:], strict=False)).get("--data")
+    for place in (Path(named or "nowhere"), DATA_FOLDER / f"{task.name}.h5"):
+        if place.exists() and task.load(place).sha256 == data["sha256"]:
+            return place
     if not data["standin"]:
         origin = data.get("provenance", {}).get("source", {}).get("origin", "see the folder above")
         raise UserError(

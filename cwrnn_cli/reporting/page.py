@@ -44,6 +44,19 @@ def deviation_lines(summary: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def deviations_of(results: Results) -> list[str]:
+    """A line for each departure of a grid's cells from the paper's protocol, each once."""
+    found: dict[str, list[str]] = {}
+    for key, summary in results.by_size():
+        for line in deviation_lines(summary):
+            found.setdefault(line, []).append(cell_name(key))
+    every = len(results.cells)
+    return [
+        line if len(cells) == every else f"{line} ({', '.join(cells)})"
+        for line, cells in found.items()
+    ]
+
+
 def count_lines(summary: Mapping[str, Any], reasons: Mapping[str, str]) -> list[str]:
     """A line for each count of networks that is not 0: key of the summary -> what they did."""
     return [

@@ -104,6 +104,7 @@ def comparison_text(results: Results) -> str:
     lines = [
         f"data: {page.data_of(first)}; {first['runs']} runs x "
         f"{first['networks'] // first['runs']} sequences, {first['epochs']} epochs",
+        *page.deviations_of(results),
         "",
         table(header, rows),
         "mean ± s.d. over the networks that did not diverge, of all sequences together; within: "

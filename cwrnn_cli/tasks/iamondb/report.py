@@ -124,6 +124,7 @@ def comparison_text(results: Results) -> str:
         [
             f"data: {page.data_of(first)}; {first['runs']} runs, best path; "
             "the paper's numbers are on IAM-OnDB",
+            *page.deviations_of(results),
             "",
             table(header, rows),
         ]

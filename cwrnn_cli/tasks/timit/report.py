@@ -124,6 +124,7 @@ def comparison_text(results: Results) -> str:
     )  # fmt: skip
     lines = [
         f"data: {page.data_of(first)}; {first['runs']} runs; the paper's numbers are on TIMIT",
+        *page.deviations_of(results),
         "",
         table(header, rows),
         "",
