@@ -79,7 +79,9 @@ def command(
             click.echo(str(difference))
         count = f"{len(found)} difference{'s' if len(found) > 1 else ''}"
         verdict = count if found else "every number is that of its raw rows"
-        what = f"{len(folders)} folders" + (f" and {made} pages" if made else "")
+        what = f"{len(folders)} folder{'s' if len(folders) > 1 else ''}" + (
+            f" and {made} page{'s' if made > 1 else ''}" if made else ""
+        )
         click.echo(f"{what} of {results}: {verdict}")
     if found:
         context.exit(1)

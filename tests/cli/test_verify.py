@@ -60,7 +60,7 @@ def test_a_changed_digit_is_named_by_file_and_line(cwrnn, published, name):
     path.write_text("".join(lines))
     found = cwrnn("verify", published, expect=1).stdout.splitlines()
     assert len(found) == 2 and f"{name}:{at + 1}: found " in found[0]
-    assert found[1].endswith("1 differences")
+    assert found[1].endswith("1 difference")
 
 
 def test_a_changed_row_is_named_with_all_that_rests_on_it(cwrnn, published):
