@@ -6,7 +6,6 @@ point in the group ``cwrnn.tasks``); docs/extending.md adds one.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -23,57 +22,10 @@ from .config import TrainConfig
 from .data import D
 from .evaluation import Evaluation
 from .folder import RunFolder
+from .problem import Problem, Recognised, RunsReport
 from .results import Cell, Results
 from .stopping import BestNetworks, all_diverged
 from .trainer import EnsembleTrainer
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What a corpus asks of a network and of training.
-
-    Attributes:
-        input_size: m.
-        output_size: units of the output layer.
-        sequences: S, of the training set.
-        length: T, steps of the longest of them.
-        data_options: how the corpus became frames.
-    """
-
-    input_size: int
-    output_size: int
-    sequences: int
-    length: int
-    data_options: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Recognised:
-    """What a network makes of one file.
-
-    Attributes:
-        json: for ``--json``.
-        text: for people.
-    """
-
-    json: dict[str, Any]
-    text: str
-
-
-@dataclass(frozen=True)
-class RunsReport:
-    """Runs of `cwrnn train` side by side.
-
-    Attributes:
-        json: for ``--json``.
-        text: for people.
-        files: that were written.
-    """
-
-    json: dict[str, Any]
-    text: str
-    files: list[Path]
-
 
 E = TypeVar("E", bound=Evaluation[Any])
 Arrays = dict[str, np.ndarray]

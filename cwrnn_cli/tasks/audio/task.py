@@ -11,8 +11,9 @@ from ...option import Option
 from ...paper import AUDIO
 from ...training.config import TrainConfig
 from ...training.folder import RunFolder
+from ...training.problem import Problem
 from ...training.results import Results
-from ...training.task import Arrays, Problem, Task
+from ...training.task import Arrays, Task
 from . import evaluate, report
 from .data import LOSSES, AudioData, deviation, load
 from .engines import AudioTrainer

@@ -14,8 +14,8 @@ from ...reporting import page
 from ...reporting.figures import curves, pyplot, save
 from ...reporting.tables import percent, percent_plus_minus, table
 from ...training.folder import CELLS_FOLDER, METRICS, RunFolder
+from ...training.problem import RunsReport
 from ...training.results import Results
-from ...training.task import RunsReport
 
 # deviations that a table of runs has columns for
 _SHOWN = ("runs", "epochs", "params", "hidden_size")

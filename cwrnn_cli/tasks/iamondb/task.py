@@ -11,8 +11,9 @@ from ...paper import IAMONDB
 from ...training.config import TrainConfig
 from ...training.folder import RunFolder
 from ...training.optimizer import OPTIMIZERS, PUBLISHED
+from ...training.problem import Problem, Recognised, RunsReport
 from ...training.results import Results
-from ...training.task import Arrays, Problem, Recognised, RunsReport, Task
+from ...training.task import Arrays, Task
 from . import evaluate, report
 from .data import IamondbData, load
 from .decode import BeamOptions

@@ -10,8 +10,9 @@ from ...option import Option, short
 from ...paper import TIMIT
 from ...training.config import TrainConfig
 from ...training.folder import RunFolder
+from ...training.problem import Problem, Recognised
 from ...training.results import Results
-from ...training.task import Arrays, Problem, Recognised, Task
+from ...training.task import Arrays, Task
 from . import evaluate, report
 from .data import TimitData, load
 from .engines import TimitTrainer
