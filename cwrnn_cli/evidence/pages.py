@@ -151,7 +151,7 @@ def _environment(root: Path) -> jinja2.Environment:
     ``manifest(NAME)``; ``claims()``: see :mod:`.claims`; ``published``: task -> the paper's
     protocol; ``operations``: of :mod:`..benchmarks.layer`; ``steps_followed``,
     ``table1_by_formula``: of :mod:`.measures`. NAMEs are relative to RESULTS. Filters: ``num``,
-    ``pm``, ``pct``, ``pct_pm``, ``interval``, ``pct_interval``, ``fixed(digits)``, ``g``, ``e``,
+    ``pm``, ``pct``, ``pct_pm``, ``interval``, ``fixed(digits)``, ``g``, ``e``,
     ``median``.
     """
     environment = jinja2.Environment(
@@ -220,7 +220,6 @@ def _environment(root: Path) -> jinja2.Environment:
         "pct": tables.percent,
         "pct_pm": tables.percent_plus_minus,
         "interval": lambda values, write=tables.number: tables.interval(values, write),
-        "pct_interval": lambda values: tables.interval(values, tables.percent),
         "fixed": lambda value, digits: "–" if value is None else f"{value:.{digits}f}",
         "g": lambda value: f"{value:g}",
         "median": statistics.median,
