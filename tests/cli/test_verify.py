@@ -11,6 +11,7 @@ import pytest
 
 from cwrnn_cli.evidence.folders import check_folder, result_folders
 from cwrnn_cli.evidence.pages import check_page, rendered
+from cwrnn_cli.training.manifest import digests, note
 from tests.conftest import one_line_error
 
 REPOSITORY = Path(__file__).parents[2]
@@ -253,6 +254,24 @@ def test_rows_that_cannot_be_read_are_named(tree, name):
     places = " ".join(map(str, check_folder(path.parent, "here")))
     path.write_bytes(before)
     assert f"here/{path.name}: found sha256" in places and "can be read" in places
+
+
+def test_a_changed_table_is_found_though_the_manifest_knows_it(tree):
+    """Tables are made again, not only compared with their digests."""
+    draw = random.Random(1)
+    tables = [
+        (folder, folder / "table.txt")
+        for folder in result_folders(tree / "results")
+        if (folder / "table.txt").exists()
+    ]
+    for folder, path in draw.sample(tables, 8):
+        manifest = (folder / "manifest.json").read_bytes()
+        with _one_digit_changed(path, draw) as line:
+            note(folder, files=digests(folder))
+            places = [d.place for d in check_folder(folder, folder.name)]
+            assert f"{folder.name}/table.txt:{line}" in places
+        (folder / "manifest.json").write_bytes(manifest)
+        assert not check_folder(folder, folder.name)
 
 
 class _one_digit_changed:
