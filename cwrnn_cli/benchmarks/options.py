@@ -20,6 +20,8 @@ out_option = click.option(
     help="New folder for bench.json, bench.txt (layer: bench.png) and manifest.json.",
 )
 
+BENCH = "bench.json"
+
 
 def numbers_or(default: tuple[int, ...], text: str | None, option: str) -> tuple[int, ...]:
     """An option's numbers, or what holds if it is not given.
@@ -68,5 +70,5 @@ def show(result: dict[str, Any], text: str, as_json: bool, folder: Path | None) 
     else:
         click.echo(text)
     if folder:
-        write_text(folder / "bench.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        write_text(folder / BENCH, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
         write_text(folder / "bench.txt", text + "\n")

@@ -12,7 +12,7 @@ from ..console import json_option, print_json, progress_bar, say, say_written
 from ..evidence.differences import Difference
 from ..evidence.folders import check_folder, result_folders
 from ..evidence.pages import check_pages, pages, uncovered, write_pages
-from ..evidence.rerun import Agreement, again, agreements
+from ..evidence.rerun import RATIO_TOLERANCE, Agreement, again, agreements
 from ..reporting.tables import number, table
 from ..statistics import SLACK
 from .mistakes import did_you_mean
@@ -25,8 +25,8 @@ _RESULTS = Path("results")
 @click.option(
     "--rerun",
     metavar="NAME",
-    help="Run the command of this folder of RESULTS, a grid of `cwrnn compare`, again, and compare "
-    "the numbers; it takes as long as it took then.",
+    help="Run the `cwrnn compare`, `scan` or `bench` that made this folder of RESULTS again, and "
+    "compare the numbers; it takes as long as it took then.",
 )
 @click.option(
     "--data",
@@ -107,7 +107,8 @@ def _rerun(
         click.echo(_agreement_table(found))
         say(
             "identical: every network's row, bit for bit. Else a median agrees within "
-            f"{SLACK:g} times the distance to the ends of its 95 % interval"
+            f"{SLACK:g} times the distance to the ends of its 95 % interval, a ratio of speeds "
+            f"within a factor of {RATIO_TOLERANCE:g}"
         )
         click.echo(f"{folder}: {'agrees' if agrees else 'does not agree'}")
     if not agrees:
@@ -121,7 +122,7 @@ def _agreement_table(found: Sequence[Agreement]) -> str:
             number(a.published),
             number(a.again),
             "" if a.identical else f"{number(a.low)}..{number(a.high)}",
-            *(f"{count}/{a.networks}" for count in a.diverged),
+            *(f"{count}/{a.networks}" if a.networks else "" for count in a.diverged),
             "identical" if a.identical else "agrees" if a.agrees else "does not agree",
         ]
         for a in found

@@ -1,10 +1,12 @@
 """A folder's command, run again: are the numbers the same?
 
-Bit for bit where that can be promised, which is on the same processor with the same versions; else
-every median must lie within the tolerance that the manifest states (:func:`..statistics.tolerance`,
-from the seeds' spread), and about as many networks diverge.
+Grids and scans: bit for bit where that can be promised, which is on the same processor with the
+same versions; else every median must lie within the tolerance that the manifest of a grid states
+(:func:`..statistics.tolerance`, from the seeds' spread), and about as many networks diverge.
+Benchmarks: ratios, never absolute times, within :data:`RATIO_TOLERANCE`.
 """
 
+import json
 import shlex
 import subprocess
 import sys
@@ -16,27 +18,36 @@ import numpy as np
 
 from data_prep.errors import UserError
 
+from ..benchmarks.options import BENCH
 from ..console import DATA_FOLDER
-from ..statistics import SLACK
+from ..statistics import SLACK, median, tolerance
+from ..statistics import Numbers as Statistics
 from ..tasks import TASKS
 from ..training.grid import RESULTS
-from ..training.results import Results, read_results
+from ..training.registry import AnyTask
+from ..training.results import read_results
+from ..training.scan import SCAN_ROWS, points_of
 from .folders import from_rows, read_manifest
+
+RATIO_TOLERANCE = 1.5  # machines of two cores are noisy
+# which row of a benchmark it is, and the ratios in it
+_WHICH = ("cell", "backend", "model", "params", "by", "width", "batch", "length", "runs")
+_RATIOS = ("ratio", "ratio_lstm", "torch_lstm_over_this", "padded_torch_lstm_over_this")
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """A cell of the first run beside the second's.
+    """A number of the first run beside the second's.
 
     Attributes:
-        name: MODEL/PARAMS.
-        published: the first run's median over the networks that did not diverge.
+        name: of the cell, the point of a scan, or the row of a benchmark.
+        published: the first run's median over the networks that did not diverge, or ratio.
         again: the second's.
         low: the least that agrees, or None: no other does.
         high: the greatest.
-        diverged: how many networks diverged in the first run, and in the second.
-        networks: of how many.
         identical: whether all rows are equal, bit for bit.
+        diverged: how many networks diverged in the first run, and in the second.
+        networks: of how many; 0 where no networks are counted.
     """
 
     name: str
@@ -44,9 +55,9 @@ class Agreement:
     again: float | None
     low: float | None
     high: float | None
-    diverged: tuple[int, int]
-    networks: int
-    identical: bool
+    identical: bool = False
+    diverged: tuple[int, int] = (0, 0)
+    networks: int = 0
 
     @property
     def agrees(self) -> bool:
@@ -76,30 +87,45 @@ def again(folder: Path, out: Path, data: Path | None) -> Path:
         Where its results are.
 
     Raises:
-        UserError: the command makes no grid; other data than the folder's, or none; it failed.
+        UserError: the command is none of `compare`, `scan`, `bench`; other data than the folder's,
+            or none; it failed.
     """
     manifest = read_manifest(folder)
     words = shlex.split(manifest["command"])[1:]
-    if not (folder / RESULTS).exists() or words[:1] != ["compare"] or "--run" in words:
+    if words[:1] not in (["compare"], ["scan"], ["bench"]) or {"--run", ";"} & set(words):
         raise UserError(
-            f"{folder}: only grids of `cwrnn compare` can be run again; its command was "
-            f"`{manifest['command']}`"
+            f"{folder}: only what one `cwrnn compare`, `scan` or `bench` has made can be run "
+            f"again; its command was `{manifest['command']}`"
         )
-    results = from_rows(read_results(folder / RESULTS))  # before anything is trained
-    place = data or _prepared(results, manifest["data"], words, out)
-    found = TASKS[results.first["task"]].load(place)
-    if found.sha256 != manifest["data"]["sha256"]:
-        raise UserError(
-            f"{place}: not the data of {folder} (sha256 {found.sha256[:12]}, expected "
-            f"{manifest['data']['sha256'][:12]}); name the right file with --data"
-        )
-    _run([*words, "--data", str(place), "--out", str(out / "again")])  # the last ones count
+    numbers_of(folder)  # can be read, before anything is trained
+    if manifest["data"]:
+        words += ["--data", str(_data(manifest, data, words, out))]
+    _run([*words, "--out", str(out / "again")])  # of options given twice the last counts
     return out / "again"
 
 
-def _prepared(results: Results, data: dict[str, Any], words: list[str], out: Path) -> Path:
+def _data(manifest: dict[str, Any], given: Path | None, words: list[str], out: Path) -> Path:
+    """The corpus of a folder: the one given, or found, or its stand-in."""
+    task = TASKS[_cells(manifest)[0]["task"]]
+    place = given or _prepared(task, manifest["data"], words, out)
+    found, expected = task.load(place).sha256, manifest["data"]["sha256"]
+    if found != expected:
+        raise UserError(
+            f"{place}: not the data of this folder (sha256 {found[:12]}, expected "
+            f"{expected[:12]}); name the right file with --data"
+        )
+    return place
+
+
+def _cells(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    cells = manifest["configuration"]
+    if not isinstance(cells, list) or not cells or "task" not in cells[0]:
+        raise UserError("this folder's data cannot be looked up: its manifest names no task")
+    return cells
+
+
+def _prepared(task: AnyTask, data: dict[str, Any], words: list[str], out: Path) -> Path:
     """The corpus, where the user named none."""
-    task = TASKS[results.first["task"]]
     named = dict(zip(words, words[1:], strict=False)).get("--data")
     for place in (Path(named or "nowhere"), DATA_FOLDER / f"{task.name}.h5"):
         if place.exists() and task.load(place).sha256 == data["sha256"]:
@@ -121,39 +147,81 @@ def _run(words: list[str]) -> None:
         raise UserError(f"cwrnn {shlex.join(words)}: ended with status {done.returncode}")
 
 
-def agreements(before: Path, after: Path) -> list[Agreement]:
-    """Each cell in two folders of one grid.
+@dataclass(frozen=True)
+class Numbers:
+    """What two runs are compared by: one cell, point or row.
+
+    Attributes:
+        value: a median, or a ratio.
+        low: the least that another run may have, or None.
+        high: the greatest.
+        rows: name -> arrays of its networks; empty for a benchmark.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    rows: dict[str, np.ndarray]
+
+
+def numbers_of(folder: Path) -> dict[str, Numbers]:
+    """Name -> numbers of everything that a folder holds.
 
     Raises:
-        UserError: they have other cells.
+        UserError: there is nothing that a second run could be compared with.
     """
-    first, second = from_rows(read_results(before / RESULTS)), read_results(after / RESULTS)
-    if first.cells.keys() != second.cells.keys():
-        raise UserError(f"{after}: has other models or sizes than {before}")
-    tolerances, found = first.tolerances(), []
-    for (model, params), cell in first.cells.items():
-        other = second.cells[model, params]
-        identical = all(
-            np.array_equal(values, other.arrays[name], equal_nan=values.dtype.kind == "f")
-            for name, values in cell.arrays.items()
-            if name in other.arrays
-        )
-        name = f"{model}/{params}"
-        low, high = tolerances[name]
-        published, second_time = (
-            c.summary["medians"]["survivors"]["median"] for c in (cell, other)
-        )
-        failed, failed_again = (int(c.arrays["diverged"].sum()) for c in (cell, other))
-        found.append(
-            Agreement(
-                name=name,
-                published=published,
-                again=second_time,
-                low=low,
-                high=high,
-                diverged=(failed, failed_again),
-                networks=len(cell.arrays["diverged"]),
-                identical=identical,
-            )
-        )
+    found = {}
+    if (folder / RESULTS).exists():
+        results = from_rows(read_results(folder / RESULTS))
+        for (model, params), cell in results.cells.items():
+            survivors = cell.summary["medians"]["survivors"]
+            found[f"{model}/{params}"] = _median(survivors, cell.arrays)
+    elif (folder / SCAN_ROWS).exists():
+        for name, rows in points_of(folder / SCAN_ROWS).items():
+            found[name] = _median(median(rows["error"][~rows["diverged"]]), rows)
+    elif (folder / BENCH).exists():
+        for row in json.loads((folder / BENCH).read_text(encoding="utf-8"))["rows"]:
+            which = " ".join(str(row[key]) for key in _WHICH if key in row)
+            for ratio in (name for name in _RATIOS if row.get(name) is not None):
+                value = float(row[ratio])
+                ends = value / RATIO_TOLERANCE, value * RATIO_TOLERANCE
+                found[f"{which}: {ratio}"] = Numbers(value, *ends, {})
+    if not found:
+        raise UserError(f"{folder}: holds no errors and no ratios to compare a second run with")
     return found
+
+
+def _median(found: Statistics, rows: dict[str, np.ndarray]) -> Numbers:
+    low, high = tolerance(found)
+    return Numbers(found["median"], low, high, rows)
+
+
+def agreements(before: Path, after: Path) -> list[Agreement]:
+    """Each number of two folders that one command has made.
+
+    Raises:
+        UserError: they hold other cells, points or rows.
+    """
+    first, second = numbers_of(before), numbers_of(after)
+    if first.keys() != second.keys():
+        raise UserError(f"{after}: holds other cells, points or rows than {before}")
+    return [_agreement(name, mine, second[name]) for name, mine in first.items()]
+
+
+def _agreement(name: str, first: Numbers, second: Numbers) -> Agreement:
+    identical = bool(first.rows) and all(
+        np.array_equal(values, second.rows[array], equal_nan=values.dtype.kind == "f")
+        for array, values in first.rows.items()
+        if array in second.rows
+    )
+    diverged = [int(n.rows["diverged"].sum()) if n.rows else 0 for n in (first, second)]
+    return Agreement(
+        name=name,
+        published=first.value,
+        again=second.value,
+        low=first.low,
+        high=first.high,
+        identical=identical,
+        diverged=(diverged[0], diverged[1]),
+        networks=len(first.rows["diverged"]) if first.rows else 0,
+    )

@@ -123,6 +123,12 @@ def collect(points: Sequence[Point], data: Data, out: Path, command: str) -> dic
     return result
 
 
+def points_of(path: Path) -> dict[str, dict[str, np.ndarray]]:
+    """Name of a cell -> ``error`` and ``diverged`` of its networks, (R,) each, of scan.h5."""
+    with h5py.File(path, "r", track_order=True) as file:
+        return {n: {k: values[()] for k, values in group.items()} for n, group in file.items()}
+
+
 def scores(path: Path) -> dict[str, Any]:
     """What scan.json makes of every network's error.
 

@@ -135,6 +135,43 @@ def test_other_rows_agree_within_the_manifests_tolerance_only(cwrnn, published):
     assert "manifest.json tolerance: found" in cwrnn("verify", published, expect=1).stdout
 
 
+def test_a_scan_again_agrees_bit_for_bit(cwrnn, published):
+    found = json.loads(cwrnn("verify", published, "--rerun", "rates", "--json").stdout)
+    assert found["agrees"] and len(found["rows"]) == 4  # two rates, two momenta
+    assert all(row["identical"] and row["networks"] == 10 for row in found["rows"])
+
+
+def test_a_benchmark_again_agrees_by_its_ratios(cwrnn, tmp_path):
+    words = ("bench", "ensemble", "--runs", "1", "--repeats", "1", "--seconds", "0")
+    cwrnn(*words, "--out", "results/speed")
+    path = tmp_path / "results" / "speed" / "bench.json"
+    bench = json.loads(path.read_text())
+    for row in bench["rows"]:
+        row["ratio"] *= 100
+    path.write_text(json.dumps(bench))
+    text = cwrnn("verify", "results", "--rerun", "speed", expect=1).stdout
+    assert text.count("does not agree") > len(bench["rows"])
+
+
+def test_a_run_is_not_run_again(cwrnn, piece):
+    cwrnn(
+        "train",
+        "--model",
+        "cw",
+        "--params",
+        100,
+        "--runs",
+        1,
+        "--epochs",
+        2,
+        "--data",
+        piece,
+        "--out",
+        "r/a",
+    )
+    assert "only what one" in one_line_error(cwrnn("verify", "r", "--rerun", "a", expect=2))
+
+
 def test_other_medians_and_more_diverged_networks_do_not_agree(cwrnn, published):
     with h5py.File(published / "grid" / "results.h5", "r+") as file:
         file["lstm/100/nmse_paper"][:] *= 2
@@ -180,7 +217,6 @@ def test_mistakes_are_one_line(cwrnn, published, piece, spoken, tmp_path):
         (("verify", published, "--data", piece), "--data: only with --rerun"),
         (("verify", published, "--write", "--rerun", "grid"), "--write: not with --rerun"),
         (("verify", published, "--rerun", "nothing"), "no such folder of"),
-        (("verify", published, "--rerun", "rates"), "only grids of `cwrnn compare`"),
         (("verify", published, "--rerun", "grid", "--data", spoken), "holds the corpus timit"),
     ]:
         assert wrong in one_line_error(cwrnn(*words, expect=2))
