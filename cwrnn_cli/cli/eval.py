@@ -94,7 +94,7 @@ def command(
         return
     if plot:
         experiment.check_plot()
-    corpus = experiment.data_of(config, data)
+    corpus = experiment.load(data or Path(config.data_path))  # the run may hold some of it out
     configuration = {"split": split or experiment.default_split, **given, "run": config.computed()}
     with (
         certified_whole(out, command_line(), corpus, configuration) if out else nullcontext()
