@@ -2,7 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
+
+from .files import sha256_of
 
 
 def source_of(
@@ -29,3 +33,9 @@ def source_of(
     if origin:
         source["origin"] = origin
     return source
+
+
+def note_digest(digests: dict[Path, str], path: Path) -> None:
+    """Note a source file's SHA-256; not of one that cannot be read: its reader says why."""
+    with suppress(OSError):
+        digests[path] = sha256_of(path)

@@ -8,7 +8,6 @@ case; audio as NIST SPHERE, or converted to RIFF (``.WAV``, ``.WAV.wav``) or FLA
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,7 @@ import numpy as np
 from . import __version__, standardise
 from .errors import UserError
 from .features import RATE, FeatureOptions, mfcc, read_speech
-from .files import sha256_of
-from .provenance import source_of
+from .provenance import note_digest, source_of
 from .store import Corpus, Split, write
 from .timit_standin import MARKER
 
@@ -298,12 +296,12 @@ def _cut(
 
     The SHA-256 of every file that is read goes into ``digests``.
     """
-    _note_digest(digests, utterance.words)
+    note_digest(digests, utterance.words)
     lines, problems = read_words(utterance.words)
     wanted = [line for line in lines if line[3] in vocabulary]
     if not wanted:
         return [], problems
-    _note_digest(digests, utterance.audio)
+    note_digest(digests, utterance.audio)
     try:
         samples, rate = read_speech(utterance.audio)
     except UserError as error:
@@ -330,11 +328,6 @@ def _cut(
             else:
                 problems.append(Problem(place, "its features are not finite"))
     return cuts, problems
-
-
-def _note_digest(digests: dict[Path, str], path: Path) -> None:
-    with suppress(OSError):  # its reader says why it cannot be read
-        digests[path] = sha256_of(path)
 
 
 def _choose(
