@@ -36,8 +36,11 @@ class Protocol:
         weight_std: standard deviation of the Gaussian that all weights start from.
         forget_bias: what the LSTM's forget gates' biases start at, or None.
         peepholes: our reading: whether the LSTM has them (Table 1's counts fit them here).
-        loss: our reading: half the sum of squares over all steps, the cross entropy at the last
-            step, or CTC's -log p.
+        clock_origin: our reading: the number of a sequence's first step.
+        cell_output: our reading: what squashes the output of an LSTM's cell.
+        loss_at: our reading: the steps of a labelled sequence that count in the loss.
+        loss: our reading: half the sum of squares over all steps, the cross entropy, or
+            CTC's -log p.
         noise: standard deviation of the Gaussian noise on the inputs in training.
         batch: our reading: sequences per update.
         patience: epochs without improvement after which training stops, or None.
@@ -75,6 +78,9 @@ class Protocol:
     metric: str
     medians: dict[str, dict[int, float]] = field(default_factory=dict)
     table: dict[int, dict[str, float]] = field(default_factory=dict)
+    clock_origin: int = 0
+    cell_output: str = "tanh"
+    loss_at: str = "last"
     noise: float = 0.0
     batch: int = 1
     patience: int | None = None

@@ -75,10 +75,11 @@ def shape_of(
     sizes=(),
     peepholes: bool = False,
     bidirectional: bool = False,
+    **options,
 ) -> Shape:
     """A network's shape from a cell's name and options."""
-    options = {"periods": periods, "module_sizes": sizes or None, "peepholes": peepholes}
-    cell = CELLS[model].of_size(hidden_size, options)
+    own = {"periods": periods, "module_sizes": sizes or None, "peepholes": peepholes}
+    cell = CELLS[model].of_size(hidden_size, own | options)
     return Shape(cell, input_size, output_size, bidirectional)
 
 
@@ -93,8 +94,10 @@ def random_ensemble(
     scale: float = 0.3,
     dtype=torch.float64,
     output_size: int = 1,
+    **options,
 ) -> Ensemble:
-    shape = shape_of(model, input_size, hidden_size, output_size, periods, sizes, peepholes)
+    sizes_of = (input_size, hidden_size, output_size)
+    shape = shape_of(model, *sizes_of, periods, sizes, peepholes, **options)
     ensemble = Ensemble(shape, networks, dtype=dtype)
     ensemble.draw([np.random.default_rng(i) for i in range(networks)], scale)
     return ensemble

@@ -175,6 +175,17 @@ def protocol_options(seed: int = 0) -> Decorator:
                 help="Standard deviation of the Gaussian that all weights start from.  "
                 + by_task(lambda p: f"{p.weight_std:g}"),
             ),
+            click.option(
+                "--scale-rate/--no-scale-rate",
+                default=None,
+                help="Multiply the learning rate by 1 - momentum.  [default: no]",
+            ),
+            click.option(
+                "--delta-clip",
+                type=float,
+                help="Clip each step's deltas to within this, elementwise, in the backward pass.  "
+                "[default: none]",
+            ),
             *task_options(lambda task: task.train_options),
             click.option(
                 "--device",

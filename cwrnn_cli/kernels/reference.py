@@ -4,12 +4,45 @@ Plain torch operations on any device and dtype, differentiable. Axes: R networks
 steps, n hidden units, m inputs.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import Function
 
 from ..clock import Clock
 
 NONLINEARITIES = {"tanh": torch.tanh, "relu": torch.relu}
+# what an LSTM squashes its cells' outputs by
+CELL_OUTPUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "2tanh": lambda cell: 2 * torch.tanh(cell),
+    "sigmoid": torch.sigmoid,
+}
+
+
+class _ClipDeltas(Function):
+    """The same numbers; their gradient is clipped."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(z: Tensor, limit: float) -> Tensor:
+        return z.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.limit = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return grads[0].clamp(-ctx.limit, ctx.limit), None
+
+
+def clip_deltas(z: Tensor, limit: float | None) -> Tensor:
+    """``z``, whose gradient is clipped elementwise to within ``limit``; None: is left alone."""
+    return z if limit is None else _ClipDeltas.apply(z, limit)  # type: ignore[no-untyped-call]
 
 
 def clockwork(
@@ -21,6 +54,7 @@ def clockwork(
     clock: Clock,
     start: int | Tensor = 0,
     nonlinearity: str = "tanh",
+    delta_clip: float | None = None,
 ) -> Tensor:
     """Hidden states of R clockwork layers (eq. 1).
 
@@ -33,6 +67,8 @@ def clockwork(
         clock: periods and sizes.
         start: the number of the first step, one for all or (B,) int64, one per sequence.
         nonlinearity: "tanh" or "relu".
+        delta_clip: each step's gradient of what is squashed is clipped elementwise to within this,
+            before it flows on to weights and earlier steps; None: it is not.
 
     Returns:
         (R, B, T, n), the outputs of all units at all steps, the held ones too.
@@ -53,7 +89,7 @@ def clockwork(
         if bias is not None:
             z = z + bias[:, None]
         active = (start + t) % periods == 0  # (n,) or (B, n)
-        y = torch.where(active, squash(z), y)
+        y = torch.where(active, squash(clip_deltas(z, delta_clip)), y)
         outputs.append(y)
     return torch.stack(outputs, dim=2)
 
@@ -66,6 +102,8 @@ def lstm(
     peephole: Tensor | None,
     h0: Tensor | None,
     c0: Tensor | None,
+    cell_output: str = "tanh",
+    delta_clip: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Hidden and cell states of R LSTM layers; gates in torch's order i, f, g, o.
 
@@ -78,6 +116,8 @@ def lstm(
             their own cell, or None.
         h0: (R, B, n), or None for zeros.
         c0: (R, B, n), or None for zeros.
+        cell_output: of :data:`CELL_OUTPUTS`.
+        delta_clip: as of :func:`clockwork`, of what is in each gate and in the cell's input.
 
     Returns:
         Outputs and cells, (R, B, T, n) each.
@@ -86,6 +126,7 @@ def lstm(
     n = weight_hh.shape[2]
     h = weight_hh.new_zeros(networks, batch, n) if h0 is None else h0
     c = weight_hh.new_zeros(networks, batch, n) if c0 is None else c0
+    squash = CELL_OUTPUTS[cell_output]
     outputs, cells = [], []
     for step in x.unbind(2):
         z = h @ weight_hh.transpose(1, 2)  # (R, B, 4n)
@@ -97,10 +138,11 @@ def lstm(
         if peephole is not None:
             zi = zi + peephole[:, None, 0] * c
             zf = zf + peephole[:, None, 1] * c
+        zi, zf, zg = (clip_deltas(gate, delta_clip) for gate in (zi, zf, zg))
         c = torch.sigmoid(zf) * c + torch.sigmoid(zi) * torch.tanh(zg)
         if peephole is not None:
             zo = zo + peephole[:, None, 2] * c
-        h = torch.sigmoid(zo) * torch.tanh(c)
+        h = torch.sigmoid(clip_deltas(zo, delta_clip)) * squash(c)
         outputs.append(h)
         cells.append(c)
     return torch.stack(outputs, dim=2), torch.stack(cells, dim=2)

@@ -33,6 +33,7 @@ class CellSpec(ABC):
         colour: in figures.
         like: the cell of the paper whose learning rates it takes; None: the paper has its own.
         options: that `cwrnn train` has for it.
+        clips_deltas: whether :meth:`forward` takes ``delta_clip``.
         backends: that `cwrnn bench layer` measures.
         peer: torch's own layer of this kind, to measure beside ours.
     """
@@ -45,6 +46,7 @@ class CellSpec(ABC):
     colour: ClassVar[str]
     like: ClassVar[str | None] = None
     options: ClassVar[tuple[Option, ...]] = ()
+    clips_deltas: ClassVar[bool] = False
     backends: ClassVar[tuple[str, ...]] = ("auto",)
     peer: ClassVar[type[nn.Module] | None] = None
 
@@ -136,6 +138,9 @@ class CellSpec(ABC):
                 behind them are undefined.
             backend: how (:mod:`cwrnn_cli.kernels`).
             start: the number of the first step, one for all or (B,) int64; for cells with a clock.
+
+        A cell that says so (:attr:`clips_deltas`) also takes ``delta_clip``, a number or None: what
+        each step's gradients of the arguments of its nonlinearities are clipped to within.
 
         Returns:
             (R, B, T, n) outputs, and the last valid state.

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from ..paper import Protocol
 from .cell import CellSpec, State
 from .recurrent import RecurrentLayer, suffix
 
+_ORIGIN = 0  # stands for a period in a row that says where a layer's clock begins
+
 
 @dataclass(frozen=True)
 class ClockedSpec(CellSpec):
@@ -29,6 +31,8 @@ class ClockedSpec(CellSpec):
     """
 
     nonlinearity: str = field(default="tanh", kw_only=True)
+
+    clips_deltas: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Raises ValueError for another nonlinearity."""
@@ -48,6 +52,11 @@ class ClockedSpec(CellSpec):
     def clock(self) -> Clock:
         """Periods and sizes, and what follows from them."""
 
+    @property
+    def origin(self) -> int:
+        """The number of a sequence's first step, 0 or 1."""
+        return 0
+
     def weights(self, input_size: int) -> dict[str, tuple[int, ...]]:
         """See :meth:`CellSpec.weights`."""
         n, m = self.hidden_size, input_size
@@ -61,6 +70,7 @@ class ClockedSpec(CellSpec):
         lengths: Tensor | None = None,
         backend: str = "auto",
         start: int | Tensor = 0,
+        delta_clip: float | None = None,
     ) -> tuple[Tensor, State]:
         """See :meth:`CellSpec.forward`."""
         y = clockwork(
@@ -71,8 +81,9 @@ class ClockedSpec(CellSpec):
             None if state is None else state[0],
             self.clock,
             backend,
-            start,
+            start + self.origin,
             self.nonlinearity,
+            delta_clip,
         )
         return y, (last_valid(y, lengths),)
 
@@ -151,11 +162,17 @@ class ClockedLayer(RecurrentLayer):
             )
 
     def get_extra_state(self) -> Tensor:
-        """The clocks, for `state_dict`: a row per module, (layer, period, units) int64."""
+        """The clocks, for `state_dict`: a row per module, (layer, period, units) int64.
+
+        And a row (layer, 0, 1) for each layer whose first step is number 1.
+        """
         rows = [
             (layer, period, size)
-            for layer, clock in enumerate(self.clocks)
-            for period, size in zip(clock.periods, clock.sizes, strict=True)
+            for layer, cell in enumerate(self.cells)
+            for period, size in [
+                *zip(cell.clock.periods, cell.clock.sizes, strict=True),
+                *[(_ORIGIN, cell.origin)] * cell.origin,
+            ]
         ]
         return torch.from_numpy(np.array(rows, np.int64))
 
@@ -205,8 +222,8 @@ def _mask(state: dict[str, Any], key: str, forbidden: Tensor) -> None:
 def _widths(rows: Tensor) -> dict[int, int]:
     """Units of each layer."""
     found: dict[int, int] = {}
-    for layer, _, units in rows.tolist():
-        found[layer] = found.get(layer, 0) + units
+    for layer, period, units in rows.tolist():
+        found[layer] = found.get(layer, 0) + units * (period != _ORIGIN)
     return found
 
 
@@ -215,7 +232,10 @@ def _described(rows: Tensor) -> str:
     layers: dict[int, list[tuple[int, int]]] = {}
     for layer, period, size in rows.tolist():
         layers.setdefault(layer, []).append((period, size))
-    clocks = [Clock(*zip(*own, strict=True)) for own in layers.values()]
-    return " / ".join(
-        f"periods {list(clock.periods)} with {list(clock.sizes)} units" for clock in clocks
-    )
+    texts = []
+    for own in layers.values():
+        modules = [(period, size) for period, size in own if period != _ORIGIN]
+        clock = Clock(*zip(*modules, strict=True))
+        text = f"periods {list(clock.periods)} with {list(clock.sizes)} units"
+        texts.append(text + ", from step 1 on" * (len(modules) < len(own)))
+    return " / ".join(texts)

@@ -14,6 +14,12 @@ from .clocked import ClockedLayer, ClockedSpec
 from .recurrent import whole
 
 
+def _origin(text: str) -> int:
+    if text not in {"0", "1"}:
+        raise ValueError(f"{text}: expected 0 or 1")
+    return int(text)
+
+
 @dataclass(frozen=True)
 class ClockworkSpec(ClockedSpec):
     """The cell of the paper (Section 3, eq. 1).
@@ -21,10 +27,13 @@ class ClockworkSpec(ClockedSpec):
     Attributes:
         periods: clock period of each module, ascending.
         module_sizes: units of each module.
+        clock_origin: the number of a sequence's first step: at 0 all modules run, at 1 those of
+            period 1, and period T first at step T.
     """
 
     periods: tuple[int, ...] = field(metadata={"absent": ()})
     module_sizes: tuple[int, ...] = field(metadata={"absent": ()})
+    clock_origin: int = field(default=0, metadata={"absent": 0}, kw_only=True)
 
     name: ClassVar[str] = "cw"
     label: ClassVar[str] = "CW-RNN"
@@ -45,11 +54,20 @@ class ClockworkSpec(ClockedSpec):
             only="only a CW-RNN has modules",
             default="equal",
         ),
+        Option(
+            "clock_origin",
+            "Number of the first step, 0 or 1; at 0 all modules run.",
+            parse=_origin,
+            only="only a CW-RNN has a clock",
+            of_protocol=lambda protocol: str(protocol.clock_origin),
+        ),
     )
 
     def __post_init__(self) -> None:
-        """Raises ValueError if the modules do not fit n or are not sorted."""
+        """Raises ValueError if the modules do not fit n or are not sorted, or for an origin."""
         super().__post_init__()
+        if isinstance(self.clock_origin, bool) or self.clock_origin not in {0, 1}:
+            raise ValueError(f"clock_origin must be 0 or 1, not {self.clock_origin!r}")
         if Clock.of(self.hidden_size, self.periods, self.module_sizes) != self.clock:
             raise ValueError(f"periods must ascend, not {self.periods}")
 
@@ -58,17 +76,24 @@ class ClockworkSpec(ClockedSpec):
         """See :meth:`CellSpec.of_size`.
 
         Options: ``periods`` and ``module_sizes`` as :meth:`cwrnn_cli.clock.Clock.of` takes them;
-        ``module_shares``, the ratio of the sizes, instead of the latter.
+        ``module_shares``, the ratio of the sizes, instead of the latter; ``clock_origin``.
         """
         sizes, shares = options.get("module_sizes"), options.get("module_shares")
         if shares:
             sizes = shared_out(hidden_size, shares)
-        return cls.of_clock(Clock.of(hidden_size, options.get("periods"), sizes))
+        clock = Clock.of(hidden_size, options.get("periods"), sizes)
+        return cls.of_clock(clock, clock_origin=options.get("clock_origin") or 0)
 
     @classmethod
-    def of_clock(cls, clock: Clock, nonlinearity: str = "tanh") -> Self:
+    def of_clock(cls, clock: Clock, nonlinearity: str = "tanh", clock_origin: int = 0) -> Self:
         """The cell with this clock."""
-        return cls(clock.hidden_size, clock.periods, clock.sizes, nonlinearity=nonlinearity)
+        return cls(
+            clock.hidden_size,
+            clock.periods,
+            clock.sizes,
+            nonlinearity=nonlinearity,
+            clock_origin=clock_origin,
+        )
 
     @classmethod
     def smallest(cls, options: Mapping[str, Any]) -> int:
@@ -80,8 +105,9 @@ class ClockworkSpec(ClockedSpec):
 
     @classmethod
     def published(cls, protocol: Protocol) -> dict[str, Any]:
-        """And the periods; modules are as equal as possible."""
-        return super().published(protocol) | {"periods": protocol.periods}
+        """And the periods; modules are as equal as possible; where the clock begins."""
+        own = {"periods": protocol.periods, "clock_origin": protocol.clock_origin}
+        return super().published(protocol) | own
 
     @classmethod
     def resizes(cls, given: Mapping[str, Any]) -> bool:
@@ -114,6 +140,11 @@ class ClockworkSpec(ClockedSpec):
         """Periods and sizes, and what follows from them."""
         return Clock(self.periods, self.module_sizes)
 
+    @property
+    def origin(self) -> int:
+        """See :attr:`ClockedSpec.origin`."""
+        return self.clock_origin
+
     def parameter_count(self, input_size: int, directions: int = 1) -> int:
         """Of W_H only what the mask allows; each period once, whatever the directions."""
         n = self.hidden_size
@@ -134,6 +165,7 @@ class ClockworkSpec(ClockedSpec):
             periods=self.periods,
             module_sizes=self.module_sizes,
             nonlinearity=self.nonlinearity,
+            clock_origin=self.clock_origin,
             **options,
         )
 
@@ -155,8 +187,9 @@ class ClockworkRNN(ClockedLayer):
 
     in their rows; all other units keep their last output. Module j feeds module i only if
     :math:`T_i \le T_j`: slow drives fast, so `weight_hh` is block-upper triangular (eq. 3-4). **The
-    first step of a call has the number** `start`, **0 if nothing is said: a sequence in pieces
-    needs** `start` **as well as the state**, or :class:`.Stream`, which carries both.
+    first step of a call has the number** `start` **(and** `clock_origin` **more), 0 if nothing is
+    said: a sequence in pieces needs** `start` **as well as the state**, or :class:`.Stream`, which
+    carries both.
 
     Args:
         input_size: m, features of an input step. 0: no input; pass a tensor of shape (T, B, 0), it
@@ -169,6 +202,8 @@ class ClockworkRNN(ClockedLayer):
         module_sizes: units of each module, in the order of `periods`. None: as equal as possible,
             the units left over to the fastest modules, one each, as in the paper. A sequence of
             sequences: those of each layer.
+        clock_origin: the number of a sequence's first step. 0: all modules run there, as in the
+            paper. 1: only those of period 1 do, and a module of period T runs at step T first.
         num_layers: L, layers one on top of the other; the paper has one.
         nonlinearity: "tanh", or "relu" instead of it.
         bias: whether there is a bias.
@@ -246,6 +281,7 @@ class ClockworkRNN(ClockedLayer):
         bidirectional: bool = False,
         device: Any = None,
         dtype: Any = None,
+        clock_origin: int = 0,
     ) -> None:
         if positional:
             third = positional[0]
@@ -259,7 +295,7 @@ class ClockworkRNN(ClockedLayer):
         whole(hidden_size, "hidden_size", at_least=1)
         count = whole(num_layers, "num_layers", at_least=1)
         cells = [
-            ClockworkSpec.of_clock(Clock.of(hidden_size, own, sizes), nonlinearity)
+            ClockworkSpec.of_clock(Clock.of(hidden_size, own, sizes), nonlinearity, clock_origin)
             for own, sizes in zip(
                 _per_layer(periods, count, "periods"),
                 _per_layer(module_sizes, count, "module_sizes"),
@@ -271,6 +307,11 @@ class ClockworkRNN(ClockedLayer):
         )
         self.reset_parameters()
 
+    @property
+    def clock_origin(self) -> int:
+        """The number of a sequence's first step."""
+        return self.cells[0].origin
+
     def extra_repr(self) -> str:
         """Sizes and periods, and whatever is not the default."""
         first, *others = super().extra_repr().split(", ")[1:]
@@ -280,6 +321,8 @@ class ClockworkRNN(ClockedLayer):
         periods = texts[0] if same else f"[{', '.join(texts)}]"
         if self.nonlinearity != "tanh":
             others.insert(0, f"nonlinearity={self.nonlinearity}")
+        if self.clock_origin:
+            others.insert(0, f"clock_origin={self.clock_origin}")
         return ", ".join([str(self.input_size), first, f"periods={periods}", *others])
 
 

@@ -96,7 +96,13 @@ class Ensemble(nn.Module):
                 self.shape.cell.initialise_(name.removesuffix("_reverse"), drawn)
                 self.get_parameter(name)[i] = drawn
 
-    def forward(self, x: Tensor, backend: str = "auto", lengths: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        backend: str = "auto",
+        lengths: Tensor | None = None,
+        delta_clip: float | None = None,
+    ) -> Tensor:
         """Outputs of all networks.
 
         Args:
@@ -104,20 +110,29 @@ class Ensemble(nn.Module):
             backend: see :mod:`cwrnn_cli.kernels`.
             lengths: (R, B) int64 valid steps of each sequence, None: all T. Outputs behind them
                 are undefined, and no gradient may come from there.
+            delta_clip: what each step's deltas are clipped to within in the backward pass, where
+                the cell does that; None: they are not.
 
         Returns:
             (R, B, T, o).
         """
-        return self.readout(self.hidden(x, backend, lengths))
+        return self.readout(self.hidden(x, backend, lengths, delta_clip))
 
-    def hidden(self, x: Tensor, backend: str = "auto", lengths: Tensor | None = None) -> Tensor:
+    def hidden(
+        self,
+        x: Tensor,
+        backend: str = "auto",
+        lengths: Tensor | None = None,
+        delta_clip: float | None = None,
+    ) -> Tensor:
         """(R, B, T, n), or 2n, outputs of the hidden layer; arguments as in :meth:`forward`."""
         outputs = []
+        more: dict[str, Any] = {} if delta_clip is None else {"delta_clip": delta_clip}
         names = self.shape.cell.weights(self.shape.input_size)
         for suffix in self.shape.suffixes:
             inputs = x if not suffix else _from_the_end(x, lengths)
             weights = {name: self.get_parameter(name + suffix) for name in names}
-            y, _ = self.shape.cell.forward(inputs, weights, backend=backend)
+            y, _ = self.shape.cell.forward(inputs, weights, backend=backend, **more)
             outputs.append(y if not suffix else _from_the_end(y, lengths))
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=3)
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 from torch import Tensor, nn
 
 from ..kernels.lstm import lstm
+from ..kernels.reference import CELL_OUTPUTS
 from ..option import Option, short
 from ..paper import Protocol
 from .cell import CellSpec, State
@@ -21,15 +22,18 @@ class LSTMSpec(CellSpec):
     Attributes:
         peepholes: whether the gates see their cell.
         forget_bias: what the forget gates' biases start at; None: drawn like all weights.
+        cell_output: what squashes a cell's output: "tanh", "2tanh" (twice that) or "sigmoid".
     """
 
     peepholes: bool = field(default=False, metadata={"absent": False})
     forget_bias: float | None = field(default=None, metadata={"absent": None})
+    cell_output: str = field(default="tanh", metadata={"absent": "tanh"})
 
     name: ClassVar[str] = "lstm"
     label: ClassVar[str] = "LSTM"
     unit: ClassVar[str] = "cells"
     colour: ClassVar[str] = "#3a7ca5"
+    clips_deltas: ClassVar[bool] = True
     backends: ClassVar[tuple[str, ...]] = ("compiled",)
     peer: ClassVar[type[nn.Module] | None] = nn.LSTM
     options: ClassVar[tuple[Option, ...]] = (
@@ -49,17 +53,40 @@ class LSTMSpec(CellSpec):
                 "drawn" if protocol.forget_bias is None else short(protocol.forget_bias)
             ),
         ),
+        Option(
+            "cell_output",
+            "What squashes the output of an LSTM's cell.",
+            tuple(CELL_OUTPUTS),
+            only="only an LSTM has cells",
+            of_protocol=lambda protocol: protocol.cell_output,
+        ),
     )
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for another squash."""
+        super().__post_init__()
+        if self.cell_output not in CELL_OUTPUTS:
+            expected = ", ".join(map(repr, CELL_OUTPUTS))
+            raise ValueError(f"cell_output {self.cell_output!r}: expected one of {expected}")
 
     @classmethod
     def of_size(cls, hidden_size: int, options: Mapping[str, Any]) -> Self:
-        """See :meth:`CellSpec.of_size`. Options: ``peepholes``, ``forget_bias``."""
-        return cls(hidden_size, bool(options.get("peepholes")), options.get("forget_bias"))
+        """See :meth:`CellSpec.of_size`. Options: the fields."""
+        return cls(
+            hidden_size,
+            bool(options.get("peepholes")),
+            options.get("forget_bias"),
+            options.get("cell_output") or "tanh",
+        )
 
     @classmethod
     def published(cls, protocol: Protocol) -> dict[str, Any]:
         """Peepholes where Table 1's counts fit them; the "crucial" forget bias of tasks 1 and 2."""
-        return {"peepholes": protocol.peepholes, "forget_bias": protocol.forget_bias}
+        return {
+            "peepholes": protocol.peepholes,
+            "forget_bias": protocol.forget_bias,
+            "cell_output": protocol.cell_output,
+        }
 
     def weights(self, input_size: int) -> dict[str, tuple[int, ...]]:
         """See :meth:`CellSpec.weights`; rows in the order i, f, g, o."""
@@ -81,6 +108,7 @@ class LSTMSpec(CellSpec):
         lengths: Tensor | None = None,
         backend: str = "auto",
         start: int | Tensor = 0,
+        delta_clip: float | None = None,
     ) -> tuple[Tensor, State]:
         """See :meth:`CellSpec.forward`."""
         h0, c0 = (None, None) if state is None else state
@@ -94,6 +122,8 @@ class LSTMSpec(CellSpec):
             c0,
             lengths,
             backend,
+            self.cell_output,
+            delta_clip,
         )
         return y, (h, c)
 
@@ -104,6 +134,7 @@ class LSTMSpec(CellSpec):
             self.hidden_size,
             peepholes=self.peepholes,
             forget_bias=self.forget_bias,
+            cell_output=self.cell_output,
             **options,
         )
 
@@ -118,6 +149,8 @@ class LSTM(TorchPeer):
         o_t &= \sigma(W_o y_{t-1} + V_o x_t + b_o + p_o \odot c_t) \\
         y_t &= o_t \odot \tanh(c_t)
 
+    What stands for the last tanh is `cell_output`.
+
     Args:
         input_size: m, features of an input step. 0: no input; pass (T, B, 0).
         hidden_size: n, cells of one direction.
@@ -129,6 +162,8 @@ class LSTM(TorchPeer):
         peepholes: whether the gates see their cell (p above; the paper's Table 1 fits them best in
             task 1).
         forget_bias: if given, what b_f starts at (the paper: 5.0, "crucial", in tasks 1 and 2).
+        cell_output: what squashes the output of a cell: "tanh"; "2tanh", twice that; or "sigmoid",
+            as in the library that the paper's authors worked with.
         device: of the weights.
         dtype: of the weights.
 
@@ -157,8 +192,8 @@ class LSTM(TorchPeer):
 
     Raises:
         TypeError: arguments of the wrong type.
-        ValueError: dtypes that do not fit; a forget bias without biases; a backend that cannot do
-            this.
+        ValueError: dtypes or a squash that do not fit; a forget bias without biases; a backend that
+            cannot do this.
         RuntimeError: shapes that do not fit, as `torch.nn.LSTM` raises it.
 
     Example:
@@ -182,13 +217,14 @@ class LSTM(TorchPeer):
         *,
         peepholes: bool = False,
         forget_bias: float | None = None,
+        cell_output: str = "tanh",
         device: Any = None,
         dtype: Any = None,
     ) -> None:
         if forget_bias is not None and not bias:
             raise ValueError("LSTM: forget_bias needs bias=True")
         whole(hidden_size, "hidden_size", at_least=1)
-        cells = [LSTMSpec(hidden_size, peepholes, forget_bias)]
+        cells = [LSTMSpec(hidden_size, peepholes, forget_bias, cell_output)]
         cells *= whole(num_layers, "num_layers", at_least=1)
         super().__init__(
             cells, input_size, bias, batch_first, dropout, bidirectional, device, dtype
@@ -205,6 +241,11 @@ class LSTM(TorchPeer):
         """What the forget gates' biases start at."""
         return self.cells[0].forget_bias
 
+    @property
+    def cell_output(self) -> str:
+        """What squashes the output of a cell."""
+        return self.cells[0].cell_output
+
     def reset_parameters(self) -> None:
         """All weights anew from U(-1/sqrt(n), 1/sqrt(n)), but the forget biases if given."""
         super().reset_parameters()
@@ -217,6 +258,8 @@ class LSTM(TorchPeer):
         """See :meth:`.TorchPeer.to_torch`."""
         if self.peepholes:
             raise ValueError("LSTM.to_torch: torch has no LSTM with peepholes")
+        if self.cell_output != "tanh":
+            raise ValueError(f"LSTM.to_torch: torch's cells give out tanh, not {self.cell_output}")
         return super().to_torch()
 
     def extra_repr(self) -> str:
@@ -226,4 +269,6 @@ class LSTM(TorchPeer):
             text += ", peepholes=True"
         if self.forget_bias is not None:
             text += f", forget_bias={self.forget_bias:g}"
+        if self.cell_output != "tanh":
+            text += f", cell_output={self.cell_output}"
         return text

@@ -55,6 +55,11 @@ class TrainConfig:
         decay: whether the learning rate falls, in a straight line over all updates of ``epochs``,
             to 0.
         hold_out: in task 2, training examples of each word that are not trained on.
+        scale_rate: whether the learning rate of each update is multiplied by 1 - its momentum.
+        delta_clip: what each step's deltas, the gradients of the arguments of the hidden layer's
+            nonlinearities, are clipped to within, elementwise, inside the backward pass; None: they
+            are not.
+        loss_at: in task 2, the steps of a word that count in the loss: the "last", or "every" one.
         data_options: how the corpus became frames; follows from data_sha256.
     """
 
@@ -87,6 +92,9 @@ class TrainConfig:
     clip: float | None = None
     decay: bool = False
     hold_out: int = 0
+    scale_rate: bool = False
+    delta_clip: float | None = None
+    loss_at: str = "last"
     data_options: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @property
@@ -133,7 +141,10 @@ class TrainConfig:
     def rates(self, first: int, count: int, of_all: int) -> np.ndarray:
         """(count,) float64 learning rates of the updates from ``first`` on, of ``of_all``."""
         left = 1.0 - np.arange(first, first + count) / of_all
-        return self.lr * (left if self.decay else np.ones(count))
+        rates: np.ndarray = self.lr * (left if self.decay else np.ones(count))
+        if self.scale_rate:
+            rates *= 1 - self.momenta(first, count).astype(np.float64)
+        return rates
 
     def generators(self) -> list[np.random.Generator]:
         """One generator per network, a child of the root seed: the same whatever is beside it."""
@@ -188,6 +199,9 @@ class TrainConfig:
             "stop_on": protocol.stop_on,
             "runs": protocol.runs,
             "hold_out": 0,
+            "scale_rate": False,
+            "delta_clip": None,
+            "loss_at": protocol.loss_at,
             "epochs": protocol.epochs,
             "bidirectional": protocol.bidirectional,
             "input_size": protocol.input_size,

@@ -50,6 +50,8 @@ def check(task: AnyTask, model: str, **options: Any) -> Checked:
     except ValueError as error:
         raise UserError(f"--{error}") from error
     own = _own_options(cell, task.protocol, given)
+    if "delta_clip" in given and not cell.clips_deltas:
+        raise UserError(f"--delta-clip: not with --model {model}, whose cell clips no deltas")
     _check_task(task, given)
     _check_ranges(given)
     return Checked(cell, own, given)
@@ -94,6 +96,7 @@ def configure(
         "momentum_ramp": protocol.momentum_ramp and OPTIMIZERS[optimizer].ramps,
         "weight_std": protocol.weight_std,
         "loss": protocol.loss,
+        "loss_at": protocol.loss_at,
         "noise": protocol.noise,
         "device": "cpu",
     }
@@ -171,6 +174,7 @@ def _check_ranges(given: Mapping[str, Any]) -> None:
         ("momentum", lambda value: 0 <= value < 1, "0 or more, below 1"),
         ("weight_std", lambda value: 0 < value < np.inf, "a standard deviation above 0"),
         ("clip", lambda value: 0 < value < np.inf, "a length above 0"),
+        ("delta_clip", lambda value: 0 < value < np.inf, "a bound above 0"),
         ("noise", lambda value: 0 <= value < np.inf, "a standard deviation, 0 or more"),
         ("hold_out", lambda value: 0 <= value <= 3, "0 to 3"),
     ]
@@ -179,5 +183,6 @@ def _check_ranges(given: Mapping[str, Any]) -> None:
             flag = "--" + name.replace("_", "-")
             raise UserError(f"{flag} {given[name]:g}: expected {expected}")
     optimizer = given.get("optimizer", PUBLISHED)
-    if given.get("momentum_ramp") and not OPTIMIZERS[optimizer].ramps:
-        raise UserError(f"--momentum-ramp: not with --optimizer {optimizer}")
+    for name in ("momentum_ramp", "scale_rate"):
+        if given.get(name) and not OPTIMIZERS[optimizer].ramps:
+            raise UserError(f"--{name.replace('_', '-')}: not with --optimizer {optimizer}")

@@ -11,6 +11,7 @@ from .. import reference
 from ..backend import (
     Backend,
     Backends,
+    compiling,
     does_all,
     exporting,
     one_network,
@@ -36,6 +37,7 @@ class Arguments(NamedTuple):
     clock: Clock
     start: int | Tensor = 0  # (B,) int64
     nonlinearity: str = "tanh"
+    delta_clip: float | None = None
 
 
 def clockwork(
@@ -48,6 +50,7 @@ def clockwork(
     backend: str = "auto",
     start: int | Tensor = 0,
     nonlinearity: str = "tanh",
+    delta_clip: float | None = None,
 ) -> Tensor:
     """(R, B, T, n) outputs of R clockwork layers; arguments as :func:`.reference.clockwork`.
 
@@ -56,7 +59,7 @@ def clockwork(
     """
     if clock.merged().periods == (1,):
         start = 0  # all steps are ticks
-    arguments = Arguments(x, weight_ih, weight_hh, bias, h0, clock, start, nonlinearity)
+    arguments = Arguments(x, weight_ih, weight_hh, bias, h0, clock, start, nonlinearity, delta_clip)
     if isinstance(start, Tensor) and backend != "reference" and not traced():
         return _each_start(backend, arguments, start)
     return BACKENDS.run(backend, arguments)
@@ -101,7 +104,7 @@ def _cascade(arguments: Arguments) -> Tensor:
 def _compiled(arguments: Arguments) -> Tensor:
     from . import compiled  # noqa: PLC0415  (imports Numba)
 
-    return compiled.clockwork(*arguments[:6], _one_start(arguments))
+    return compiled.clockwork(*arguments[:6], _one_start(arguments), arguments.delta_clip)
 
 
 def _triton(arguments: Arguments) -> Tensor:
@@ -119,12 +122,12 @@ def _one_start(arguments: Arguments) -> int:
 def _exported(arguments: Arguments) -> Tensor:
     from . import exported  # noqa: PLC0415  (imports torch's scan)
 
-    return exported.clockwork(*arguments)
+    return exported.clockwork(*arguments[:8])
 
 
 def _torch(arguments: Arguments) -> Tensor:
     """An SRN by torch, cuDNN on a GPU."""
-    x, weight_ih, weight_hh, bias, h0, _clock, _start, nonlinearity = arguments
+    x, weight_ih, weight_hh, bias, h0, _clock, _start, nonlinearity, _ = arguments
     assert weight_ih is not None
     state = x.new_zeros(1, x.shape[1], weight_hh.shape[2]) if h0 is None else h0
     weights = [weight_ih[0], weight_hh[0]]
@@ -135,7 +138,12 @@ def _torch(arguments: Arguments) -> Tensor:
     return y[None]
 
 
+_CLIPS_NO_DELTAS = "it does not clip deltas"
+
+
 def _unsupported_by_cascade(arguments: Arguments) -> str | None:
+    if arguments.delta_clip is not None:
+        return _CLIPS_NO_DELTAS
     if isinstance(arguments.start, Tensor):  # only when traced: else each start is done by itself
         return "it is traced for one start, not for a tensor of them"
     return None
@@ -144,12 +152,16 @@ def _unsupported_by_cascade(arguments: Arguments) -> str | None:
 def _unsupported_by_numba(arguments: Arguments) -> str | None:
     if arguments.nonlinearity != "tanh":
         return f"it has no {arguments.nonlinearity}"
+    if arguments.delta_clip is not None and compiling():
+        return f"{_CLIPS_NO_DELTAS} under torch.compile"
     return unsupported_by_numba(arguments.weight_hh)
 
 
 def _unsupported_by_triton(arguments: Arguments) -> str | None:
     if arguments.nonlinearity != "tanh":
         return f"it has no {arguments.nonlinearity}"
+    if arguments.delta_clip is not None:
+        return _CLIPS_NO_DELTAS
     units = max(arguments.clock.merged().sizes)
     return unsupported_by_triton(arguments.weight_hh, units, TRITON_UNITS)
 
@@ -162,14 +174,21 @@ def _unsupported_by_torch(arguments: Arguments) -> str | None:
         unsupported = f"{arguments.x.shape[0]} networks at once"
     elif arguments.weight_ih is None:
         unsupported = "no input"
+    elif arguments.delta_clip is not None:
+        unsupported = "the clipping of deltas"
     return f"its RNN has no way to do {unsupported}" if unsupported else unsupported_by_torch()
+
+
+def _unsupported_by_export(arguments: Arguments) -> str | None:
+    return one_network(arguments.x) if arguments.delta_clip is None else _CLIPS_NO_DELTAS
 
 
 def _fastest(arguments: Arguments) -> str:
     """The backend that was the fastest on shapes like this (results/bench)."""
     if exporting():
         return "exported"
-    if isinstance(arguments.start, Tensor):
+    clips = arguments.delta_clip is not None and _unsupported_by_numba(arguments) is not None
+    if isinstance(arguments.start, Tensor) or clips:
         return "reference"
     compiled = not _unsupported_by_numba(arguments)
     # an SRN so large that torch's products beat ours
@@ -185,7 +204,7 @@ BACKENDS = Backends(
         "cascade": Backend(_cascade, _unsupported_by_cascade),
         "compiled": Backend(_compiled, _unsupported_by_numba),
         "triton": Backend(_triton, _unsupported_by_triton),
-        "exported": Backend(_exported, lambda arguments: one_network(arguments.x)),
+        "exported": Backend(_exported, _unsupported_by_export),
         "torch": Backend(_torch, _unsupported_by_torch),
     },
     _fastest,

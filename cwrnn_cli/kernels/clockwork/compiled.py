@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ...clock import Clock
+from .. import reference
 from ..autograd import Arguments, FastFunction, Tensors
 from ..backend import compiling
 from ..numba import memory
@@ -54,7 +55,7 @@ def _compile(dtype: torch.dtype) -> None:
     with log_compilation("the clockwork layer"):
         loops.forward(clock, weights, sizes, share, none, none, none, none, none, none)
         gradients = Gradients(none, none, none, none, False)
-        loops.backward(clock, weights, sizes, share, none, none, none, none, gradients)
+        loops.backward(clock, weights, sizes, share, none, none, none, none, gradients, np.inf)
 
 
 @dataclass(frozen=True)
@@ -169,10 +170,12 @@ class _Settings(NamedTuple):
     Attributes:
         clock: whose periods are all different.
         start: the number of the first step.
+        delta_clip: see :func:`.reference.clockwork`; infinite: none.
     """
 
     clock: Clock
     start: int
+    delta_clip: float = np.inf
 
     def plan(self, x: Tensor) -> _Plan:
         """For inputs (R, T, B, m)."""
@@ -255,6 +258,7 @@ def _backward(
                 scratch,
                 grad_output_r,
                 Gradients(own[0][r], own[1][r], grad_h0_r, grad_x_r, wants_x),
+                settings.delta_clip,
             )
         return grad_weights, grad_bias
 
@@ -279,7 +283,11 @@ def _plain(settings: _Settings, arguments: Arguments) -> Tensors:
     x, w_ih, w_hh, bias, h0 = arguments
     assert x is not None and w_hh is not None
     x = x.transpose(1, 2)
-    y = cascade.clockwork(x, w_ih, w_hh, bias, h0, settings.clock, settings.start)
+    given = (x, w_ih, w_hh, bias, h0, settings.clock, settings.start)
+    if settings.delta_clip < np.inf:
+        y = reference.clockwork(*given, delta_clip=settings.delta_clip)
+    else:
+        y = cascade.clockwork(*given)
     return (y.transpose(1, 2),)
 
 
@@ -315,6 +323,7 @@ def clockwork(
     h0: Tensor | None,
     clock: Clock,
     start: int = 0,
+    delta_clip: float | None = None,
 ) -> Tensor:
     """As :func:`cwrnn_cli.kernels.reference.clockwork`, on the CPU, float32 or float64, tanh."""
     clock = clock.merged()
@@ -323,5 +332,6 @@ def clockwork(
         arguments = (x, weight_ih, weight_hh, bias, h0)
         (output,) = _operator(arguments, list(clock.periods), list(clock.sizes), start)
     else:
-        (output,) = _clockwork(_Settings(clock, start), x, weight_ih, weight_hh, bias, h0)
+        settings = _Settings(clock, start, np.inf if delta_clip is None else delta_clip)
+        (output,) = _clockwork(settings, x, weight_ih, weight_hh, bias, h0)
     return output.transpose(1, 2)

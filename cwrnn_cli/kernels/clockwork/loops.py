@@ -22,7 +22,7 @@ What there is of each module i, flat, places counted in vectors of :data:`~..num
 import numpy as np
 
 from ..numba.products import Numbers, Vectors, accumulate, clear, inline, jit, vectors_for
-from ..numba.simd import LANES, broadcast, get, load, put, store, tanh
+from ..numba.simd import LANES, broadcast, clamp, get, load, put, store, tanh
 from .layout import GradPlaces, History, Rows, Ticks
 
 PIECE = 1 << 16  # numbers of the input, or of outputs, that are worked on at a time
@@ -36,7 +36,7 @@ def _tick_count(clock, steps, i):
 
 
 @inline
-def _latest(clock, i, t):
+def latest(clock, i, t):
     """Which of module i's outputs holds after step t; 0: the initial state."""
     return (t - clock.firsts[i]) // clock.periods[i] + 1
 
@@ -163,7 +163,7 @@ def forward_piece(clock, weights, sizes, rows, x, h0, bias, hidden, scratch):
             accumulate(y, Vectors(now, width), y, before, values, own, count, k, width)
             t = firsts[i] + s * period
             for j in range(i + 1, modules):
-                held = _latest(clock, j, t - 1)  # tick whose output is read, 0: initial state
+                held = latest(clock, j, t - 1)  # tick whose output is read, 0: initial state
                 place[j] = contributions[j] + held * count * offsets[j] + offsets[i]
             for b in range(count):
                 for u in range(width):
@@ -191,7 +191,7 @@ def _hold(clock, sizes, rows, hidden, output):
             o = (t * sizes.batch + rows.first + b) * n
             for i in range(modules):
                 width = offsets[i + 1] - offsets[i]
-                tick = _latest(clock, i, t)
+                tick = latest(clock, i, t)
                 a = (y_places[i] + (tick * rows.size + b) * width) * LANES - starts[i]
                 for u in range(starts[i], starts[i + 1]):
                     put(output, o + u, get(y, a + u))
@@ -259,7 +259,7 @@ def _sum_held(clock, sizes, rows, grad_output, scratch, grad_hidden):
             o = (t * sizes.batch + rows.first + b) * n
             for i in range(modules):
                 width = offsets[i + 1] - offsets[i]
-                begin = grad_hidden[i] + (_latest(clock, i, t) * rows.size + b) * width
+                begin = grad_hidden[i] + (latest(clock, i, t) * rows.size + b) * width
                 a = begin * LANES - starts[i]
                 if (t - firsts[i]) % periods[i] == 0:
                     store(scratch, begin + width - 1, zero)
@@ -271,7 +271,9 @@ def _sum_held(clock, sizes, rows, grad_output, scratch, grad_hidden):
 
 
 @inline
-def backward_piece(clock, weights, sizes, rows, x, hidden, scratch, places, end, gradients):
+def backward_piece(
+    clock, weights, sizes, rows, x, hidden, scratch, places, end, gradients, delta_clip
+):
     """The gradients of :func:`forward_piece`; arguments as in :func:`backward`.
 
     ``hidden`` is a History, ``places`` and ``end`` are from :func:`place_gradients`; ``scratch``
@@ -287,6 +289,7 @@ def backward_piece(clock, weights, sizes, rows, x, hidden, scratch, places, end,
     n = starts[modules]
     m_width = vectors_for(features)
     one = broadcast(y, 1.0)
+    clips, limit = delta_clip < np.inf, broadcast(y, delta_clip)
     place = np.empty(modules, np.int64)  # of each slower module's contribution to a tick
     clear(scratch, 0, grad_hidden[0])
     inputs = scratch[end * LANES :]  # (some ticks, rows, m padded)
@@ -313,13 +316,15 @@ def backward_piece(clock, weights, sizes, rows, x, hidden, scratch, places, end,
             now = drive + s * row
             t = firsts[i] + s * period
             for j in range(i + 1, modules):
-                held = _latest(clock, j, t - 1)  # tick whose output was read, 0: initial state
+                held = latest(clock, j, t - 1)  # tick whose output was read, 0: initial state
                 place[j] = grad_contributions[j] + held * count * offsets[j] + offsets[i]
             for b in range(count):
                 for u in range(width):
                     at = now + b * width + u
                     value = load(y, y_places[i] + (s + 1) * row + b * width + u)
                     grad_z = load(scratch, at) * (one - value * value)
+                    if clips:
+                        grad_z = clamp(grad_z, limit)
                     store(scratch, at, grad_z)
                     for j in range(i + 1, modules):
                         p = place[j] + b * offsets[j] + u
@@ -356,7 +361,7 @@ def backward_piece(clock, weights, sizes, rows, x, hidden, scratch, places, end,
 
 
 @jit
-def backward(clock, weights, sizes, share, x, hidden, scratch, grad_output, gradients):
+def backward(clock, weights, sizes, share, x, hidden, scratch, grad_output, gradients, delta_clip):
     """The gradients of :func:`forward`.
 
     Args:
@@ -369,6 +374,8 @@ def backward(clock, weights, sizes, share, x, hidden, scratch, grad_output, grad
         scratch: for a piece: grad_contributions, grad_hidden, then the inputs of some ticks.
         grad_output: (T, B, n).
         gradients: Gradients.
+        delta_clip: what each tick's gradient of the argument of its tanh is clipped to within;
+            infinite: it is not.
     """
     modules = clock.periods.size
     history = History(hidden, np.empty(modules, np.int64))
@@ -378,4 +385,6 @@ def backward(clock, weights, sizes, share, x, hidden, scratch, grad_output, grad
         place_hidden(clock, sizes.steps, rows, history.places)
         end = place_gradients(clock, sizes.steps, rows, places)
         _sum_held(clock, sizes, rows, grad_output, scratch, places.hidden)
-        backward_piece(clock, weights, sizes, rows, x, history, scratch, places, end, gradients)
+        backward_piece(
+            clock, weights, sizes, rows, x, history, scratch, places, end, gradients, delta_clip
+        )

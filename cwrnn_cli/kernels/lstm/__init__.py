@@ -9,6 +9,7 @@ from .. import reference
 from ..backend import (
     Backend,
     Backends,
+    compiling,
     does_all,
     exporting,
     one_network,
@@ -34,6 +35,8 @@ class Arguments(NamedTuple):
     h0: Tensor | None  # (R, B, n)
     c0: Tensor | None  # (R, B, n)
     lengths: Tensor | None  # (B,)
+    cell_output: str = "tanh"
+    delta_clip: float | None = None
 
 
 def lstm(
@@ -46,6 +49,8 @@ def lstm(
     c0: Tensor | None = None,
     lengths: Tensor | None = None,
     backend: str = "auto",
+    cell_output: str = "tanh",
+    delta_clip: float | None = None,
 ) -> Outputs:
     """Outputs (R, B, T, n) and last hidden and cell states (R, B, n) of R LSTM layers.
 
@@ -60,11 +65,15 @@ def lstm(
         lengths: (B,) int64 valid steps of each sequence, whose last one gives the states; None: all
             T. Outputs behind them are undefined.
         backend: see :mod:`cwrnn_cli.kernels`.
+        cell_output: of :data:`.reference.CELL_OUTPUTS`.
+        delta_clip: see :func:`.reference.lstm`.
 
     Raises:
         ValueError: no such backend, or one that cannot do this: with the reason.
     """
-    arguments = Arguments(x, weight_ih, weight_hh, bias, peephole, h0, c0, lengths)
+    arguments = Arguments(
+        x, weight_ih, weight_hh, bias, peephole, h0, c0, lengths, cell_output, delta_clip
+    )
     return BACKENDS.run(backend, arguments)
 
 
@@ -74,30 +83,32 @@ def _with_states(y: Tensor, c: Tensor, lengths: Tensor | None) -> Outputs:
 
 
 def _reference(arguments: Arguments) -> Outputs:
-    return _with_states(*reference.lstm(*arguments[:-1]), arguments.lengths)
+    y, c = reference.lstm(*arguments[:7], arguments.cell_output, arguments.delta_clip)
+    return _with_states(y, c, arguments.lengths)
 
 
 def _compiled(arguments: Arguments) -> Outputs:
     from . import compiled  # noqa: PLC0415  (imports Numba)
 
-    return _with_states(*compiled.lstm(*arguments[:-1]), arguments.lengths)
+    y, c = compiled.lstm(*arguments[:7], arguments.cell_output, arguments.delta_clip)
+    return _with_states(y, c, arguments.lengths)
 
 
 def _triton(arguments: Arguments) -> Outputs:
     from . import triton  # noqa: PLC0415  (imports Triton)
 
-    return _with_states(*triton.lstm(*arguments[:-1]), arguments.lengths)
+    return _with_states(*triton.lstm(*arguments[:7]), arguments.lengths)
 
 
 def _exported(arguments: Arguments) -> Outputs:
     from . import exported  # noqa: PLC0415  (imports torch's scan)
 
-    return _with_states(*exported.lstm(*arguments[:-1]), arguments.lengths)
+    return _with_states(*exported.lstm(*arguments[:7], arguments.cell_output), arguments.lengths)
 
 
 def _torch(arguments: Arguments) -> Outputs:
     """By torch, cuDNN on a GPU."""
-    x, weight_ih, weight_hh, bias, _, h0, c0, lengths = arguments
+    x, weight_ih, weight_hh, bias, _, h0, c0, lengths, *_ = arguments
     assert weight_ih is not None
     n = weight_hh.shape[2]
     zeros = x.new_zeros(1, x.shape[1], n)
@@ -132,12 +143,21 @@ def _torch(arguments: Arguments) -> Outputs:
     return y[None], h.index_select(1, back), c.index_select(1, back)
 
 
+_CLIPS_NO_DELTAS = "it does not clip deltas"
+
+
 def _unsupported_by_numba(arguments: Arguments) -> str | None:
+    if arguments.delta_clip is not None and compiling():
+        return f"{_CLIPS_NO_DELTAS} under torch.compile"
     return unsupported_by_numba(arguments.weight_hh)
 
 
 def _unsupported_by_triton(arguments: Arguments) -> str | None:
     weight = arguments.weight_hh
+    if arguments.cell_output != "tanh":
+        return f"its cells give out tanh, not {arguments.cell_output}"
+    if arguments.delta_clip is not None:
+        return _CLIPS_NO_DELTAS
     return unsupported_by_triton(weight, weight.shape[2], TRITON_CELLS)
 
 
@@ -145,11 +165,19 @@ def _unsupported_by_torch(arguments: Arguments) -> str | None:
     unsupported = None
     if arguments.peephole is not None:
         unsupported = "peepholes"
+    elif arguments.cell_output != "tanh":
+        unsupported = f"cells that give out {arguments.cell_output}"
+    elif arguments.delta_clip is not None:
+        unsupported = "the clipping of deltas"
     elif arguments.x.shape[0] != 1:
         unsupported = f"{arguments.x.shape[0]} networks at once"
     elif arguments.weight_ih is None:
         unsupported = "no input"
     return f"its LSTM has no way to do {unsupported}" if unsupported else unsupported_by_torch()
+
+
+def _unsupported_by_export(arguments: Arguments) -> str | None:
+    return one_network(arguments.x) if arguments.delta_clip is None else _CLIPS_NO_DELTAS
 
 
 def _fastest(arguments: Arguments) -> str:
@@ -167,7 +195,7 @@ BACKENDS = Backends(
         "reference": Backend(_reference, does_all),
         "compiled": Backend(_compiled, _unsupported_by_numba),
         "triton": Backend(_triton, _unsupported_by_triton),
-        "exported": Backend(_exported, lambda arguments: one_network(arguments.x)),
+        "exported": Backend(_exported, _unsupported_by_export),
         "torch": Backend(_torch, _unsupported_by_torch),
     },
     _fastest,

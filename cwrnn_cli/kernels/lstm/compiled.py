@@ -22,7 +22,7 @@ from ..numba.simd import LANES
 from ..numba.threads import run_all
 from ..operator import as_operator
 from . import loops
-from .layout import Gradients, History, Rows, Sizes
+from .layout import CELL_OUTPUTS, Gradients, History, Rows, Sizes
 
 _INLINE = 1 << 16  # multiply-adds below which a thread costs more than it saves
 
@@ -33,8 +33,8 @@ def _compile(dtype: torch.dtype) -> None:
     none = np.empty(0, memory.NUMPY[dtype])
     history, sizes, rows = History(none, none, none), Sizes(0, 0, 0, 0), Rows(0, 0)
     with log_compilation("the LSTM layer"):
-        loops.forward(history, none, none, sizes, rows)
-        loops.backward(Gradients(none, none), history, none, none, sizes, rows)
+        loops.forward(history, none, none, sizes, rows, 0)
+        loops.backward(Gradients(none, none), history, none, none, sizes, rows, 0, np.inf)
 
 
 def _flat(tensor: Tensor, network: int) -> np.ndarray:
@@ -71,6 +71,18 @@ def _for_rows(networks: int, batch: int, work: int, call: Callable[[int, Rows], 
             call(*item)
 
 
+class _Settings(NamedTuple):
+    """Of a call.
+
+    Attributes:
+        cell_output: of :data:`.layout.CELL_OUTPUTS`.
+        delta_clip: see :func:`.reference.lstm`; infinite: none.
+    """
+
+    cell_output: str
+    delta_clip: float = np.inf
+
+
 class _Padded(NamedTuple):
     """Weights with cells padded to N, contiguous; see :mod:`.layout`."""
 
@@ -102,7 +114,7 @@ def _sizes(x: Tensor, weight_hh: Tensor) -> Sizes:
     return Sizes(cells, -(-cells // LANES), steps, batch)
 
 
-def _forward(_: None, arguments: Arguments, learns: bool) -> tuple[Tensors, Tensors]:
+def _forward(settings: _Settings, arguments: Arguments, learns: bool) -> tuple[Tensors, Tensors]:
     """Outputs and cells (R, T, B, n) of x (R, T, B, m) and the rest as in :func:`lstm`."""
     x, weight_ih, weight_hh, bias, peephole, h0, c0 = arguments
     assert x is not None and weight_hh is not None
@@ -124,6 +136,7 @@ def _forward(_: None, arguments: Arguments, learns: bool) -> tuple[Tensors, Tens
     if weights.bias is not None:
         gates += weights.bias[:, None, None]
     y, c = (memory.empty((networks, 1 + steps, batch, padded), weight_hh) for _ in range(2))
+    cell_output = CELL_OUTPUTS[settings.cell_output]
     for buffer, initial in ((y, h0), (c, c0)):
         start = _pad(initial, 2, padded)
         buffer[:, 0] = 0 if start is None else start
@@ -135,6 +148,7 @@ def _forward(_: None, arguments: Arguments, learns: bool) -> tuple[Tensors, Tens
             _flat(weights.peephole, network),
             sizes,
             rows,
+            cell_output,
         )
 
     _for_rows(networks, batch, 4 * steps * cells * padded, run)
@@ -146,7 +160,11 @@ def _forward(_: None, arguments: Arguments, learns: bool) -> tuple[Tensors, Tens
 
 
 def _backward(
-    _: None, arguments: Arguments, kept: Tensors, grads: Arguments, wanted: Sequence[bool]
+    settings: _Settings,
+    arguments: Arguments,
+    kept: Tensors,
+    grads: Arguments,
+    wanted: Sequence[bool],
 ) -> Arguments:
     """Gradients of everything."""
     x, weight_ih, weight_hh, bias, peephole, h0, c0 = arguments
@@ -165,6 +183,7 @@ def _backward(
             buffer[:, 1:, :, :cells] = gradient
         padded_gradients.append(buffer)
     grad_y, grad_c = padded_gradients
+    cell_output = CELL_OUTPUTS[settings.cell_output]
 
     def run(network: int, rows: Rows) -> None:
         loops.backward(
@@ -174,6 +193,8 @@ def _backward(
             _flat(weights.peephole, network),
             sizes,
             rows,
+            cell_output,
+            settings.delta_clip,
         )
 
     _for_rows(networks, batch, 4 * steps * cells * padded, run)
@@ -207,14 +228,16 @@ def _backward(
     )
 
 
-def _plain(_: None, arguments: Arguments) -> Tensors:
-    x, weight_ih, weight_hh, *rest = arguments
+def _plain(settings: _Settings, arguments: Arguments) -> Tensors:
+    x, weight_ih, weight_hh, bias, peephole, h0, c0 = arguments
     assert x is not None and weight_hh is not None
-    outputs = reference.lstm(x.transpose(1, 2), weight_ih, weight_hh, *rest)
+    limit = settings.delta_clip if settings.delta_clip < np.inf else None
+    inputs = (x.transpose(1, 2), weight_ih, weight_hh, bias, peephole, h0, c0)
+    outputs = reference.lstm(*inputs, settings.cell_output, limit)
     return tuple(output.transpose(1, 2) for output in outputs)
 
 
-def _shapes(arguments: Arguments) -> Tensors:
+def _shapes(arguments: Arguments, cell_output: str) -> Tensors:
     """Empty tensors like those that :func:`_forward` gives."""
     x, _, weight_hh, *_ = arguments
     assert x is not None and weight_hh is not None
@@ -232,8 +255,8 @@ _operator = as_operator(
     "lstm",
     _lstm,
     ("Tensor", "Tensor?", "Tensor", "Tensor?", "Tensor?", "Tensor?", "Tensor?"),
-    "",
-    lambda: None,
+    "str cell_output",
+    _Settings,
     _shapes,
 )
 
@@ -273,12 +296,15 @@ def lstm(
     peephole: Tensor | None,
     h0: Tensor | None,
     c0: Tensor | None,
+    cell_output: str = "tanh",
+    delta_clip: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """As :func:`cwrnn_cli.kernels.reference.lstm`, on the CPU, float32 or float64."""
     x = x.transpose(1, 2)
     weights = (weight_ih, weight_hh, bias, peephole)
     if compiling():
-        y, c = _operator((x, *weights, h0, c0))
+        y, c = _operator((x, *weights, h0, c0), cell_output)
     else:
-        y, c = _lstm(None, x, *weights, h0, c0)
+        settings = _Settings(cell_output, np.inf if delta_clip is None else delta_clip)
+        y, c = _lstm(settings, x, *weights, h0, c0)
     return y.transpose(1, 2), c.transpose(1, 2)

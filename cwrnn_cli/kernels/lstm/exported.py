@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .. import exported
+from ..reference import CELL_OUTPUTS
 
 
 def lstm(
@@ -16,8 +17,10 @@ def lstm(
     peephole: Tensor | None,
     h0: Tensor | None,
     c0: Tensor | None,
+    cell_output: str = "tanh",
 ) -> tuple[Tensor, Tensor]:
     """As :func:`..reference.lstm`, argument for argument, with R = 1."""
+    squash = CELL_OUTPUTS[cell_output]
     recurrent = weight_hh[0].T
     see = None if peephole is None else peephole[0]  # (3, n)
 
@@ -30,7 +33,7 @@ def lstm(
         c = torch.sigmoid(zf) * c + torch.sigmoid(zi) * torch.tanh(zg)
         if see is not None:
             zo = zo + see[2] * c
-        h = torch.sigmoid(zo) * torch.tanh(c)
+        h = torch.sigmoid(zo) * squash(c)
         return (h, c), (h.clone(), c.clone())
 
     state = (exported.initial_state(x, weight_hh, h0), exported.initial_state(x, weight_hh, c0))

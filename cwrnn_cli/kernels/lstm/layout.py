@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+TANH, TWICE_TANH, SIGMOID = range(3)  # what squashes a cell's output
+CELL_OUTPUTS = {"tanh": TANH, "2tanh": TWICE_TANH, "sigmoid": SIGMOID}
+
 
 class Sizes(NamedTuple):
     """Of a layer and its input.

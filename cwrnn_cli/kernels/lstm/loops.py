@@ -6,12 +6,29 @@ vectors of :data:`~..numba.simd.LANES` (:mod:`.layout`, where the types of the a
 nothing is allocated.
 """
 
-from ..numba.products import Numbers, Vectors, accumulate, jit
-from ..numba.simd import LANES, broadcast, fma, load, sigmoid, store, tanh
+import numpy as np
+
+from ..numba.products import Numbers, Vectors, accumulate, inline, jit
+from ..numba.simd import LANES, broadcast, clamp, fma, load, put, sigmoid, store, tanh
+from .layout import SIGMOID, TWICE_TANH
+
+
+@inline
+def squash(cell, cell_output):
+    """What a cell gives out, as of :data:`.reference.CELL_OUTPUTS`, and its derivative."""
+    one = broadcast(cell, 1.0)
+    if cell_output == SIGMOID:
+        value = sigmoid(cell)
+        return value, value * (one - value)
+    value = tanh(cell)
+    slope = one - value * value
+    if cell_output == TWICE_TANH:
+        return value + value, slope + slope
+    return value, slope
 
 
 @jit
-def forward(history, weight, peephole, sizes, rows):
+def forward(history, weight, peephole, sizes, rows, cell_output):
     """All steps of an LSTM for some rows.
 
     Args:
@@ -21,6 +38,7 @@ def forward(history, weight, peephole, sizes, rows):
         peephole: (3, width) vectors for i, f, o, or empty.
         sizes: Sizes.
         rows: Rows.
+        cell_output: of :mod:`.layout`.
     """
     z, y, c = history
     peepholes = peephole.size > 0
@@ -58,11 +76,14 @@ def forward(history, weight, peephole, sizes, rows):
                 store(z, at + 2 * width, gate_g)
                 store(z, at + 3 * width, gate_o)
                 store(c, now + b * width + u, cell)
-                store(y, now + b * width + u, gate_o * tanh(cell))
+                store(y, now + b * width + u, gate_o * squash(cell, cell_output)[0])
+            if cell_output == SIGMOID:  # whose padding is not 0 by itself
+                for u in range(cells, lanes):
+                    put(y, (now + b * width) * LANES + u, 0.0)
 
 
 @jit
-def backward(gradients, history, weight, peephole, sizes, rows):
+def backward(gradients, history, weight, peephole, sizes, rows, cell_output, delta_clip):
     """The gradients of :func:`forward`, last step first.
 
     Args:
@@ -72,6 +93,9 @@ def backward(gradients, history, weight, peephole, sizes, rows):
         peephole: (3, width) vectors for i, f, o, or empty.
         sizes: Sizes.
         rows: Rows.
+        cell_output: of :mod:`.layout`.
+        delta_clip: what each step's gradient of what is in a gate, and in the cell's input, is
+            clipped to within; infinite: it is not.
     """
     z, _, c = history
     grad_y, grad_c = gradients
@@ -80,6 +104,7 @@ def backward(gradients, history, weight, peephole, sizes, rows):
     four = 4 * width
     count = rows.end - rows.begin
     one = broadcast(c, 1.0)
+    clips, limit = delta_clip < np.inf, broadcast(c, delta_clip)
     for back in range(steps):
         t = steps - 1 - back
         before = t * batch * width  # (B, width) outputs and cells at index t
@@ -94,15 +119,22 @@ def backward(gradients, history, weight, peephole, sizes, rows):
                 gate_f = load(z, at + width)
                 gate_g = load(z, at + 2 * width)
                 gate_o = load(z, at + 3 * width)
-                squashed = tanh(load(c, here))
+                squashed, slope = squash(load(c, here), cell_output)
                 grad = load(grad_y, here)
                 grad_zo = grad * squashed * gate_o * (one - gate_o)
-                grad_cell = fma(grad * gate_o, one - squashed * squashed, load(grad_c, here))
+                if clips:
+                    grad_zo = clamp(grad_zo, limit)
+                grad_cell = fma(grad * gate_o, slope, load(grad_c, here))
                 if peepholes:
                     grad_cell = fma(load(peephole, 2 * width + u), grad_zo, grad_cell)
                 store(grad_c, here, grad_cell)
                 grad_zi = grad_cell * gate_g * gate_i * (one - gate_i)
                 grad_zf = grad_cell * old * gate_f * (one - gate_f)
+                grad_zg = grad_cell * gate_i * (one - gate_g * gate_g)
+                if clips:
+                    grad_zi = clamp(grad_zi, limit)
+                    grad_zf = clamp(grad_zf, limit)
+                    grad_zg = clamp(grad_zg, limit)
                 grad_old = grad_cell * gate_f
                 if peepholes:
                     grad_old = fma(load(peephole, u), grad_zi, grad_old)
@@ -111,7 +143,7 @@ def backward(gradients, history, weight, peephole, sizes, rows):
                 store(grad_c, earlier, load(grad_c, earlier) + grad_old)
                 store(z, at, grad_zi)
                 store(z, at + width, grad_zf)
-                store(z, at + 2 * width, grad_cell * gate_i * (one - gate_g * gate_g))
+                store(z, at + 2 * width, grad_zg)
                 store(z, at + 3 * width, grad_zo)
         for gate in range(4):  # the padding of the gates' rows is passed over
             first = (gates + (4 * rows.begin + gate) * width) * LANES

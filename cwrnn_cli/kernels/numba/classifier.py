@@ -56,13 +56,19 @@ class Updates(NamedTuple):
 
     Attributes:
         order: (S,) int64 in which the sequences come.
-        rate: learning rate.
-        momenta: (S,) Nesterov's, update by update.
+        rates: (U,) learning rates, update by update.
+        momenta: (U,) Nesterov's, likewise.
+        batch: sequences per update, whose mean is learnt from; the last may have fewer.
+        every: whether all steps of a sequence are classified, or only the last.
+        delta_clip: see :func:`.reference.clockwork`; infinite: none.
     """
 
     order: np.ndarray
-    rate: float
+    rates: np.ndarray
     momenta: np.ndarray
+    batch: int
+    every: bool
+    delta_clip: float
 
 
 class Readout(NamedTuple):
@@ -103,14 +109,14 @@ class ClockworkBuffers(NamedTuple):
     Attributes:
         hidden: of a History of one row.
         scratch: for one row, as :func:`.clockwork.loops.backward` has it.
-        last: (N,) outputs at the last step.
+        outputs: (N,) of all units at one step.
         part: a vector.
         logits: (K,).
     """
 
     hidden: np.ndarray
     scratch: np.ndarray
-    last: np.ndarray
+    outputs: np.ndarray
     part: np.ndarray
     logits: np.ndarray
 
@@ -121,6 +127,7 @@ class LstmNetwork(NamedTuple):
     Attributes:
         cells: n.
         peepholes: whether there are any.
+        cell_output: of :mod:`..lstm.layout`.
         weight_hh: place of W_H in theta, in vectors.
         bias: likewise.
         peephole: likewise.
@@ -130,6 +137,7 @@ class LstmNetwork(NamedTuple):
 
     cells: int
     peepholes: bool
+    cell_output: int
     weight_hh: int
     bias: int
     peephole: int
@@ -176,8 +184,8 @@ def compute_logits(theta, readout, h, units, logits):
 
 
 @jit
-def cross_entropy(logits, classes, label):
-    """-log softmax(logits)[label]; logits become its gradient, their padding 0."""
+def cross_entropy(logits, classes, label, share):
+    """-log softmax(logits)[label]; logits become its gradient times share, their padding 0."""
     highest = get(logits, 0)
     for c in range(1, classes):
         highest = max(highest, get(logits, c))
@@ -186,30 +194,31 @@ def cross_entropy(logits, classes, label):
         total += math.exp(get(logits, c) - highest)
     loss = math.log(total) + highest - get(logits, label)
     for c in range(classes):
-        put(logits, c, math.exp(get(logits, c) - highest) / total)
+        put(logits, c, share * (math.exp(get(logits, c) - highest) / total))
     for c in range(classes, logits.size):
         put(logits, c, 0.0)
-    put(logits, label, get(logits, label) - 1.0)
+    put(logits, label, get(logits, label) - share)
     return loss
 
 
 @jit
 def readout_backward(parameters, readout, h, units, grad_logits, part, grad_h):
-    """Gradients of W_O and b_O, and of the hidden units; all are written.
+    """Gradients of W_O and b_O, which are added to, and of the hidden units, which are written.
 
     h and grad_h are Units, grad_logits is (K,), part a vector for its own use.
     """
     theta, _, gradient = parameters
     width = grad_logits.size // LANES
     for u in range(width):
-        store(gradient, readout.bias + u, load(grad_logits, u))
+        i = readout.bias + u
+        store(gradient, i, load(gradient, i) + load(grad_logits, u))
     for unit in range(units.size):
         value = broadcast(theta, get(h, units.first * LANES + unit))
         row = readout.weight + unit * width
         grad = broadcast(theta, 0.0)
         for u in range(width):
             error = load(grad_logits, u)
-            store(gradient, row + u, error * value)
+            store(gradient, row + u, fma(error, value, load(gradient, row + u)))
             grad = fma(load(theta, row + u), error, grad)
         store(part, 0, grad)
         total = get(part, 0)

@@ -6,7 +6,7 @@ register, two of AVX2, four of NEON). What its lanes are is up to the loop: unit
 networks of an ensemble where these are too small to fill a vector with their own units.
 
 Only what the kernels need is here: load and store of vectors and of single numbers, ``+ - * /``,
-multiply-add, broadcast, widening to double precision, tanh and the logistic function.
+multiply-add, broadcast, clamp, widening to double precision, tanh and the logistic function.
 """
 
 import math
@@ -265,6 +265,12 @@ def _split_exp(magnitude):
     r = fma(n, broadcast(magnitude, -_LN2_HIGH), negative)
     r = fma(n, broadcast(magnitude, -_LN2_LOW), r)
     return _power_of_two(n), _expm1_polynomial(r)
+
+
+@numba.njit(inline="always")
+def clamp(x, limit):
+    """``x`` within ``[-limit, limit]``; a NaN in x stays."""
+    return _copysign(_minimum(_abs(x), limit), x)
 
 
 @numba.njit(inline="always")

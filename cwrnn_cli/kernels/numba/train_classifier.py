@@ -1,10 +1,10 @@
 """Task 2's whole training epoch in one compiled call (Section 4.2 of the paper).
 
-One network at a time learns one sequence after the other: forward pass, softmax and cross entropy
-at the last step, backward pass, Nesterov step. Vectors run over the network's own units, as in the
-loops of each cell (its ``loops`` module), whose code does the layer; networks are shared out to
-threads by the caller. No step is computed that is only padding. The types of the arguments are in
-:mod:`.classifier`.
+One network at a time learns one sequence after the other (or a few at a time): forward pass,
+softmax and cross entropy at the last step (or at every one), backward pass, Nesterov step. Vectors
+run over the network's own units, as in the loops of each cell (its ``loops`` module), whose code
+does the layer; networks are shared out to threads by the caller. No step is computed that is only
+padding. The types of the arguments are in :mod:`.classifier`.
 """
 
 import numpy as np
@@ -47,46 +47,52 @@ def derive_clockwork(theta, features, network):
 
 
 @jit
-def _last_tick(steps, period):
-    """Index in a module's history of what it put out at the last step."""
-    return (steps - 1) // period + 1
-
-
-@jit
-def _last_outputs(clock, steps, hidden, last):
-    """Every module's output at the last step, from a History of one row to ``last`` (N,)."""
-    periods, _, _, _, offsets = clock
+def _outputs_at(clock, t, hidden, outputs):
+    """Every module's output at step t, from a History of one row to ``outputs`` (N,)."""
+    offsets = clock.offsets
     y, places = hidden
-    for i in range(periods.size):
+    for i in range(places.size):
         width = offsets[i + 1] - offsets[i]
-        first = places[i] + _last_tick(steps, periods[i]) * width
+        first = places[i] + clockwork_loops.latest(clock, i, t) * width
         for u in range(width):
-            store(last, offsets[i] + u, load(y, first + u))
+            store(outputs, offsets[i] + u, load(y, first + u))
 
 
 @jit
-def _forward_clockwork(clock, weights, sizes, x, h0, bias, hidden, scratch, last):
-    """The outputs at the last step of one sequence, to ``last`` (N,)."""
+def _add_gradient(clock, t, grad_outputs, scratch, grad_hidden):
+    """The gradient of every module's output at step t, (N,), to that of its tick in scratch."""
+    offsets = clock.offsets
+    for i in range(grad_hidden.size):
+        width = offsets[i + 1] - offsets[i]
+        first = grad_hidden[i] + clockwork_loops.latest(clock, i, t) * width
+        for u in range(width):
+            grad = load(scratch, first + u) + load(grad_outputs, offsets[i] + u)
+            store(scratch, first + u, grad)
+
+
+@jit
+def _forward_clockwork(clock, weights, sizes, x, h0, bias, hidden, scratch):
+    """The outputs of all modules for one sequence, to ``hidden``."""
     rows = Rows(0, 1)
     clockwork_loops.place_hidden(clock, sizes.steps, rows, hidden.places)
     clockwork_loops.forward_piece(clock, weights, sizes, rows, x, h0, bias, hidden, scratch)
-    _last_outputs(clock, sizes.steps, hidden, last)
 
 
 @jit
 def clockwork_logits(sequences, network, theta, buffers, results):
     """Logits of all sequences, to ``results`` (S, K); arguments as in :func:`clockwork_epoch`."""
     frames, features, offsets, _ = sequences
-    y, scratch, last, _, _ = buffers
+    y, scratch, outputs, _, _ = buffers
     clock, weights, readout = network.clock, network.forward, network.readout
     hidden = History(y, np.empty(clock.periods.size, np.int64))
     h0 = np.empty(0, theta.dtype)  # zeros
-    bias, units = theta[network.bias * LANES :], Units(0, last.size)
+    bias, units = theta[network.bias * LANES :], Units(0, outputs.size)
     for s in range(offsets.size - 1):
         sizes = Sizes(offsets[s + 1] - offsets[s], 1, features)
         x = frames[offsets[s] * features : offsets[s + 1] * features]  # (T, m)
-        _forward_clockwork(clock, weights, sizes, x, h0, bias, hidden, scratch, last)
-        compute_logits(theta, readout, last, units, results[s])
+        _forward_clockwork(clock, weights, sizes, x, h0, bias, hidden, scratch)
+        _outputs_at(clock, sizes.steps - 1, hidden, outputs)
+        compute_logits(theta, readout, outputs, units, results[s])
 
 
 @jit
@@ -110,52 +116,60 @@ def clockwork_epoch(sequences, network, parameters, updates, buffers):
         buffers: ClockworkBuffers.
 
     Returns:
-        The sum of the sequences' cross entropies, each before its update, and the square of the
-        longest gradient's length; infinite if any was not finite.
+        The sum of the sequences' cross entropies (of all steps that count), each before its update,
+        and the square of the longest gradient's length; infinite if any was not finite.
     """
     # what has arrays in it is taken out of tuples, or made, once: see Vectors
     frames, features, offsets, labels = sequences
     theta, velocity, gradient = parameters
-    order, rate, momenta = updates
-    y, scratch, last, part, logits = buffers
+    order, rates, momenta, batch, every, delta_clip = updates
+    y, scratch, outputs, part, logits = buffers
     clock, forward, readout = network.clock, network.forward, network.readout
     places = network.places
     backward = Weights(theta, places.inputs, places.own, places.columns)
-    periods, _, _, starts, clock_offsets = clock
-    modules = periods.size
-    rows, units = Rows(0, 1), Units(0, last.size)
+    modules = clock.periods.size
+    rows, units = Rows(0, 1), Units(0, outputs.size)
     hidden = History(y, np.empty(modules, np.int64))
     grad_hidden = np.empty(modules, np.int64)
     grad_places = GradPlaces(np.empty(modules, np.int64), grad_hidden)
-    grad_last = np.empty_like(last)  # (N,)
+    grad_outputs = np.empty_like(outputs)  # (N,)
     h0, bias = np.empty(0, theta.dtype), theta[network.bias * LANES :]
-    grad_h0 = np.empty(starts[modules], theta.dtype)  # (n,), of no use
+    grad_h0 = np.empty(clock.starts[modules], theta.dtype)  # (n,), of no use
     grad_bias = gradient[network.bias * LANES :]
     gradients = Gradients(gradient, grad_bias, grad_h0, part, False)
-    rates = broadcast(theta, rate)
     total, longest = 0.0, 0.0
     squares = np.empty(LANES)
-    for update in range(order.size):
-        s = order[update]
-        steps = offsets[s + 1] - offsets[s]
-        sizes = Sizes(steps, 1, features)
-        x = frames[offsets[s] * features : offsets[s + 1] * features]  # (T, m)
-        _forward_clockwork(clock, forward, sizes, x, h0, bias, hidden, scratch, last)
-        compute_logits(theta, readout, last, units, logits)
-        total += cross_entropy(logits, readout.classes, labels[s])
-        clear(gradient, 0, readout.weight)
-        readout_backward(parameters, readout, last, units, logits, part, grad_last)
-        end = clockwork_loops.place_gradients(clock, steps, rows, grad_places)
-        clear(scratch, grad_hidden[0], end - grad_hidden[0])
-        for i in range(modules):
-            width = clock_offsets[i + 1] - clock_offsets[i]
-            first = grad_hidden[i] + _last_tick(steps, periods[i]) * width
-            for u in range(width):
-                store(scratch, first + u, load(grad_last, clock_offsets[i] + u))
-        clockwork_loops.backward_piece(
-            clock, backward, sizes, rows, x, hidden, scratch, grad_places, end, gradients
-        )
-        store(squares, 0, nesterov(theta, velocity, gradient, rates, momenta[update]))
+    for update in range(momenta.size):
+        first, behind = update * batch, min((update + 1) * batch, order.size)
+        clear(gradient, 0, gradient.size // LANES)
+        for s in order[first:behind]:
+            steps = offsets[s + 1] - offsets[s]
+            sizes = Sizes(steps, 1, features)
+            x = frames[offsets[s] * features : offsets[s + 1] * features]  # (T, m)
+            _forward_clockwork(clock, forward, sizes, x, h0, bias, hidden, scratch)
+            end = clockwork_loops.place_gradients(clock, steps, rows, grad_places)
+            clear(scratch, grad_hidden[0], end - grad_hidden[0])
+            for t in range(0 if every else steps - 1, steps):
+                _outputs_at(clock, t, hidden, outputs)
+                compute_logits(theta, readout, outputs, units, logits)
+                total += cross_entropy(logits, readout.classes, labels[s], 1.0 / (behind - first))
+                readout_backward(parameters, readout, outputs, units, logits, part, grad_outputs)
+                _add_gradient(clock, t, grad_outputs, scratch, grad_hidden)
+            clockwork_loops.backward_piece(
+                clock,
+                backward,
+                sizes,
+                rows,
+                x,
+                hidden,
+                scratch,
+                grad_places,
+                end,
+                gradients,
+                delta_clip,
+            )
+        rate = broadcast(theta, rates[update])
+        store(squares, 0, nesterov(theta, velocity, gradient, rate, momenta[update]))
         longest = _longer(longest, squares)
         derive_clockwork(theta, features, network)
     return total, longest
@@ -196,7 +210,8 @@ def _forward_lstm(theta, network, weight_hh, peephole, x, features, history):
     clear(hidden, 0, width)
     clear(cells, 0, width)
     sizes = lstm_layout.Sizes(network.cells, width, steps, 1)
-    lstm_loops.forward(history, weight_hh, peephole, sizes, lstm_layout.Rows(0, 1))
+    rows = lstm_layout.Rows(0, 1)
+    lstm_loops.forward(history, weight_hh, peephole, sizes, rows, network.cell_output)
 
 
 @jit
@@ -217,6 +232,23 @@ def lstm_logits(sequences, network, theta, buffers, results):
 
 
 @jit
+def _add_gate_gradients(gradient, network, z, c, steps, width):
+    """Those of the biases and peepholes, from z (T, 4 width), what is in the gates."""
+    four = 4 * width
+    for t in range(steps):
+        for u in range(four):
+            i = network.bias + u
+            store(gradient, i, load(gradient, i) + load(z, t * four + u))
+    if network.peepholes:
+        for t in range(steps):
+            for u in range(width):
+                for gate, row, tick in ((0, 0, t), (1, 1, t), (3, 2, t + 1)):
+                    i = network.peephole + row * width + u
+                    grad = load(z, t * four + gate * width + u)
+                    store(gradient, i, fma(grad, load(c, tick * width + u), load(gradient, i)))
+
+
+@jit
 def lstm_epoch(sequences, network, parameters, updates, buffers):
     """Train one LSTM on all sequences once, in place.
 
@@ -225,7 +257,7 @@ def lstm_epoch(sequences, network, parameters, updates, buffers):
     """
     frames, features, offsets, labels = sequences
     theta, velocity, gradient = parameters
-    order, rate, momenta = updates
+    order, rates, momenta, batch, every, delta_clip = updates
     history, gradients, part, logits = buffers
     z, y, c = history  # (T, 4 width), (1 + T, width), (1 + T, width)
     grad_y, grad_c = gradients  # (1 + T, width) each
@@ -234,39 +266,34 @@ def lstm_epoch(sequences, network, parameters, updates, buffers):
     peephole = _peephole(theta, network)
     width = vectors_for(cells)
     four, lanes = 4 * width, width * LANES
-    rates = broadcast(theta, rate)
+    rows = lstm_layout.Rows(0, 1)
     total, longest = 0.0, 0.0
     squares = np.empty(LANES)
-    for update in range(order.size):
-        s = order[update]
-        steps = offsets[s + 1] - offsets[s]
-        x = frames[offsets[s] * features : offsets[s + 1] * features]  # (T, m)
-        _forward_lstm(theta, network, weight_hh, peephole, x, features, history)
-        last = Units(steps * width, lanes)
-        compute_logits(theta, readout, y, last, logits)
-        total += cross_entropy(logits, readout.classes, labels[s])
-        clear(gradient, 0, readout.weight)
-        clear(grad_y, 0, steps * width)
-        clear(grad_c, 0, (1 + steps) * width)
-        readout_backward(parameters, readout, y, last, logits, part, grad_y)
-        sizes = lstm_layout.Sizes(cells, width, steps, 1)
-        lstm_loops.backward(gradients, history, backward, peephole, sizes, lstm_layout.Rows(0, 1))
-        at, x_at, z_at = Vectors(0, four), Numbers(0, 1, features), Vectors(0, four)
-        accumulate(gradient, at, x, x_at, z, z_at, features, steps, four)
-        at, y_at = Vectors(network.weight_hh, four), Numbers(0, 1, lanes)
-        accumulate(gradient, at, y, y_at, z, z_at, cells, steps, four)
-        for t in range(steps):
-            for u in range(four):
-                i = network.bias + u
-                store(gradient, i, load(gradient, i) + load(z, t * four + u))
-        if network.peepholes:
-            for t in range(steps):
-                for u in range(width):
-                    for gate, row, tick in ((0, 0, t), (1, 1, t), (3, 2, t + 1)):
-                        i = network.peephole + row * width + u
-                        grad = load(z, t * four + gate * width + u)
-                        store(gradient, i, fma(grad, load(c, tick * width + u), load(gradient, i)))
-        store(squares, 0, nesterov(theta, velocity, gradient, rates, momenta[update]))
+    for update in range(momenta.size):
+        first, behind = update * batch, min((update + 1) * batch, order.size)
+        clear(gradient, 0, gradient.size // LANES)
+        for s in order[first:behind]:
+            steps = offsets[s + 1] - offsets[s]
+            x = frames[offsets[s] * features : offsets[s + 1] * features]  # (T, m)
+            _forward_lstm(theta, network, weight_hh, peephole, x, features, history)
+            clear(grad_y, 0, (1 + steps) * width)
+            clear(grad_c, 0, (1 + steps) * width)
+            for t in range(0 if every else steps - 1, steps):
+                units = Units((1 + t) * width, lanes)
+                compute_logits(theta, readout, y, units, logits)
+                total += cross_entropy(logits, readout.classes, labels[s], 1.0 / (behind - first))
+                readout_backward(parameters, readout, y, units, logits, part, grad_y)
+            sizes = lstm_layout.Sizes(cells, width, steps, 1)
+            lstm_loops.backward(
+                gradients, history, backward, peephole, sizes, rows, network.cell_output, delta_clip
+            )
+            at, x_at, z_at = Vectors(0, four), Numbers(0, 1, features), Vectors(0, four)
+            accumulate(gradient, at, x, x_at, z, z_at, features, steps, four)
+            at, y_at = Vectors(network.weight_hh, four), Numbers(0, 1, lanes)
+            accumulate(gradient, at, y, y_at, z, z_at, cells, steps, four)
+            _add_gate_gradients(gradient, network, z, c, steps, width)
+        rate = broadcast(theta, rates[update])
+        store(squares, 0, nesterov(theta, velocity, gradient, rate, momenta[update]))
         longest = _longer(longest, squares)
         derive_lstm(theta, network)
     return total, longest

@@ -19,14 +19,26 @@ Shapes are in vectors; a weight, an output or an error is one vector, a lane per
 
 import numpy as np
 
+from ..lstm.loops import squash
 from .nesterov import nesterov
 from .products import Vectors, clear, jit, multiply_columns, multiply_rows, sum_outer
-from .simd import LANES, broadcast, fma, load, sigmoid, store, tanh
+from .simd import LANES, broadcast, clamp, fma, load, sigmoid, store, tanh
 
 
 @jit
 def clockwork_epochs(
-    theta, velocity, target, rate, momentum, share, periods, starts, losses, squares
+    theta,
+    velocity,
+    target,
+    rates,
+    momentum,
+    share,
+    delta_clip,
+    periods,
+    firsts,
+    starts,
+    losses,
+    squares,
 ):
     """Train one block of CW-RNNs (or SRNs: one module of period 1), in place.
 
@@ -34,10 +46,13 @@ def clockwork_epochs(
         theta: (P, LANES) weights: W_H (n, n), b_H (n), W_O (n), b_O, one after the other.
         velocity: (P, LANES) momentum, like theta.
         target: (T, LANES) the sequences to learn.
-        rate: (1, LANES) learning rates.
+        rates: (epochs, LANES) learning rates.
         momentum: (epochs,) Nesterov's, epoch by epoch.
         share: a number, what 1/2 e_t**2 counts in the loss.
+        delta_clip: what each step's gradient of the argument of a tanh or a logistic function is
+            clipped to within; infinite: it is not.
         periods: (g,) strictly ascending.
+        firsts: (g,) the step of each module's first tick, below its period; it is 0 before.
         starts: (g + 1,) first unit of each module, then n.
         losses: (epochs, LANES) gets share/2 sum_t e_t**2 of each epoch, before its step.
         squares: (epochs, LANES) float64 gets the square of the gradient's length in each epoch.
@@ -57,7 +72,7 @@ def clockwork_epochs(
     products = np.empty(modules + 1, np.int64)  # (end,) its columns of W_H times its output
     history[0] = readers[0] = held[0] = products[0] = 0
     for j in range(modules):
-        ticks[j] = (steps + periods[j] - 1) // periods[j]
+        ticks[j] = (steps - firsts[j] + periods[j] - 1) // periods[j]
         history[j + 1] = history[j] + ticks[j] * (starts[j + 1] - starts[j])
         readers[j + 1] = readers[j] + ticks[j] * starts[j + 1]
         held[j + 1] = held[j] + ticks[j]
@@ -73,15 +88,17 @@ def clockwork_epochs(
     one = broadcast(theta, 1.0)
     half = broadcast(theta, 0.5)
     shares = broadcast(theta, share)
+    clips, limit = delta_clip < np.inf, broadcast(theta, delta_clip)
 
     for epoch in range(losses.shape[0]):
         clear(product, 0, product.shape[0])
+        clear(output, 0, modules)
         clear(held_error, 0, held_error.shape[0])
         loss = zero
         error_sum = zero
         for t in range(steps):
             for j in range(modules):  # fastest first: what it reads of the others is still t - 1
-                if t % periods[j] == 0:
+                if t % periods[j] == firsts[j]:
                     first, end = starts[j], starts[j + 1]
                     k = end - first
                     here = history[j] + t // periods[j] * k
@@ -102,8 +119,9 @@ def clockwork_epochs(
             error = error * shares
             error_sum = error_sum + error
             for j in range(modules):
-                i = held[j] + t // periods[j]
-                store(held_error, i, load(held_error, i) + error)
+                if t >= firsts[j]:
+                    i = held[j] + (t - firsts[j]) // periods[j]
+                    store(held_error, i, load(held_error, i) + error)
         store(losses, epoch, loss * half * shares)
 
         for j in range(modules):
@@ -111,14 +129,14 @@ def clockwork_epochs(
             faster = starts[j] if j > 0 else 0
             for s in range(ticks[j]):
                 clear(grad_readers, readers[j] + s * end, faster)
-            # nobody may have read the last tick
-            clear(grad_readers, readers[j] + (ticks[j] - 1) * end, end)
+            if ticks[j] > 0:  # nobody may have read the last tick
+                clear(grad_readers, readers[j] + (ticks[j] - 1) * end, end)
         clear(gradient, bias, n)
         store(gradient, bias_out, error_sum)
         for back in range(steps):
             t = steps - 1 - back
             for j in range(modules):
-                if t % periods[j] == 0:
+                if t % periods[j] == firsts[j]:
                     first, end = starts[j], starts[j + 1]
                     k = end - first
                     s = t // periods[j]
@@ -131,11 +149,14 @@ def clockwork_epochs(
                         value = load(y, here + u - first)
                         grad = fma(load(theta, weight_out + u), error, load(grad_y, u))
                         grad = grad * (one - value * value)
+                        if clips:
+                            grad = clamp(grad, limit)
                         store(gradient, bias + u, load(gradient, bias + u) + grad)
-                        if t > 0:
+                        if s > 0:
                             store(grad_readers, readers[j] + (s - 1) * end + u, grad)
-                            for slower in range(j + 1, modules):
-                                tick = (t - 1) // periods[slower]
+                        for slower in range(j + 1, modules):
+                            tick = (t - 1 - firsts[slower]) // periods[slower]
+                            if tick >= 0:
                                 i = readers[slower] + tick * starts[slower + 1] + u
                                 store(grad_readers, i, load(grad_readers, i) + grad)
         for j in range(modules):
@@ -146,12 +167,25 @@ def clockwork_epochs(
             sum_outer(grad_readers, grad_at, y, y_at, gradient, at, ticks[j], end, k)
             grad_at, at = Vectors(held[j], 1), Vectors(weight_out + first, n)  # (ticks, 1), (1, k)
             sum_outer(held_error, grad_at, y, y_at, gradient, at, ticks[j], 1, k)
-        square = nesterov(theta, velocity, gradient, load(rate, 0), momentum[epoch])
+        square = nesterov(theta, velocity, gradient, load(rates, epoch), momentum[epoch])
         store(squares, epoch, square)
 
 
 @jit
-def lstm_epochs(theta, velocity, target, rate, momentum, share, n, peepholes, losses, squares):
+def lstm_epochs(
+    theta,
+    velocity,
+    target,
+    rates,
+    momentum,
+    share,
+    delta_clip,
+    n,
+    peepholes,
+    cell_output,
+    losses,
+    squares,
+):
     """Train one block of LSTMs, in place.
 
     Args:
@@ -159,11 +193,14 @@ def lstm_epochs(theta, velocity, target, rate, momentum, share, n, peepholes, lo
             peepholes (3n: i, f, o; there only if ``peepholes``), W_O (n), b_O.
         velocity: (P, LANES) momentum, like theta.
         target: (T, LANES) the sequences to learn.
-        rate: (1, LANES) learning rates.
+        rates: (epochs, LANES) learning rates.
         momentum: (epochs,) Nesterov's, epoch by epoch.
         share: a number, what 1/2 e_t**2 counts in the loss.
+        delta_clip: what each step's gradient of the argument of a tanh or a logistic function is
+            clipped to within; infinite: it is not.
         n: cells.
         peepholes: whether the gates see the cells.
+        cell_output: of :mod:`..lstm.layout`.
         losses: (epochs, LANES) gets share/2 sum_t e_t**2 of each epoch, before its step.
         squares: (epochs, LANES) float64 gets the square of the gradient's length in each epoch.
     """
@@ -185,6 +222,7 @@ def lstm_epochs(theta, velocity, target, rate, momentum, share, n, peepholes, lo
     one = broadcast(theta, 1.0)
     half = broadcast(theta, 0.5)
     shares = broadcast(theta, share)
+    clips, limit = delta_clip < np.inf, broadcast(theta, delta_clip)
 
     for epoch in range(losses.shape[0]):
         loss = zero
@@ -213,7 +251,7 @@ def lstm_epochs(theta, velocity, target, rate, momentum, share, n, peepholes, lo
                 if peepholes:
                     zo = fma(load(theta, peep + 2 * n + u), now, zo)
                 gate_o = sigmoid(zo)
-                value = gate_o * tanh(now)
+                value = gate_o * squash(now, cell_output)[0]
                 store(gates, g0 + u, gate_i)
                 store(gates, g0 + n + u, gate_f)
                 store(gates, g0 + 2 * n + u, gate_g)
@@ -246,15 +284,21 @@ def lstm_epochs(theta, velocity, target, rate, momentum, share, n, peepholes, lo
                 gate_f = load(gates, g0 + n + u)
                 gate_g = load(gates, g0 + 2 * n + u)
                 gate_o = load(gates, g0 + 3 * n + u)
-                squashed = tanh(now)
+                squashed, slope = squash(now, cell_output)
                 grad = fma(load(theta, weight_out + u), error, load(grad_y, u))
                 grad_zo = grad * squashed * gate_o * (one - gate_o)
-                grad = fma(grad * gate_o, one - squashed * squashed, load(grad_cell, u))
+                if clips:
+                    grad_zo = clamp(grad_zo, limit)
+                grad = fma(grad * gate_o, slope, load(grad_cell, u))
                 if peepholes:
                     grad = fma(load(theta, peep + 2 * n + u), grad_zo, grad)
                 grad_zi = grad * gate_g * gate_i * (one - gate_i)
                 grad_zf = grad * before * gate_f * (one - gate_f)
                 grad_zg = grad * gate_i * (one - gate_g * gate_g)
+                if clips:
+                    grad_zi = clamp(grad_zi, limit)
+                    grad_zf = clamp(grad_zf, limit)
+                    grad_zg = clamp(grad_zg, limit)
                 grad = grad * gate_f  # of the cell before
                 if peepholes:
                     grad = fma(load(theta, peep + u), grad_zi, grad)
@@ -277,5 +321,5 @@ def lstm_epochs(theta, velocity, target, rate, momentum, share, n, peepholes, lo
         grad_at = Vectors(4 * n, 4 * n)  # (steps - 1, 4n), from step 1 on: it reads output 0
         sum_outer(gates, grad_at, y, y_at, gradient, recurrent, steps - 1, 4 * n, n)
         sum_outer(errors, Vectors(0, 1), y, y_at, gradient, Vectors(weight_out, n), steps, 1, n)
-        square = nesterov(theta, velocity, gradient, load(rate, 0), momentum[epoch])
+        square = nesterov(theta, velocity, gradient, load(rates, epoch), momentum[epoch])
         store(squares, epoch, square)

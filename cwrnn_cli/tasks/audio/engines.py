@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...kernels.clockwork.layout import clock_layout
+from ...kernels.lstm.layout import CELL_OUTPUTS
 from ...kernels.numba import train_generator
 from ...kernels.numba.cache import log_compilation
 from ...kernels.numba.simd import LANES
@@ -37,6 +39,7 @@ class SilenceEngine(AutogradEngine):
         generators: one per network; nothing is drawn from them in training.
         backend: of the recurrent kernels (:mod:`cwrnn_cli.kernels`).
         loss: of :data:`.data.LOSSES`.
+        delta_clip: see :attr:`.TrainConfig.delta_clip`.
     """
 
     def __init__(
@@ -46,10 +49,11 @@ class SilenceEngine(AutogradEngine):
         generators: list[np.random.Generator],
         backend: str = "auto",
         loss: str = AUDIO.loss,
+        delta_clip: float | None = None,
     ) -> None:
         super().__init__(ensemble, generators)
         self.targets = targets.to(ensemble.weight_hh)
-        self.backend = backend
+        self.backend, self.delta_clip = backend, delta_clip
         self.share = LOSSES[loss](targets.shape[1])
 
     def train(self, active: np.ndarray, rates: np.ndarray, momenta: np.ndarray) -> np.ndarray:
@@ -60,7 +64,8 @@ class SilenceEngine(AutogradEngine):
         losses = []
         for rate, momentum in zip(rates.tolist(), momenta.tolist(), strict=True):
             chosen.networks.zero_grad()
-            outputs = chosen.networks(x, self.backend)[:, 0, :, 0]
+            run = chosen.networks(x, self.backend, delta_clip=self.delta_clip)
+            outputs = run[:, 0, :, 0]
             loss = half_sum_of_squares(outputs, targets) * self.share
             loss.sum().backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
@@ -69,20 +74,18 @@ class SilenceEngine(AutogradEngine):
         return torch.stack(losses).float().cpu().numpy()
 
 
-# (theta, velocity, targets, rates, momenta, share, losses, squares) of a block; see there
+# (theta, velocity, targets, rates, momenta, share, delta_clip, losses, squares) of a block
 Loop = Callable[..., None]
 
 
 def _clockwork_loop(cell: CellSpec) -> Loop:
     assert isinstance(cell, ClockedSpec)
-    clock = cell.clock.merged()  # the loop wants each period once
-    periods, starts = np.array(clock.periods, np.int64), np.array(clock.starts, np.int64)
+    clock = clock_layout(cell.clock.merged()).at(cell.origin).clock  # wants each period once
 
     def run(*state: Any, losses: np.ndarray, squares: np.ndarray) -> None:
-        theta, velocity, targets, rates, momenta, share = state
-        train_generator.clockwork_epochs(
-            theta, velocity, targets, rates, momenta, share, periods, starts, losses, squares
-        )
+        own = (clock.periods, clock.firsts, clock.starts)
+        arguments = (*state, *own, losses, squares)
+        train_generator.clockwork_epochs(*arguments)
 
     return run
 
@@ -90,20 +93,11 @@ def _clockwork_loop(cell: CellSpec) -> Loop:
 def _lstm_loop(cell: CellSpec) -> Loop:
     assert isinstance(cell, LSTMSpec)
 
+    own = (cell.hidden_size, cell.peepholes, CELL_OUTPUTS[cell.cell_output])
+
     def run(*state: Any, losses: np.ndarray, squares: np.ndarray) -> None:
-        theta, velocity, targets, rates, momenta, share = state
-        train_generator.lstm_epochs(
-            theta,
-            velocity,
-            targets,
-            rates,
-            momenta,
-            share,
-            cell.hidden_size,
-            cell.peepholes,
-            losses,
-            squares,
-        )
+        arguments = (*state, *own, losses, squares)
+        train_generator.lstm_epochs(*arguments)
 
     return run
 
@@ -126,6 +120,7 @@ class CompiledEngine:
         generators: one per network; nothing is drawn from them in training.
         threads: how many; None: as many as cores.
         loss: of :data:`.data.LOSSES`.
+        delta_clip: see :attr:`.TrainConfig.delta_clip`.
 
     Attributes:
         gradient_lengths: see :class:`.Engine`.
@@ -138,6 +133,7 @@ class CompiledEngine:
         generators: list[np.random.Generator],
         threads: int | None = None,
         loss: str = AUDIO.loss,
+        delta_clip: float | None = None,
     ) -> None:
         self._networks = ensemble.networks
         self._dtype = ensemble.weight_hh.dtype
@@ -146,6 +142,7 @@ class CompiledEngine:
         self._velocity = np.zeros_like(self._theta)
         self._targets = self._blocks(targets.to(self._dtype).numpy())  # (blocks, T, LANES)
         self._share = LOSSES[loss](targets.shape[1])
+        self._delta_clip = np.inf if delta_clip is None else delta_clip
         self._generators = generators
         cell = ensemble.shape.cell
         self._loop = LOOPS[type(cell)](cell)
@@ -153,7 +150,7 @@ class CompiledEngine:
         self.gradient_lengths = np.zeros((1, self._networks))
         with log_compilation("the training loop"):
             nothing = np.empty(0, self._theta.dtype)
-            self._run_block(0, np.zeros((1, LANES), self._theta.dtype), nothing)
+            self._run_block(0, np.zeros((0, LANES), self._theta.dtype), nothing)
 
     def _blocks(self, values: np.ndarray) -> np.ndarray:
         """(R, X) to (blocks, X, LANES), the last block filled up with zeros."""
@@ -179,25 +176,25 @@ class CompiledEngine:
     ) -> tuple[np.ndarray, np.ndarray]:
         """(epochs, LANES) losses and squares of the gradients' lengths of one block.
 
-        ``rates`` are (1, LANES).
+        ``rates`` are (epochs, LANES).
         """
         losses = np.empty((len(momenta), LANES), self._theta.dtype)
         squares = np.empty((len(momenta), LANES))
         state = (self._theta[block], self._velocity[block], self._targets[block], rates, momenta)
-        self._loop(*state, self._share, losses=losses, squares=squares)
+        self._loop(*state, self._share, self._delta_clip, losses=losses, squares=squares)
         return losses, squares
 
     def train(self, active: np.ndarray, rates: np.ndarray, momenta: np.ndarray) -> np.ndarray:
-        """See :class:`.Engine`; an epoch is one update. All networks, at rates that stay.
+        """See :class:`.Engine`; an epoch is one update. All networks.
 
         Raises:
-            ValueError: some networks only, or rates that change.
+            ValueError: some networks only.
         """
-        if len(active) != self._networks or (rates != rates[:1]).any():
-            raise ValueError("the compiled loop trains all networks, at rates that stay")
+        if len(active) != self._networks:
+            raise ValueError("the compiled loop trains all networks")
         momenta = momenta.astype(self._theta.dtype)
-        each = np.broadcast_to(rates[0], self._networks).astype(self._theta.dtype)
-        lanes = self._blocks(each[:, None])  # (blocks, 1, LANES)
+        each = np.broadcast_to(rates.T, (self._networks, len(momenta))).astype(self._theta.dtype)
+        lanes = self._blocks(each)  # (blocks, epochs, LANES)
         blocks = [(block, lanes[block], momenta) for block in range(len(self._theta))]
         found = run_all(self._run_block, blocks, self._threads)
         losses, squares = (
@@ -228,8 +225,8 @@ def make_engine(config: TrainConfig, data: AudioData) -> Engine:
     ensemble, generators = config.start()
     targets = torch.from_numpy(np.tile(data.targets, (config.runs, 1)))
     if config.device == "cpu" and type(config.cell) in LOOPS:
-        return CompiledEngine(ensemble, targets, generators, loss=config.loss)
-    return SilenceEngine(ensemble, targets, generators, loss=config.loss)
+        return CompiledEngine(ensemble, targets, generators, None, config.loss, config.delta_clip)
+    return SilenceEngine(ensemble, targets, generators, "auto", config.loss, config.delta_clip)
 
 
 class AudioTrainer(EnsembleTrainer):

@@ -58,7 +58,9 @@ class CtcEngine(AutogradEngine):
             if idle:
                 indices = [batches[update][:1] for batches in mine]
             batch = batch_of(self.lines, self._targets, indices)
-            logits = model(batch.x.to(device), lengths=batch.lengths.to(device))
+            logits = model(
+                batch.x.to(device), lengths=batch.lengths.to(device), delta_clip=config.delta_clip
+            )
             loss = ctc(logits, batch).sum(dim=1) * (not idle)
             # the mean over all processes' lines of this batch
             share = distributed.processes() / len(mine[0][update])

@@ -1,9 +1,11 @@
 """Two ways to do the epochs of task 2: the compiled loop, and autograd as its test.
 
-One update per sequence; every network has its own order and its own noise.
+An update learns from the mean of a few sequences, of one in the protocol; every network has its own
+order and its own noise.
 """
 
 import os
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +15,7 @@ from torch import Tensor
 from data_prep.store import Split
 
 from ...kernels.numba.cache import log_compilation
+from ...kernels.numba.classifier import Updates
 from ...kernels.numba.threads import run_all
 from ...kernels.sequences import last_valid
 from ...models import ClockworkSpec, LSTMSpec, SRNSpec
@@ -24,6 +27,21 @@ from ...training.stopping import EarlyStop, Measured
 from ...training.trainer import EnsembleTrainer
 from .data import TimitData, cross_entropy, draw_epoch, error_rate, padded
 from .layouts import ClockworkLayout, Layout, LstmLayout
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How words are learnt, where the paper does not say.
+
+    Attributes:
+        batch: sequences per update.
+        loss_at: the steps that count in the loss, "last" or "every".
+        delta_clip: see :attr:`.TrainConfig.delta_clip`.
+    """
+
+    batch: int = 1
+    loss_at: str = "last"
+    delta_clip: float | None = None
 
 
 class WordsEngine(Engine, Protocol):
@@ -42,6 +60,7 @@ class StepwiseEngine(AutogradEngine):
         noise: standard deviation of the noise.
         generators: one per network, on which training goes on drawing.
         backend: of the recurrent kernels (:mod:`cwrnn_cli.kernels`).
+        learning: what the protocol leaves open.
     """
 
     def __init__(
@@ -51,14 +70,16 @@ class StepwiseEngine(AutogradEngine):
         noise: float,
         generators: list[np.random.Generator],
         backend: str = "auto",
+        learning: Learning | None = None,
     ) -> None:
         super().__init__(ensemble, generators)
         self.words, self.noise, self.backend = words, noise, backend
+        self.learning = learning or Learning()
 
     def train(self, active: np.ndarray, rates: np.ndarray, momenta: np.ndarray) -> np.ndarray:
-        """See :class:`.Engine`; one epoch, an update per sequence."""
+        """See :class:`.Engine`; one epoch."""
         chosen = self.select(active)
-        part = chosen.networks
+        part, batch = chosen.networks, self.learning.batch
         drawn = [draw_epoch(self.generators[r], self.words, self.noise) for r in active]
         assert self.words.labels is not None
         labels = torch.from_numpy(self.words.labels).to(part.weight_hh.device)
@@ -66,17 +87,32 @@ class StepwiseEngine(AutogradEngine):
         for update, (rate, momentum) in enumerate(
             zip(rates.tolist(), momenta.tolist(), strict=True)
         ):
-            which = [int(order[update]) for order, _ in drawn]
-            x, lengths = _batch(self.words, [[s] for s in which], [f for _, f in drawn])
+            which = [order[update * batch : (update + 1) * batch].tolist() for order, _ in drawn]
+            x, lengths = _batch(self.words, which, [f for _, f in drawn])
             part.zero_grad()
-            logits = _run(part, x, lengths, self.backend)[:, 0]
-            loss = torch.nn.functional.cross_entropy(logits, labels[which], reduction="none")
-            loss.sum().backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
+            loss = self._loss(part, x, lengths, labels[torch.tensor(which)])  # (R, B)
+            loss.mean(dim=1).sum().backward()  # type: ignore[no-untyped-call]
+            total += loss.detach().sum(dim=1)
             chosen.step(rate, momentum)
         chosen.put_back()
-        mean: np.ndarray = (total / len(momenta)).cpu().numpy()
+        mean: np.ndarray = (total / len(self.words)).cpu().numpy()
         return mean[None]
+
+    def _loss(self, part: Ensemble, x: Tensor, lengths: Tensor, labels: Tensor) -> Tensor:
+        """(R, B) cross entropies, summed over the steps that count."""
+        like, learning = part.weight_hh, self.learning
+        y = part.hidden(x.to(like), self.backend, delta_clip=learning.delta_clip)
+        if learning.loss_at == "last":
+            y = last_valid(y, lengths)[:, :, None]
+            counts = torch.ones(y.shape[:3], dtype=torch.bool)
+        else:
+            counts = torch.arange(y.shape[2]) < lengths[..., None]
+        logits = part.readout(y)  # (R, B, T or 1, K)
+        right = labels[..., None].expand(counts.shape)
+        loss = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 2), right.flatten(), reduction="none"
+        )
+        return torch.where(counts.to(like.device), loss.view(counts.shape), 0).sum(dim=2)
 
     def logits(self, active: np.ndarray, split: Split) -> np.ndarray:
         """See :class:`WordsEngine`."""
@@ -132,6 +168,7 @@ class CompiledEngine:
         noise: standard deviation of the noise.
         generators: one per network, on which training goes on drawing.
         threads: how many; None: as many as cores.
+        learning: what the protocol leaves open.
 
     Attributes:
         gradient_lengths: see :class:`.Engine`.
@@ -144,8 +181,10 @@ class CompiledEngine:
         noise: float,
         generators: list[np.random.Generator],
         threads: int | None = None,
+        learning: Learning | None = None,
     ) -> None:
         self._words, self._noise = words, noise
+        self._learning = learning or Learning()
         self._generators = generators
         self._threads = threads or os.cpu_count() or 1
         self._layout = LAYOUTS[type(ensemble.shape.cell)](ensemble)
@@ -153,38 +192,37 @@ class CompiledEngine:
         self._velocity = torch.zeros_like(self._theta)
         self.gradient_lengths = np.zeros((1, ensemble.networks))
         with log_compilation("the training loop of words"):
-            self._epoch_of(0, 0.0, np.empty(0, np.float32))
+            self._epoch_of(0, np.empty(0), np.empty(0, np.float32))
 
-    def _epoch_of(self, network: int, rate: float, momenta: np.ndarray) -> tuple[float, float]:
+    def _epoch_of(
+        self, network: int, rates: np.ndarray, momenta: np.ndarray
+    ) -> tuple[float, float]:
         """Mean loss, and the length of the longest gradient."""
         order, frames = np.empty(0, np.int64), self._words.frames
         if len(momenta):
             order, frames = draw_epoch(self._generators[network], self._words, self._noise)
-        total, longest = self._layout.epoch(
-            self._flat(frames),
-            self._words,
+        learning, dtype = self._learning, self._theta.numpy().dtype
+        updates = Updates(
             order,
-            self._theta[network].numpy(),
-            self._velocity[network].numpy(),
-            rate,
-            momenta.astype(self._theta.numpy().dtype),
+            rates,
+            momenta.astype(dtype),
+            learning.batch,
+            learning.loss_at == "every",
+            np.inf if learning.delta_clip is None else learning.delta_clip,
         )
-        return total / max(len(momenta), 1), longest
+        theta, velocity = self._theta[network].numpy(), self._velocity[network].numpy()
+        frames = self._flat(frames)
+        total, longest = self._layout.epoch(frames, self._words, updates, theta, velocity)
+        return total / len(self._words), longest
 
     def _flat(self, frames: np.ndarray) -> np.ndarray:
         flat: np.ndarray = frames.reshape(-1).astype(self._theta.numpy().dtype, copy=False)
         return flat
 
     def train(self, active: np.ndarray, rates: np.ndarray, momenta: np.ndarray) -> np.ndarray:
-        """See :class:`.Engine`; one epoch, an update per sequence, at rates that stay.
-
-        Raises:
-            ValueError: rates that change.
-        """
-        if (rates != rates[:1]).any():
-            raise ValueError("the compiled loop trains at rates that stay")
-        each = np.broadcast_to(rates[0], len(active)).tolist()
-        items = [(int(r), rate, momenta) for r, rate in zip(active, each, strict=True)]
+        """See :class:`.Engine`; one epoch."""
+        each = np.ascontiguousarray(np.broadcast_to(rates.T, (len(active), len(momenta))))
+        items = [(int(r), own, momenta) for r, own in zip(active, each, strict=True)]
         found = np.array(run_all(self._epoch_of, items, self._threads))  # (A, 2)
         self.gradient_lengths = found[None, :, 1]
         losses: np.ndarray = found[None, :, 0]
@@ -218,9 +256,10 @@ class CompiledEngine:
 def make_engine(config: TrainConfig, data: TimitData) -> WordsEngine:
     """The ensemble of a run at its start, in the engine that trains it fastest on its device."""
     ensemble, generators = config.start()
+    learning = Learning(config.batch, config.loss_at, config.delta_clip)
     if config.device == "cpu" and type(config.cell) in LAYOUTS:
-        return CompiledEngine(ensemble, data.train, config.noise, generators)
-    return StepwiseEngine(ensemble, data.train, config.noise, generators)
+        return CompiledEngine(ensemble, data.train, config.noise, generators, learning=learning)
+    return StepwiseEngine(ensemble, data.train, config.noise, generators, learning=learning)
 
 
 class TimitTrainer(EnsembleTrainer):
@@ -241,7 +280,7 @@ class TimitTrainer(EnsembleTrainer):
         # rate of wrong words at the best epoch
         at_best = {"train_error": np.ones(config.networks)}
         stop = EarlyStop(config.networks, config.patience, self._engine.weights(), at_best)
-        super().__init__(config, self._engine, stop, len(data.train))
+        super().__init__(config, self._engine, stop, -(-len(data.train) // config.batch))
 
     def measure(self, active: np.ndarray, losses: np.ndarray) -> Measured:
         """Cross entropy and errors on the training set without noise."""

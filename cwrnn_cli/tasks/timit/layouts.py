@@ -15,7 +15,7 @@ from data_prep.store import Split
 
 from ...kernels.clockwork.layout import Weights, clock_layout, packing, select
 from ...kernels.clockwork.loops import PIECE
-from ...kernels.lstm.layout import Gradients, History
+from ...kernels.lstm.layout import CELL_OUTPUTS, Gradients, History
 from ...kernels.numba import memory, train_classifier
 from ...kernels.numba.classifier import (
     ClockworkBuffers,
@@ -116,22 +116,18 @@ class Layout(ABC):
         self,
         frames: np.ndarray,
         train: Split,
-        order: np.ndarray,
+        updates: Updates,
         theta: np.ndarray,
         velocity: np.ndarray,
-        lr: float,
-        momenta: np.ndarray,
     ) -> tuple[float, float]:
         """Train one network on all sequences once.
 
         Args:
             frames: flat (N, m), noise included.
             train: the training set, for offsets and labels.
-            order: (S,) in which the sequences come.
+            updates: how.
             theta: (P,) weights, changed.
             velocity: (P,) momentum, changed.
-            lr: learning rate.
-            momenta: (S,), update by update.
 
         Returns:
             The sum of the sequences' cross entropies, and the length of the longest gradient.
@@ -140,7 +136,7 @@ class Layout(ABC):
             self._sequences(frames, train),
             self._network(theta),
             self._parameters(theta, velocity),
-            Updates(order, lr, momenta),
+            updates,
             self._buffers(train),
         )
         return total, square**0.5
@@ -169,7 +165,7 @@ class ClockworkLayout(Layout):
         cell = self.shape.cell
         assert isinstance(cell, ClockedSpec)
         self.clock = cell.clock.merged()
-        self.layout = clock_layout(self.clock)
+        self.layout = clock_layout(self.clock).at(cell.origin)
         self.padded = self.layout.padded
         self.packing = packing(self.clock, self.features)
         self.units = self.packing.units  # where each unit is among the padded ones
@@ -224,6 +220,7 @@ class LstmLayout(Layout):
         cell = self.shape.cell
         assert isinstance(cell, LSTMSpec)
         self.cells, self.peepholes = cell.hidden_size, cell.peepholes
+        self.cell_output = CELL_OUTPUTS[cell.cell_output]
         self.width = _lanes(self.cells)
         four = 4 * self.width
         self.units = torch.arange(self.cells)
@@ -276,6 +273,7 @@ class LstmLayout(Layout):
         network = LstmNetwork(
             cells=self.cells,
             peepholes=self.peepholes,
+            cell_output=self.cell_output,
             weight_hh=self.weight_hh,
             bias=self.bias,
             peephole=self.peephole,

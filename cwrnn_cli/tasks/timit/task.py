@@ -49,6 +49,18 @@ class TimitTask(Task[TimitData, TimitEvaluation]):
             of_protocol=lambda protocol: str(protocol.stop_on),
         ),
         Option(
+            "loss_at",
+            "Steps of a word that count in the loss: the last, or the sum over every one.",
+            ("last", "every"),
+            of_protocol=lambda protocol: protocol.loss_at,
+        ),
+        Option(
+            "batch",
+            "Sequences per update, whose mean is learnt from.",
+            int,
+            of_protocol=lambda protocol: str(protocol.batch),
+        ),
+        Option(
             "hold_out",
             "Of each word, training examples that are not trained on: the split valid.",
             int,

@@ -34,11 +34,17 @@ def test_every_network_may_have_its_own_rate_in_the_compiled_loop():
             assert torch.equal(weight[r], together.weights()[name][r])
 
 
-def both(networks, steps, seed=0, loss="half_sum_of_squares", **shape):
+def both(networks, steps, seed=0, loss="half_sum_of_squares", delta_clip=None, **shape):
     targets = torch.from_numpy(np.random.default_rng(seed).uniform(-1, 1, (networks, steps)))
     return [
         # weights and rates small enough that an SRN does not amplify the last digit's difference
-        engine(random_ensemble(networks=networks, scale=0.15, **shape), targets, [], loss=loss)
+        engine(
+            random_ensemble(networks=networks, scale=0.15, **shape),
+            targets,
+            [],
+            loss=loss,
+            delta_clip=delta_clip,
+        )
         for engine in (CompiledEngine, SilenceEngine)
     ]
 
@@ -76,6 +82,12 @@ def compare(compiled, autograd, states):
         {"model": "lstm", "hidden_size": 15},
         {"model": "lstm", "hidden_size": 10, "peepholes": False},
         {"model": "lstm", "hidden_size": 1},
+        {"model": "lstm", "hidden_size": 4, "cell_output": "2tanh"},
+        {"model": "lstm", "hidden_size": 4, "cell_output": "sigmoid"},
+        {"model": "lstm", "hidden_size": 5, "delta_clip": 0.05},
+        {"model": "srn", "hidden_size": 5, "delta_clip": 0.05},
+        {"model": "cw", "hidden_size": 11, "periods": 9, "delta_clip": 0.05},
+        {"model": "cw", "hidden_size": 11, "periods": 9, "clock_origin": 1},
     ],
     ids=str,
 )
@@ -123,6 +135,40 @@ def test_compiled_is_autograd_for_any_clock_and_length(modules, steps):
             sizes=[k for _, k in modules],
         )
     )
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.tuples(st.integers(1, 20), st.integers(1, 9)), min_size=1, max_size=5),
+    st.integers(1, 45),
+)
+def test_compiled_is_autograd_where_the_clock_begins_at_1(modules, steps):
+    shape = {"periods": [p for p, _ in modules], "sizes": [k for _, k in modules]}
+    units = sum(shape["sizes"])
+    engines = both(2, steps, steps, model="cw", hidden_size=units, clock_origin=1, **shape)
+    assert_same(*engines)
+
+
+@pytest.mark.parametrize("model", ["srn", "cw", "lstm"])
+@pytest.mark.parametrize("engine", [CompiledEngine, SilenceEngine])
+def test_deltas_are_clipped_only_where_they_are_longer(engine, model):
+    targets = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (2, 40)))
+    found = {}
+    for limit in (None, 1e9, 1e-3):
+        ensemble = random_ensemble(model, 6, 2, scale=0.15)
+        trained = engine(ensemble, targets, [], delta_clip=limit)
+        run(trained, np.full(2, 1e-3), MOMENTA)
+        found[limit] = trained.weights()["weight_hh"]
+    assert torch.equal(found[None], found[1e9])
+    assert not torch.allclose(found[None], found[1e-3])
+
+
+def test_a_rate_that_changes_from_epoch_to_epoch():
+    engines = both(networks=3, steps=50, model="cw", hidden_size=9, periods=[1, 2, 7])
+    rates = 2e-4 * (1 - MOMENTA)
+    losses = [engine.train(np.arange(3), rates, MOMENTA) for engine in engines]
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+    compare(*engines, ("weights", "velocity"))
 
 
 @settings(max_examples=15)

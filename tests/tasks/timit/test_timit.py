@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cwrnn_cli.clock import Clock
 from cwrnn_cli.models.ensemble import Ensemble
 from cwrnn_cli.tasks.timit import data as words
-from cwrnn_cli.tasks.timit.engines import CompiledEngine, StepwiseEngine, TimitTrainer
+from cwrnn_cli.tasks.timit.engines import CompiledEngine, Learning, StepwiseEngine, TimitTrainer
 from cwrnn_cli.tasks.timit.evaluate import arrays
 from cwrnn_cli.tasks.timit.task import TimitTask
 from cwrnn_cli.training.configure import configure
@@ -38,8 +38,18 @@ evaluate = TimitTask().evaluate_run
     features=st.integers(1, 20),
     classes=st.integers(2, 20),
     seed=st.integers(0, 1000),
+    learning=st.builds(
+        Learning,
+        batch=st.integers(1, 4),
+        loss_at=st.sampled_from(["last", "every"]),
+        delta_clip=st.sampled_from([None, 0.01]),
+    ),
+    origin=st.integers(0, 1),
+    cell_output=st.sampled_from(["tanh", "2tanh", "sigmoid"]),
 )
-def test_the_compiled_loop_is_autograds(model, units, periods, peepholes, features, classes, seed):
+def test_the_compiled_loop_is_autograds(
+    model, units, periods, peepholes, features, classes, seed, learning, origin, cell_output
+):
     rng = np.random.default_rng(seed)
     data = split_of(rng, classes + 2, features, classes)
     clock = Clock.of(units, sorted(periods)) if model == "cw" else None
@@ -51,6 +61,8 @@ def test_the_compiled_loop_is_autograds(model, units, periods, peepholes, featur
         clock.periods if clock else (),
         clock.sizes if clock else (),
         peepholes and model == "lstm",
+        clock_origin=origin,
+        cell_output=cell_output,
     )
     engines = []
     for engine, options in ((CompiledEngine, {}), (StepwiseEngine, {"backend": "reference"})):
@@ -58,12 +70,13 @@ def test_the_compiled_loop_is_autograds(model, units, periods, peepholes, featur
         generators = [np.random.default_rng((seed, r)) for r in range(3)]
         # not so large that the networks are chaotic and magnify what is lost to rounding
         ensemble.draw(generators, 0.7 / units**0.5)
-        engines.append(engine(ensemble, data, 0.5, generators, **options))
+        engines.append(engine(ensemble, data, 0.5, generators, learning=learning, **options))
     active = np.array([0, 2])
     start = engines[0].weights()
     for _ in range(2):
-        momenta = np.linspace(0.5, 0.9, len(data))
-        losses = [engine.train(active, np.full(len(data), 0.02), momenta) for engine in engines]
+        momenta = np.linspace(0.5, 0.9, -(-len(data) // learning.batch))
+        rates = 0.02 * (1.1 - momenta)
+        losses = [engine.train(active, rates, momenta) for engine in engines]
         np.testing.assert_allclose(*losses, rtol=1e-9)
         longest = [engine.gradient_lengths.max(axis=0) for engine in engines]
         assert longest[0].shape == (2,)
