@@ -35,6 +35,9 @@ OTHER = {
     "clip": 1.0,
     "decay": True,
     "hold_out": 1,
+    "scale_rate": True,
+    "delta_clip": 1.0,
+    "loss_at": "every",
 }
 NO_DEVIATIONS = {
     "task": "says whose protocol",
@@ -55,6 +58,8 @@ CELL_OTHER = {
     "module_sizes": None,  # a unit more in the first module
     "peepholes": None,
     "forget_bias": 0.0,
+    "clock_origin": 1,
+    "cell_output": "sigmoid",
 }
 
 
