@@ -7,38 +7,19 @@ case; audio as NIST SPHERE, or converted to RIFF (``.WAV``, ``.WAV.wav``) or FLA
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from . import __version__, standardise
 from .errors import UserError
 from .features import RATE, FeatureOptions, mfcc, read_speech
-from .provenance import note_digest, source_of
-from .store import Corpus, Split, write
+from .provenance import note_digest
+from .spoken import LEAST, SPEAKERS_PER_WORD, Cut, Problem, Report, by_word, corpus_of, in_threads
+from .store import write
 from .timit_standin import MARKER
 
-SPEAKERS_PER_WORD, TEST_PER_WORD = 7, 2
 _AUDIO = {".WAV": 0, ".WAV.WAV": 1, ".FLAC": 2}  # suffix in upper case -> which is taken first
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that was passed over.
-
-    Attributes:
-        place: file, and line where there is one.
-        reason: what is wrong.
-    """
-
-    place: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -56,46 +37,6 @@ class Utterance:
     name: str
     words: Path
     audio: Path
-
-
-@dataclass(frozen=True)
-class Cut:
-    """One spoken word.
-
-    Attributes:
-        word: in lower case.
-        speaker: who says it.
-        name: of the utterance, and where in it.
-        features: (T, D) float32.
-    """
-
-    word: str
-    speaker: str
-    name: str
-    features: np.ndarray
-
-
-@dataclass
-class Report:
-    """What the converter found.
-
-    Attributes:
-        utterances: sentences with words and audio.
-        occurrences: word -> times it was found and could be cut out.
-        speakers: word -> different speakers of those.
-        train: word -> sequences taken to train.
-        test: word -> sequences taken to test.
-        frames: word -> mean frames of those taken.
-        problems: what was passed over.
-    """
-
-    utterances: int = 0
-    occurrences: dict[str, int] = field(default_factory=dict)
-    speakers: dict[str, int] = field(default_factory=dict)
-    train: dict[str, int] = field(default_factory=dict)
-    test: dict[str, int] = field(default_factory=dict)
-    frames: dict[str, float] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
 
 
 def prepare(
@@ -133,54 +74,25 @@ def prepare(
     utterances = _utterances(halves, report.problems)
     report.utterances = len(utterances)
     digests: dict[Path, str] = {}
-    cuts = _cut_all(utterances, set(vocabulary), options, report.problems, digests, progress)
-    report.problems.sort(key=str)
-    if strict and report.problems:
-        raise UserError(f"--strict: {report.problems[0]}")
-    chosen = _choose(cuts, vocabulary, seed, allow_fewer, report)
-    train, test = _splits(chosen, vocabulary)
+    wanted = set(vocabulary)
+    cuts: list[Cut] = []
+    for found, problems in in_threads(
+        lambda utterance: _cut(utterance, wanted, options, digests), utterances, progress
+    ):
+        cuts += found
+        report.problems += problems
+    report.settle(strict)
+    advice = "" if allow_fewer else "; --allow-fewer takes what is there, --words others"
+    least = LEAST if allow_fewer else SPEAKERS_PER_WORD
+    chosen = by_word(cuts, vocabulary, seed, report, least=least, advice=advice)
     root = halves[0].parent
     standin = (root / MARKER).is_file()
-    corpus = Corpus(
-        corpus="timit",
-        standin=standin,
-        provenance={
-            "cwrnn": __version__,
-            "source": source_of(
-                "stand-in speech" if standin else "TIMIT",
-                origin,
-                {path.relative_to(root).as_posix(): own for path, own in digests.items()},
-            ),
-            "words": vocabulary,
-            "groups": [list(group) for group in groups],
-            "features": options.to_json(),
-            "parameters": {"seed": seed, "allow_fewer": allow_fewer},
-            "passed_over": len(report.problems),
-        },
-        splits={"train": train, "test": test},
-    )
+    name = "stand-in speech" if standin else "TIMIT"
+    read = {path.relative_to(root).as_posix(): own for path, own in digests.items()}
+    parameters = {"seed": seed, "allow_fewer": allow_fewer}
+    corpus = corpus_of(chosen, groups, options, report, (name, origin, read), parameters, standin)
     write(out, corpus)
     return report
-
-
-def read_groups(path: Path) -> list[list[str]]:
-    """Words of a text file: a group per line, words with spaces between.
-
-    Raises:
-        UserError: no such file, no words, or one twice.
-    """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: expected a text file with a group of words per line") from error
-    groups = [line.lower().split() for line in lines if line.strip()]
-    words = [word for group in groups for word in group]
-    if len(words) < 2:
-        raise UserError(f"{path}: expected at least two words, a group of them per line")
-    for word in words:
-        if words.count(word) > 1:
-            raise UserError(f"{path}: {word!r} is there twice")
-    return groups
 
 
 def _halves(src: Path) -> list[Path]:
@@ -265,27 +177,6 @@ def read_words(path: Path) -> tuple[list[tuple[int, int, int, str]], list[Proble
     return words, problems
 
 
-def _cut_all(
-    utterances: list[Utterance],
-    vocabulary: set[str],
-    options: FeatureOptions,
-    problems: list[Problem],
-    digests: dict[Path, str],
-    progress: Callable[[int, int], None] | None,
-) -> list[Cut]:
-    import torchaudio  # noqa: F401, PLC0415  (imported once, before the threads)
-
-    cuts: list[Cut] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda u: _cut(u, vocabulary, options, digests), utterances)
-        for done, (found, wrong) in enumerate(results, 1):
-            cuts += found
-            problems += wrong
-            if progress:
-                progress(done, len(utterances))
-    return cuts
-
-
 def _cut(
     utterance: Utterance,
     vocabulary: set[str],
@@ -328,70 +219,3 @@ def _cut(
             else:
                 problems.append(Problem(place, "its features are not finite"))
     return cuts, problems
-
-
-def _choose(
-    cuts: list[Cut], vocabulary: list[str], seed: int, allow_fewer: bool, report: Report
-) -> list[tuple[Cut, bool]]:
-    """Speakers of each word, each with one cut, and whether it is to test on."""
-    spoken: dict[str, dict[str, list[Cut]]] = {word: {} for word in vocabulary}
-    for cut in cuts:
-        spoken[cut.word].setdefault(cut.speaker, []).append(cut)
-    counts = {word: len(spoken[word]) for word in vocabulary}
-    least = 2 if allow_fewer else SPEAKERS_PER_WORD
-    short = {word: count for word, count in counts.items() if count < least}
-    if short:
-        listed = ", ".join(f"{word} {count}" for word, count in short.items())
-        advice = "" if allow_fewer else "; --allow-fewer takes what is there, --words others"
-        raise UserError(f"words with fewer than {least} speakers: {listed}{advice}")
-    chosen = []
-    for index, word in enumerate(vocabulary):
-        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
-        names = sorted(spoken[word])
-        names = [names[i] for i in rng.permutation(len(names))[:SPEAKERS_PER_WORD]]
-        test = max(1, round(len(names) * TEST_PER_WORD / SPEAKERS_PER_WORD))
-        taken = []
-        for place, name in enumerate(names):
-            own = sorted(spoken[word][name], key=lambda cut: cut.name)
-            taken.append((own[rng.integers(len(own))], place >= len(names) - test))
-        chosen += taken
-        report.occurrences[word] = sum(map(len, spoken[word].values()))
-        report.speakers[word] = counts[word]
-        report.train[word], report.test[word] = len(names) - test, test
-        report.frames[word] = float(np.mean([len(cut.features) for cut, _ in taken]))
-    return chosen
-
-
-def _splits(chosen: list[tuple[Cut, bool]], vocabulary: list[str]) -> tuple[Split, Split]:
-    """Training and test set, standardised with the training set's mean and deviation."""
-    train = np.concatenate([cut.features for cut, test in chosen if not test])
-    shift, scale = standardise.zero_mean_unit_variance(train)
-
-    def split(of_test: bool) -> Split:
-        cuts = [cut for cut, test in chosen if test == of_test]
-        frames = np.concatenate([cut.features for cut in cuts])
-        return Split(
-            frames=standardise.apply(frames, shift, scale),
-            offsets=np.cumsum([0, *(len(cut.features) for cut in cuts)]).astype(np.int64),
-            names=[f"{cut.word}: {cut.name}" for cut in cuts],
-            shift=shift,
-            scale=scale,
-            labels=np.array([vocabulary.index(cut.word) for cut in cuts], np.int64),
-        )
-
-    return split(False), split(True)
-
-
-def report_table(report: Report) -> list[tuple[Any, ...]]:
-    """Rows: word, occurrences, speakers, to train, to test, mean frames of those."""
-    return [
-        (
-            word,
-            report.occurrences[word],
-            report.speakers[word],
-            report.train[word],
-            report.test[word],
-            f"{report.frames[word]:.0f}",
-        )
-        for word in report.occurrences
-    ]

@@ -10,7 +10,7 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_prep import store, timit, timit_standin
+from data_prep import spoken, store, timit, timit_standin
 from data_prep.errors import UserError
 from data_prep.features import RATE, FeatureOptions, mfcc, read_speech, read_word
 from data_prep.files import sha256_of
@@ -216,7 +216,7 @@ def test_a_reason_keeps_its_colons_and_a_place_too(tmp_path):
     broken = next(root.rglob("SX0.WAV"))
     soundfile.write(broken, np.full(16000, np.nan, np.float32), RATE, format="WAV", subtype="FLOAT")
     report, _ = prepared(root, tmp_path / "a.h5")
-    expected = timit.Problem(str(broken), "damaged; it holds samples that are not numbers")
+    expected = spoken.Problem(str(broken), "damaged; it holds samples that are not numbers")
     assert report.problems == [expected]
 
 
@@ -287,13 +287,13 @@ def test_no_bytes_break_the_reader_of_sound(tmp_path_factory, content):
 def test_word_lists(tmp_path):
     path = tmp_path / "words.txt"
     path.write_text("Alpha beta\n\ngamma\n")
-    assert timit.read_groups(path) == [["alpha", "beta"], ["gamma"]]
+    assert spoken.read_groups(path) == [["alpha", "beta"], ["gamma"]]
     for text, reason in (("one", "at least two words"), ("a b a", "'a' is there twice")):
         path.write_text(text)
         with pytest.raises(UserError, match=reason):
-            timit.read_groups(path)
+            spoken.read_groups(path)
     with pytest.raises(UserError, match="expected a text file"):
-        timit.read_groups(tmp_path / "none.txt")
+        spoken.read_groups(tmp_path / "none.txt")
 
 
 def test_feature_options(tmp_path):

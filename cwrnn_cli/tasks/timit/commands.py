@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
+from data_prep import spoken, timit_standin
 from data_prep import timit as converter
-from data_prep import timit_standin
 from data_prep.errors import UserError
 from data_prep.features import FeatureOptions
 
@@ -71,7 +71,7 @@ def prepare(
     """
     at_least("--seed", seed, 0)
     options = FeatureOptions(coefficients, window_ms, hop_ms, preemphasis, deltas)
-    groups = converter.read_groups(words) if words else WORD_GROUPS
+    groups = spoken.read_groups(words) if words else WORD_GROUPS
     with ExitStack() as stack:
         if standin:
             bar = progress_bar(timit_standin.SENTENCES_IN_ALL, "speaking", unit="sentence")
@@ -95,7 +95,7 @@ def prepare(
             out, src, groups, seed, options, allow_fewer, strict, show, origin
         )
         bar.close()
-    rows = [[str(cell) for cell in row] for row in converter.report_table(report)]
+    rows = [[str(cell) for cell in row] for row in spoken.report_table(report)]
     header = ("word", "found", "speakers", "train", "test", "mean frames")
     click.echo(table(header, rows))
     say_problems(out, [str(problem) for problem in report.problems])
