@@ -170,6 +170,7 @@ TIMIT = Protocol(
         "hop_ms": 10.0,
         "preemphasis": 0.97,
         "deltas": 0,
+        "trim_db": None,  # words are cut at their labels
     },
     runs=100,
     epochs=2000,

@@ -10,6 +10,7 @@ from .sound import UnreadableSound, open_sound, resample
 
 RATE = 16000  # Hz, TIMIT's
 LONGEST = 600  # seconds of one utterance at the most
+_STRETCH, _STEP, _MARGIN = 400, 160, 320  # samples: 25, 10 and 20 ms
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class FeatureOptions:
         hop_ms: from one frame to the next, in milliseconds.
         preemphasis: coefficient.
         deltas: 0, 1 (differences over time beside each number) or 2 (and theirs).
+        trim_db: silence before and behind a recorded word is cut off, see :func:`trim`; None: it
+            stays.
     """
 
     coefficients: int = 12
@@ -29,6 +32,7 @@ class FeatureOptions:
     hop_ms: float = 10.0
     preemphasis: float = 0.97
     deltas: int = 0
+    trim_db: float | None = None
 
     def __post_init__(self) -> None:
         """Raises UserError on values out of range."""
@@ -43,6 +47,8 @@ class FeatureOptions:
             raise UserError(f"--preemphasis {self.preemphasis:g}: expected 0 to 1")
         if self.deltas not in (0, 1, 2):
             raise UserError(f"--deltas {self.deltas}: expected 0, 1 or 2")
+        if self.trim_db is not None and not 0 < self.trim_db <= 120:
+            raise UserError(f"--trim-db {self.trim_db:g}: expected more than 0, at most 120")
 
     @property
     def size(self) -> int:
@@ -55,8 +61,13 @@ class FeatureOptions:
         return round(self.window_ms * RATE / 1000)
 
     def to_json(self) -> dict[str, float]:
-        """For the provenance."""
-        return asdict(self)
+        """For the provenance; of what came later, only where it is not the paper's."""
+        found = asdict(self)
+        return {k: v for k, v in found.items() if k not in _LATER or v != _LATER[k]}
+
+
+# options that files of before do not have: what holds there
+_LATER = {"trim_db": None}
 
 
 def mfcc(samples: np.ndarray, options: FeatureOptions) -> np.ndarray:
@@ -122,17 +133,57 @@ def read_speech(path: Path) -> tuple[np.ndarray, int]:
     return samples, sound.rate
 
 
+def trim(samples: np.ndarray, below: float) -> np.ndarray:
+    """A recorded word without the silence before and behind it.
+
+    Loud is a stretch of 25 ms, one every 10 ms, whose power about its mean is at most ``below`` dB
+    under the loudest one's. What is kept reaches from 20 ms before the first of them to 20 ms
+    behind the last; pauses within the word stay.
+
+    Args:
+        samples: (N,) at 16 kHz.
+        below: in dB.
+
+    Returns:
+        (M,), a view; nothing where all is silent, everything where it is too short to tell.
+    """
+    if len(samples) < _STRETCH:
+        return samples
+    stretches = np.lib.stride_tricks.sliding_window_view(samples, _STRETCH)[::_STEP]
+    power = stretches.var(axis=1, dtype=np.float64)
+    loud = np.flatnonzero((power > 0) & (power >= power.max() * 10 ** (-below / 10)))
+    if not len(loud):
+        return samples[:0]
+    begin, end = loud[0] * _STEP, loud[-1] * _STEP + _STRETCH
+    return samples[max(0, begin - _MARGIN) : end + _MARGIN]
+
+
+def trimmed_recording(path: Path, options: FeatureOptions) -> tuple[np.ndarray, int]:
+    """One recorded word at 16 kHz, without silence where the options say so.
+
+    Returns:
+        (N,) float32 samples, and how many there were with the silence.
+
+    Raises:
+        UserError: see :func:`read_speech`; or what is left is shorter than one window.
+    """
+    samples = whole = resample(*read_speech(path), RATE)
+    if options.trim_db is not None:
+        samples = trim(whole, options.trim_db)
+    if len(samples) < options.shortest:
+        of = f" without the silence of {1000 * len(whole) / RATE:.0f} ms"
+        raise UserError(
+            f"{1000 * len(samples) / RATE:.0f} ms{of * (len(samples) < len(whole))}; expected at "
+            f"least {options.window_ms:g} ms, one window",
+            place=path,
+        )
+    return samples, len(whole)
+
+
 def read_word(path: Path, options: FeatureOptions) -> np.ndarray:
     """(T, D) features of a sound file that holds one word, at any rate.
 
     Raises:
-        UserError: see :func:`read_speech`; or it is shorter than one window.
+        UserError: see :func:`trimmed_recording`.
     """
-    samples = resample(*read_speech(path), RATE)
-    if len(samples) < options.shortest:
-        raise UserError(
-            f"{1000 * len(samples) / RATE:.0f} ms; expected at least {options.window_ms:g} ms, "
-            "one window",
-            place=path,
-        )
-    return mfcc(samples, options)
+    return mfcc(trimmed_recording(path, options)[0], options)
