@@ -171,6 +171,7 @@ TIMIT = Protocol(
         "preemphasis": 0.97,
         "deltas": 0,
         "trim_db": None,  # words are cut at their labels
+        "features": "kaldi",  # our reading
     },
     runs=100,
     epochs=2000,

@@ -1,15 +1,24 @@
-"""Speech features of task 2, MFCC and energy (Section 4.2): torchaudio's Kaldi-compatible code."""
+"""Speech features of task 2, MFCC and energy (Section 4.2).
 
+torchaudio's Kaldi-compatible ones, or those of the library that the authors worked with.
+"""
+
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import UserError
 from .sound import UnreadableSound, open_sound, resample
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 RATE = 16000  # Hz, TIMIT's
 LONGEST = 600  # seconds of one utterance at the most
+_FFT, _BANDS, _LEAST_POWER = 2048, 40, 1e-100  # of pylstm's features
 _STRETCH, _STEP, _MARGIN = 400, 160, 320  # samples: 25, 10 and 20 ms
 
 
@@ -18,13 +27,14 @@ class FeatureOptions:
     """How a word becomes frames; the defaults are the paper's.
 
     Attributes:
-        coefficients: cepstral coefficients c1, c2 ... beside the energy.
+        coefficients: cepstral coefficients c1, c2 ... beside the energy (pylstm: beside c0).
         window_ms: length of the Hamming window, in milliseconds.
         hop_ms: from one frame to the next, in milliseconds.
         preemphasis: coefficient.
         deltas: 0, 1 (differences over time beside each number) or 2 (and theirs).
         trim_db: silence before and behind a recorded word is cut off, see :func:`trim`; None: it
             stays.
+        features: a name of :data:`KINDS`.
     """
 
     coefficients: int = 12
@@ -33,6 +43,7 @@ class FeatureOptions:
     preemphasis: float = 0.97
     deltas: int = 0
     trim_db: float | None = None
+    features: str = "kaldi"
 
     def __post_init__(self) -> None:
         """Raises UserError on values out of range."""
@@ -49,6 +60,13 @@ class FeatureOptions:
             raise UserError(f"--deltas {self.deltas}: expected 0, 1 or 2")
         if self.trim_db is not None and not 0 < self.trim_db <= 120:
             raise UserError(f"--trim-db {self.trim_db:g}: expected more than 0, at most 120")
+        if self.features not in KINDS:
+            raise UserError(f"--features {self.features}: expected one of {', '.join(KINDS)}")
+        if self.features == "pylstm" and self.shortest > _FFT:
+            raise UserError(
+                f"--window-ms {self.window_ms:g}: expected at most {1000 * _FFT / RATE:g} with "
+                "--features pylstm"
+            )
 
     @property
     def size(self) -> int:
@@ -60,18 +78,18 @@ class FeatureOptions:
         """Samples of the shortest sound that has a frame."""
         return round(self.window_ms * RATE / 1000)
 
-    def to_json(self) -> dict[str, float]:
+    def to_json(self) -> dict[str, Any]:
         """For the provenance; of what came later, only where it is not the paper's."""
         found = asdict(self)
         return {k: v for k, v in found.items() if k not in _LATER or v != _LATER[k]}
 
 
 # options that files of before do not have: what holds there
-_LATER = {"trim_db": None}
+_LATER = {"trim_db": None, "features": "kaldi"}
 
 
 def mfcc(samples: np.ndarray, options: FeatureOptions) -> np.ndarray:
-    """(T, D) float32 features: log energy, c1, c2 ..., then their deltas.
+    """(T, D) float32 features: log energy or c0, c1, c2 ..., then their deltas.
 
     Frames lie wholly inside the sound: T = 1 + (N - window) // hop.
 
@@ -87,8 +105,20 @@ def mfcc(samples: np.ndarray, options: FeatureOptions) -> np.ndarray:
 
     if len(samples) < options.shortest:
         raise ValueError(f"{len(samples)} samples, a frame needs {options.shortest}")
+    parts = [KINDS[options.features](samples, options)]
+    for _ in range(options.deltas):
+        parts.append(torchaudio.functional.compute_deltas(parts[-1].T[None])[0].T)
+    features: np.ndarray = torch.cat(parts, dim=1).numpy()
+    return features
+
+
+def _kaldi(samples: np.ndarray, options: FeatureOptions) -> "Tensor":
+    """Log energy, c1, c2 ... as Kaldi and HTK compute them."""
+    import torch  # noqa: PLC0415  (slow to import)
+    import torchaudio  # noqa: PLC0415
+
     wave = torch.from_numpy(np.ascontiguousarray(samples, np.float32) * 32768)[None]
-    frames = torchaudio.compliance.kaldi.mfcc(
+    frames: Tensor = torchaudio.compliance.kaldi.mfcc(
         wave,
         sample_frequency=RATE,
         frame_length=options.window_ms,
@@ -99,11 +129,39 @@ def mfcc(samples: np.ndarray, options: FeatureOptions) -> np.ndarray:
         use_energy=True,  # in the place of c0
         dither=0.0,
     )
-    parts = [frames]
-    for _ in range(options.deltas):
-        parts.append(torchaudio.functional.compute_deltas(parts[-1].T[None])[0].T)
-    features: np.ndarray = torch.cat(parts, dim=1).numpy()
-    return features
+    return frames
+
+
+def _pylstm(samples: np.ndarray, options: FeatureOptions) -> "Tensor":
+    """c0, c1, c2 ... as the authors' library has them.
+
+    A Hamming window of which no two ends meet (its samples lie in the middles of their steps),
+    pre-emphasis within the windowed frame, the power spectrum of an FFT of 2048, triangles in
+    mel up to 8 kHz, natural logarithm, orthonormal DCT. (Its triangles are twice as high, which
+    adds a constant to c0 alone.)
+    """
+    import torch  # noqa: PLC0415  (slow to import)
+    from scipy import fft  # noqa: PLC0415
+    from torchaudio.compliance.kaldi import get_mel_banks  # noqa: PLC0415
+
+    length, hop = options.shortest, round(options.hop_ms * RATE / 1000)
+    window = 0.54 - 0.46 * np.cos(2 * np.pi * (np.arange(length) + 0.5) / length)
+    cut = np.lib.stride_tricks.sliding_window_view(samples.astype(np.float64), length)[::hop]
+    frames = cut * window
+    frames[:, 1:] -= options.preemphasis * frames[:, :-1]
+    power = np.maximum(np.abs(fft.rfft(frames, _FFT)) ** 2, _LEAST_POWER)
+    # triangles that are straight over mel, as pylstm's (those of melscale_fbanks are over Hz)
+    triangles, _ = get_mel_banks(_BANDS, _FFT, float(RATE), 0.0, RATE / 2, 0.0, 0.0, 1.0)
+    bands = np.log(power[:, : triangles.shape[1]] @ triangles.double().numpy().T)
+    coefficients = fft.dct(bands, norm="ortho")[:, : options.coefficients + 1]
+    return torch.from_numpy(coefficients.astype(np.float32))
+
+
+# name -> (N,) samples and options to (T, coefficients + 1) float32
+KINDS: dict[str, Callable[[np.ndarray, FeatureOptions], "Tensor"]] = {
+    "kaldi": _kaldi,
+    "pylstm": _pylstm,
+}
 
 
 def read_speech(path: Path) -> tuple[np.ndarray, int]:

@@ -1,5 +1,6 @@
 """The converter of recordings of single words, on folders that the tests write."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -236,21 +237,27 @@ def test_damage_is_named_and_passed_over(tmp_path):
     assert not (tmp_path / "b.h5").exists()
 
 
-def test_the_command_and_what_is_trained_on_it(cwrnn, tmp_path):
+def test_the_command_and_what_is_trained_on_it(cwrnn):
     write_recordings(Path("commands"), "yes no", 3, 1)
-    text = cwrnn("prepare", "words", "--src", "commands").stdout
+
+    def trained(*options: str) -> tuple[str, dict[str, object]]:
+        text = cwrnn("prepare", "words", "--src", "commands", *options).stdout
+        size = ("--params", 300, "--runs", 1, "--epochs", 2)
+        cwrnn("train", "--task", "timit", "--data", "data/words.h5", "--model", "cw", *size)
+        summary = json.loads(cwrnn("eval", "--json").stdout)
+        assert summary["data"]["name"] == "commands" and summary["sequences"] == 2
+        file = Path("commands/yes/S0_nohash_0.wav")
+        found = json.loads(cwrnn("eval", "--file", file, "--json").stdout)
+        assert set(found["words"]) == {"yes", "no"}
+        return text, {d["name"]: (d["paper"], d["ours"]) for d in summary["deviations"]}
+
+    text, deviations = trained()
     assert "data/words.h5: 4 words to train, 2 to test, of 6 recordings of commands; " in text
     assert "silence was 5" in text
-    assert (
-        "silence"
-        not in cwrnn("prepare", "words", "--src", "commands", "--no-trim", "--out", "all.h5").stdout
-    )
-    options = ("--model", "cw", "--params", 300, "--runs", 1, "--epochs", 2)
-    cwrnn("train", "--task", "timit", "--data", "data/words.h5", *options)
-    text = cwrnn("eval").stdout
-    assert "data: commands, 2 words of the test set" in text and "trim_db" in text
-    lines = cwrnn("eval", "--file", "commands/yes/S0_nohash_0.wav").stdout.splitlines()
-    assert {line.split()[0] for line in lines} == {"yes", "no"}
+    assert deviations["trim_db"] == (None, 30) and "features" not in deviations
+    text, deviations = trained("--no-trim", "--features", "pylstm")
+    assert "silence" not in text
+    assert deviations["features"] == ("kaldi", "pylstm") and "trim_db" not in deviations
 
 
 @pytest.mark.parametrize(

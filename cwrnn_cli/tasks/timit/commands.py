@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from data_prep import timit, timit_standin
 from data_prep import words as recorded
 from data_prep.errors import UserError
-from data_prep.features import FeatureOptions
+from data_prep.features import KINDS, FeatureOptions
 from data_prep.spoken import LEAST, SPEAKERS_PER_WORD, Report, read_groups, report_table
 
 from ...console import DATA_FOLDER, origin_option, progress_bar, say_problems
@@ -21,7 +21,14 @@ from ...reporting.tables import table
 from .task import TimitTask
 
 _FEATURES = (
-    click.option("--coefficients", default=12, show_default=True, help="MFCC beside the energy."),
+    click.option(
+        "--features",
+        type=click.Choice(list(KINDS)),
+        default=next(iter(KINDS)),
+        show_default=True,
+        help="Whose MFCC: Kaldi's, or those of the library that the authors worked with.",
+    ),
+    click.option("--coefficients", default=12, show_default=True, help="MFCC beside energy or c0."),
     click.option("--window-ms", default=25.0, show_default=True, help="Length of a window."),
     click.option("--hop-ms", default=10.0, show_default=True, help="From one window to the next."),
     click.option("--preemphasis", default=0.97, show_default=True, help="Coefficient."),
@@ -73,6 +80,7 @@ def prepare(
     seed: int,
     allow_fewer: bool,
     strict: bool,
+    features: str,
     coefficients: int,
     window_ms: float,
     hop_ms: float,
@@ -85,7 +93,9 @@ def prepare(
     5 speakers of each word are to train on, 2 to test; no speaker of a word is on both sides.
     """
     at_least("--seed", seed, 0)
-    options = FeatureOptions(coefficients, window_ms, hop_ms, preemphasis, deltas)
+    options = FeatureOptions(
+        coefficients, window_ms, hop_ms, preemphasis, deltas, features=features
+    )
     groups = read_groups(words) if words else WORD_GROUPS
     with ExitStack() as stack:
         if standin:
@@ -199,6 +209,7 @@ def prepare_words(
     strict: bool,
     out: Path,
     name: str | None,
+    features: str,
     coefficients: int,
     window_ms: float,
     hop_ms: float,
@@ -223,7 +234,9 @@ def prepare_words(
     if no_trim and context.get_parameter_source("trim_db") is not ParameterSource.DEFAULT:
         raise UserError("--no-trim, --trim-db: one of them")
     trimmed = None if no_trim else trim_db
-    options = FeatureOptions(coefficients, window_ms, hop_ms, preemphasis, deltas, trimmed)
+    options = FeatureOptions(
+        coefficients, window_ms, hop_ms, preemphasis, deltas, trimmed, features
+    )
     groups = read_groups(words) if words else None
     choice = recorded.Choice(split_by, _speakers(speakers), test_speakers, takes, compound, seed)
     with _progress("reading", "word") as show:
