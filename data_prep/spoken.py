@@ -150,7 +150,7 @@ def by_word(
     report: Report,
     most: int | None = SPEAKERS_PER_WORD,
     least: int = SPEAKERS_PER_WORD,
-    advice: str = "",
+    advice: Callable[[], str] = str,
 ) -> Chosen:
     """Speakers of each word, each with one cut: the paper's way, 2 in 7 of them to test on.
 
@@ -161,7 +161,7 @@ def by_word(
         report: what was found and chosen is counted there.
         most: speakers of each word at the most; None: all.
         least: speakers that each word must have.
-        advice: what to do about a word that has fewer.
+        advice: makes the end of the error about words that have fewer: what to do.
 
     Raises:
         UserError: a word has fewer.
@@ -169,7 +169,7 @@ def by_word(
     spoken = _spoken(cuts, vocabulary)
     short = [f"{word} {len(own)}" for word, own in spoken.items() if len(own) < least]
     if short:
-        raise UserError(f"words with fewer than {least} speakers: {', '.join(short)}{advice}")
+        raise UserError(f"words with fewer than {least} speakers: {', '.join(short)}{advice()}")
     chosen: Chosen = []
     for index, word in enumerate(vocabulary):
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))

@@ -2,10 +2,12 @@
 
 Built to the corpus's documented layout, ``[TIMIT/]TRAIN|TEST/DR<1-8>/<speaker>/<sentence>.WAV``
 with ``.WRD`` files (first sample, sample behind the last, word) beside the audio, in upper or lower
-case; audio as NIST SPHERE, or converted to RIFF (``.WAV``, ``.WAV.wav``) or FLAC.
+case; audio as NIST SPHERE, or converted to RIFF (``.WAV``, ``.WAV.wav``) or FLAC. And to that of
+NLTK's sample of it: ``dr<1-8>-<speaker>/<sentence>.wav``, in no halves.
 """
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,8 @@ from .store import write
 from .timit_standin import MARKER
 
 _AUDIO = {".WAV": 0, ".WAV.WAV": 1, ".FLAC": 2}  # suffix in upper case -> which is taken first
+_SAMPLE = re.compile(r"DR[1-8]-(\w+)", re.IGNORECASE)  # a speaker's folder in NLTK's sample
+_OFFERED = 25  # words in a hint
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,9 @@ class Utterance:
     """One sentence of one speaker.
 
     Attributes:
-        speaker: folder name, in upper case.
-        name: half, region, speaker and sentence, in upper case: the same however files are named.
+        speaker: in upper case.
+        name: half, region, speaker and sentence, in upper case: the same however files are named;
+            of NLTK's sample without the half.
         words: the .WRD file.
         audio: the sound file.
     """
@@ -69,9 +74,9 @@ def prepare(
     """
     options = options or FeatureOptions()
     vocabulary = [word for group in groups for word in group]
-    halves = _halves(Path(src))
+    root, halves = _layout(Path(src))
     report = Report()
-    utterances = _utterances(halves, report.problems)
+    utterances = _utterances(root, halves, report.problems)
     report.utterances = len(utterances)
     digests: dict[Path, str] = {}
     wanted = set(vocabulary)
@@ -82,12 +87,17 @@ def prepare(
         cuts += found
         report.problems += problems
     report.settle(strict)
-    advice = "" if allow_fewer else "; --allow-fewer takes what is there, --words others"
     least = LEAST if allow_fewer else SPEAKERS_PER_WORD
+    sample = _SAMPLE.fullmatch(halves[0].name) is not None
+
+    def advice() -> str:
+        of = "; NLTK's sample of TIMIT has not all of the paper's words" * sample
+        fewer = "" if allow_fewer else "; --allow-fewer takes what is there"
+        return f"{of}{fewer}; --words FILE takes others{_offer(utterances, least)}"
+
     chosen = by_word(cuts, vocabulary, seed, report, least=least, advice=advice)
-    root = halves[0].parent
     standin = (root / MARKER).is_file()
-    name = "stand-in speech" if standin else "TIMIT"
+    name = "stand-in speech" if standin else "TIMIT (NLTK's sample)" if sample else "TIMIT"
     read = {path.relative_to(root).as_posix(): own for path, own in digests.items()}
     parameters = {"seed": seed, "allow_fewer": allow_fewer}
     corpus = corpus_of(chosen, groups, options, report, (name, origin, read), parameters, standin)
@@ -95,8 +105,11 @@ def prepare(
     return report
 
 
-def _halves(src: Path) -> list[Path]:
-    """The folders TRAIN and TEST, in ``src`` or at most two levels below."""
+def _layout(src: Path) -> tuple[Path, list[Path]]:
+    """The corpus, ``src`` or at most two levels below, and its folders TRAIN and TEST.
+
+    Of NLTK's sample those of its speakers.
+    """
     if not src.is_dir():
         raise UserError(f"{src}: no such folder; expected TIMIT's, with TRAIN and TEST in it")
     level = [src]
@@ -104,11 +117,14 @@ def _halves(src: Path) -> list[Path]:
         for folder in level:
             found = {p.name.upper(): p for p in _folders(folder)}
             if "TRAIN" in found and "TEST" in found:
-                return [found["TRAIN"], found["TEST"]]
+                return folder, [found["TRAIN"], found["TEST"]]
+            speakers = [path for name, path in found.items() if _SAMPLE.fullmatch(name)]
+            if speakers:
+                return folder, speakers
         level = [child for folder in level for child in _folders(folder)]
     raise UserError(
         f"{src}: no folders TRAIN and TEST here or two levels below; expected TIMIT as the LDC "
-        "ships it (LDC93S1)"
+        "ships it (LDC93S1), or NLTK's sample of it (dr1-fvmh0 and so on)"
     )
 
 
@@ -119,7 +135,7 @@ def _folders(folder: Path) -> list[Path]:
         return []
 
 
-def _utterances(halves: list[Path], problems: list[Problem]) -> list[Utterance]:
+def _utterances(root: Path, halves: list[Path], problems: list[Problem]) -> list[Utterance]:
     """Every sentence that has both words and audio, in the order of their names."""
     found: dict[str, tuple[Path, Path]] = {}
     for half in halves:
@@ -134,7 +150,7 @@ def _utterances(halves: list[Path], problems: list[Problem]) -> list[Utterance]:
                 rank = _AUDIO.get("." + rest)
                 if rank is not None and (stem not in audio or rank < audio[stem][0]):
                     audio[stem] = (rank, place / file)
-            relative = place.relative_to(half.parent).as_posix().upper()
+            relative = place.relative_to(root).as_posix().upper()
             for stem, path in words.items():
                 if stem in audio:
                     found[f"{relative}/{stem}"] = (path, audio[stem][1])
@@ -143,9 +159,27 @@ def _utterances(halves: list[Path], problems: list[Problem]) -> list[Utterance]:
             for stem in audio.keys() - words.keys():
                 problems.append(Problem(str(audio[stem][1]), "no .WRD beside it"))
     return [
-        Utterance(name.split("/")[-2], name, words, audio)
+        Utterance(_speaker(name.split("/")[-2]), name, words, audio)
         for name, (words, audio) in sorted(found.items())
     ]
+
+
+def _speaker(folder: str) -> str:
+    match = _SAMPLE.fullmatch(folder)
+    return match[1] if match else folder
+
+
+def _offer(utterances: list[Utterance], least: int) -> str:
+    """The longest words that so many speakers say, for a hint; "" if there are none."""
+    speakers: dict[str, set[str]] = {}
+    for utterance in utterances:
+        for *_, word in read_words(utterance.words)[0]:
+            speakers.setdefault(word, set()).add(utterance.speaker)
+    said = [word for word, names in speakers.items() if len(names) >= least]
+    said.sort(key=lambda word: (-len(word), word))
+    more = f" and {len(said) - _OFFERED} more" if len(said) > _OFFERED else ""
+    there = f", such as (by {least} speakers or more) {', '.join(said[:_OFFERED])}{more}"
+    return there * bool(said)
 
 
 def read_words(path: Path) -> tuple[list[tuple[int, int, int, str]], list[Problem]]:

@@ -7,7 +7,7 @@ put one behind the other make the words of a compound corpus, which end alike as
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -110,8 +110,8 @@ def prepare(
         out: the HDF5 file to write.
         src: folder of the corpus.
         groups: the words, in groups that end alike; of a compound corpus the beginnings and the
-            endings. None: all words as one group; of a compound corpus the first five and the next
-            five in the order of the alphabet.
+            endings. ``12=speech`` is the word that paths call 12. None: all words as one group; of
+            a compound corpus the first five and the next five in the order of the alphabet.
         pattern: see :func:`recordings`.
         choice: of recordings and speakers; None: the paper's.
         options: of the features, and whether silence is cut off; None: the paper's, and it stays.
@@ -129,11 +129,12 @@ def prepare(
     report = Report()
     found = recordings(src, pattern, report.problems)
     report.utterances = len(found)
-    groups = _groups(found, groups, choice.compound)
-    spoken = _compounds(found, groups) if choice.compound else _singles(found, groups)
+    groups, found = _groups(found, groups, choice.compound)
     if choice.compound:
-        beginnings, endings = groups
-        groups = [[_joined(first, second) for first in beginnings] for second in endings]
+        spoken = _compounds(found, groups)
+        groups = [[_joined(first, second) for first in groups[0]] for second in groups[1]]
+    else:
+        spoken = [Spoken(recording.word, recording.speaker, (recording,)) for recording in found]
     vocabulary = [word for group in groups for word in group]
     digests: dict[Path, str] = {}
     cuts = _cuts(spoken, options, report, digests, progress)
@@ -144,8 +145,15 @@ def prepare(
         )
         of_split = {"test_speakers": choice.test_speakers, "takes": choice.takes}
     else:
-        advice = "; --words takes others"
-        chosen = by_word(cuts, vocabulary, choice.seed, report, choice.speakers, LEAST, advice)
+        chosen = by_word(
+            cuts,
+            vocabulary,
+            choice.seed,
+            report,
+            choice.speakers,
+            LEAST,
+            lambda: "; --words takes others",
+        )
         of_split = {"speakers": choice.speakers}
     parameters = {
         "pattern": pattern,
@@ -212,8 +220,8 @@ def _sound_files(src: Path) -> list[Path]:
 
 def _groups(
     found: list[Recording], groups: Sequence[Sequence[str]] | None, compound: bool
-) -> Sequence[Sequence[str]]:
-    """The words that are wanted, all of which are there; of compounds beginnings and endings."""
+) -> tuple[list[list[str]], list[Recording]]:
+    """The words that are wanted, of compounds beginnings and endings, and their recordings."""
     there = sorted({recording.word for recording in found})
     if groups is None:
         groups = [there[:PARTS], there[PARTS : 2 * PARTS]] if compound else [there]
@@ -226,17 +234,19 @@ def _groups(
         raise UserError(
             f"--compound: {len(groups)} lines in --words; expected two, of beginnings and endings"
         )
-    missing = [word for group in groups for word in group if word not in there]
+    pairs = [[item.partition("=") for item in group] for group in groups]
+    names = {path: name or path for group in pairs for path, _, name in group}
+    missing = [word for word in names if word not in there]
     if missing:
         raise UserError(
             f"no recordings of {', '.join(missing)}; there are those of {', '.join(there)}"
         )
-    return groups
-
-
-def _singles(found: list[Recording], groups: Sequence[Sequence[str]]) -> list[Spoken]:
-    wanted = {word for group in groups for word in group}
-    return [Spoken(r.word, r.speaker, (r,)) for r in found if r.word in wanted]
+    named = [[name or path for path, _, name in group] for group in pairs]
+    every = [name for group in named for name in group]
+    twice = sorted({name for name in every if every.count(name) > 1})
+    if twice or len(names) < len(every):
+        raise UserError(f"--words: {', '.join(twice) or 'a recorded word'} is there twice")
+    return named, [replace(r, word=names[r.word]) for r in found if r.word in names]
 
 
 def _joined(first: str, second: str) -> str:

@@ -119,8 +119,17 @@ def test_the_words_of_a_file_in_their_groups(tmp_path):
     assert corpus.provenance["groups"] == groups
     assert corpus.provenance["words"] == ["zoom-in", "yes"] == list(report.train)
     assert corpus.provenance["source"]["files"] == 32  # the third word is not read
+    _, renamed = prepared(root, tmp_path / "b.h5", groups=[["zoom-in=bigger"], ["yes"]])
+    assert renamed.provenance["words"] == ["bigger", "yes"]
+    for split, other in zip(corpus.splits.values(), renamed.splits.values(), strict=True):
+        np.testing.assert_array_equal(split.frames, other.frames)
+        assert other.names == [name.replace("zoom-in:", "bigger:") for name in split.names]
+    with pytest.raises(UserError, match="--words: ja is there twice"):
+        prepared(root, tmp_path / "c.h5", groups=[["no=ja", "yes=ja"]])
+    with pytest.raises(UserError, match="--words: a recorded word is there twice"):
+        prepared(root, tmp_path / "c.h5", groups=[["yes=ja", "yes"]])
     with pytest.raises(UserError, match="no recordings of up, down; there are those of no, yes"):
-        prepared(root, tmp_path / "b.h5", groups=[["up", "yes"], ["down"]])
+        prepared(root, tmp_path / "c.h5", groups=[["up", "yes"], ["down"]])
 
 
 def test_compounds_are_two_trimmed_recordings_of_one_speaker(tmp_path):

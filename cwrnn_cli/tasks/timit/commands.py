@@ -48,7 +48,8 @@ def feature_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--src",
     type=click.Path(path_type=Path),
     envvar="CWRNN_TIMIT",
-    help="Folder of your copy of TIMIT, with TRAIN and TEST in it.  [env: CWRNN_TIMIT]",
+    help="Folder of your copy of TIMIT, with TRAIN and TEST in it, or of NLTK's sample of it.  "
+    "[env: CWRNN_TIMIT]",
 )
 @click.option("--standin", is_flag=True, help="A free substitute: sentences by synthetic voices.")
 @click.option(
