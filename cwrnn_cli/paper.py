@@ -176,6 +176,8 @@ TIMIT = Protocol(
         "hop_ms": 10.0,
         "preemphasis": 0.97,
         "deltas": 0,
+        "trim_db": None,  # words are cut at their labels
+        "features": "kaldi",  # our reading
     },
     runs=100,
     epochs=2000,

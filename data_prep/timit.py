@@ -2,43 +2,28 @@
 
 Built to the corpus's documented layout, ``[TIMIT/]TRAIN|TEST/DR<1-8>/<speaker>/<sentence>.WAV``
 with ``.WRD`` files (first sample, sample behind the last, word) beside the audio, in upper or lower
-case; audio as NIST SPHERE, or converted to RIFF (``.WAV``, ``.WAV.wav``) or FLAC.
+case; audio as NIST SPHERE, or converted to RIFF (``.WAV``, ``.WAV.wav``) or FLAC. And to that of
+NLTK's sample of it: ``dr<1-8>-<speaker>/<sentence>.wav``, in no halves.
 """
 
 import os
+import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from . import __version__, standardise
 from .errors import UserError
 from .features import RATE, FeatureOptions, mfcc, read_speech
-from .provenance import note_digest, source_of
-from .store import Corpus, Split, write
+from .provenance import note_digest
+from .spoken import LEAST, SPEAKERS_PER_WORD, Cut, Problem, Report, by_word, corpus_of, in_threads
+from .store import write
 from .timit_standin import MARKER
 
-SPEAKERS_PER_WORD, TEST_PER_WORD = 7, 2
 _AUDIO = {".WAV": 0, ".WAV.WAV": 1, ".FLAC": 2}  # suffix in upper case -> which is taken first
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that was passed over.
-
-    Attributes:
-        place: file, and line where there is one.
-        reason: what is wrong.
-    """
-
-    place: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.reason}"
+_SAMPLE = re.compile(r"DR[1-8]-(\w+)", re.IGNORECASE)  # a speaker's folder in NLTK's sample
+_OFFERED = 25  # words in a hint
 
 
 @dataclass(frozen=True)
@@ -46,8 +31,9 @@ class Utterance:
     """One sentence of one speaker.
 
     Attributes:
-        speaker: folder name, in upper case.
-        name: half, region, speaker and sentence, in upper case: the same however files are named.
+        speaker: in upper case.
+        name: half, region, speaker and sentence, in upper case: the same however files are named;
+            of NLTK's sample without the half.
         words: the .WRD file.
         audio: the sound file.
     """
@@ -56,46 +42,6 @@ class Utterance:
     name: str
     words: Path
     audio: Path
-
-
-@dataclass(frozen=True)
-class Cut:
-    """One spoken word.
-
-    Attributes:
-        word: in lower case.
-        speaker: who says it.
-        name: of the utterance, and where in it.
-        features: (T, D) float32.
-    """
-
-    word: str
-    speaker: str
-    name: str
-    features: np.ndarray
-
-
-@dataclass
-class Report:
-    """What the converter found.
-
-    Attributes:
-        utterances: sentences with words and audio.
-        occurrences: word -> times it was found and could be cut out.
-        speakers: word -> different speakers of those.
-        train: word -> sequences taken to train.
-        test: word -> sequences taken to test.
-        frames: word -> mean frames of those taken.
-        problems: what was passed over.
-    """
-
-    utterances: int = 0
-    occurrences: dict[str, int] = field(default_factory=dict)
-    speakers: dict[str, int] = field(default_factory=dict)
-    train: dict[str, int] = field(default_factory=dict)
-    test: dict[str, int] = field(default_factory=dict)
-    frames: dict[str, float] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
 
 
 def prepare(
@@ -128,63 +74,42 @@ def prepare(
     """
     options = options or FeatureOptions()
     vocabulary = [word for group in groups for word in group]
-    halves = _halves(Path(src))
+    root, halves = _layout(Path(src))
     report = Report()
-    utterances = _utterances(halves, report.problems)
+    utterances = _utterances(root, halves, report.problems)
     report.utterances = len(utterances)
     digests: dict[Path, str] = {}
-    cuts = _cut_all(utterances, set(vocabulary), options, report.problems, digests, progress)
-    report.problems.sort(key=str)
-    if strict and report.problems:
-        raise UserError(f"--strict: {report.problems[0]}")
-    chosen = _choose(cuts, vocabulary, seed, allow_fewer, report)
-    train, test = _splits(chosen, vocabulary)
-    root = halves[0].parent
+    wanted = set(vocabulary)
+    cuts: list[Cut] = []
+    for found, problems in in_threads(
+        lambda utterance: _cut(utterance, wanted, options, digests), utterances, progress
+    ):
+        cuts += found
+        report.problems += problems
+    report.settle(strict)
+    least = LEAST if allow_fewer else SPEAKERS_PER_WORD
+    sample = _SAMPLE.fullmatch(halves[0].name) is not None
+
+    def advice() -> str:
+        of = "; NLTK's sample of TIMIT has not all of the paper's words" * sample
+        fewer = "" if allow_fewer else "; --allow-fewer takes what is there"
+        return f"{of}{fewer}; --words FILE takes others{_offer(utterances, least)}"
+
+    chosen = by_word(cuts, vocabulary, seed, report, least=least, advice=advice)
     standin = (root / MARKER).is_file()
-    corpus = Corpus(
-        corpus="timit",
-        standin=standin,
-        provenance={
-            "cwrnn": __version__,
-            "source": source_of(
-                "stand-in speech" if standin else "TIMIT",
-                origin,
-                {path.relative_to(root).as_posix(): own for path, own in digests.items()},
-            ),
-            "words": vocabulary,
-            "groups": [list(group) for group in groups],
-            "features": options.to_json(),
-            "parameters": {"seed": seed, "allow_fewer": allow_fewer},
-            "passed_over": len(report.problems),
-        },
-        splits={"train": train, "test": test},
-    )
+    name = "stand-in speech" if standin else "TIMIT (NLTK's sample)" if sample else "TIMIT"
+    read = {path.relative_to(root).as_posix(): own for path, own in digests.items()}
+    parameters = {"seed": seed, "allow_fewer": allow_fewer}
+    corpus = corpus_of(chosen, groups, options, report, (name, origin, read), parameters, standin)
     write(out, corpus)
     return report
 
 
-def read_groups(path: Path) -> list[list[str]]:
-    """Words of a text file: a group per line, words with spaces between.
+def _layout(src: Path) -> tuple[Path, list[Path]]:
+    """The corpus, ``src`` or at most two levels below, and its folders TRAIN and TEST.
 
-    Raises:
-        UserError: no such file, no words, or one twice.
+    Of NLTK's sample those of its speakers.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: expected a text file with a group of words per line") from error
-    groups = [line.lower().split() for line in lines if line.strip()]
-    words = [word for group in groups for word in group]
-    if len(words) < 2:
-        raise UserError(f"{path}: expected at least two words, a group of them per line")
-    for word in words:
-        if words.count(word) > 1:
-            raise UserError(f"{path}: {word!r} is there twice")
-    return groups
-
-
-def _halves(src: Path) -> list[Path]:
-    """The folders TRAIN and TEST, in ``src`` or at most two levels below."""
     if not src.is_dir():
         raise UserError(f"{src}: no such folder; expected TIMIT's, with TRAIN and TEST in it")
     level = [src]
@@ -192,11 +117,14 @@ def _halves(src: Path) -> list[Path]:
         for folder in level:
             found = {p.name.upper(): p for p in _folders(folder)}
             if "TRAIN" in found and "TEST" in found:
-                return [found["TRAIN"], found["TEST"]]
+                return folder, [found["TRAIN"], found["TEST"]]
+            speakers = [path for name, path in found.items() if _SAMPLE.fullmatch(name)]
+            if speakers:
+                return folder, speakers
         level = [child for folder in level for child in _folders(folder)]
     raise UserError(
         f"{src}: no folders TRAIN and TEST here or two levels below; expected TIMIT as the LDC "
-        "ships it (LDC93S1)"
+        "ships it (LDC93S1), or NLTK's sample of it (dr1-fvmh0 and so on)"
     )
 
 
@@ -207,7 +135,7 @@ def _folders(folder: Path) -> list[Path]:
         return []
 
 
-def _utterances(halves: list[Path], problems: list[Problem]) -> list[Utterance]:
+def _utterances(root: Path, halves: list[Path], problems: list[Problem]) -> list[Utterance]:
     """Every sentence that has both words and audio, in the order of their names."""
     found: dict[str, tuple[Path, Path]] = {}
     for half in halves:
@@ -222,7 +150,7 @@ def _utterances(halves: list[Path], problems: list[Problem]) -> list[Utterance]:
                 rank = _AUDIO.get("." + rest)
                 if rank is not None and (stem not in audio or rank < audio[stem][0]):
                     audio[stem] = (rank, place / file)
-            relative = place.relative_to(half.parent).as_posix().upper()
+            relative = place.relative_to(root).as_posix().upper()
             for stem, path in words.items():
                 if stem in audio:
                     found[f"{relative}/{stem}"] = (path, audio[stem][1])
@@ -231,9 +159,27 @@ def _utterances(halves: list[Path], problems: list[Problem]) -> list[Utterance]:
             for stem in audio.keys() - words.keys():
                 problems.append(Problem(str(audio[stem][1]), "no .WRD beside it"))
     return [
-        Utterance(name.split("/")[-2], name, words, audio)
+        Utterance(_speaker(name.split("/")[-2]), name, words, audio)
         for name, (words, audio) in sorted(found.items())
     ]
+
+
+def _speaker(folder: str) -> str:
+    match = _SAMPLE.fullmatch(folder)
+    return match[1] if match else folder
+
+
+def _offer(utterances: list[Utterance], least: int) -> str:
+    """The longest words that so many speakers say, for a hint; "" if there are none."""
+    speakers: dict[str, set[str]] = {}
+    for utterance in utterances:
+        for *_, word in read_words(utterance.words)[0]:
+            speakers.setdefault(word, set()).add(utterance.speaker)
+    said = [word for word, names in speakers.items() if len(names) >= least]
+    said.sort(key=lambda word: (-len(word), word))
+    more = f" and {len(said) - _OFFERED} more" if len(said) > _OFFERED else ""
+    there = f", such as (by {least} speakers or more) {', '.join(said[:_OFFERED])}{more}"
+    return there * bool(said)
 
 
 def read_words(path: Path) -> tuple[list[tuple[int, int, int, str]], list[Problem]]:
@@ -263,27 +209,6 @@ def read_words(path: Path) -> tuple[list[tuple[int, int, int, str]], list[Proble
     if not words and not problems:
         problems.append(Problem(str(path), "empty"))
     return words, problems
-
-
-def _cut_all(
-    utterances: list[Utterance],
-    vocabulary: set[str],
-    options: FeatureOptions,
-    problems: list[Problem],
-    digests: dict[Path, str],
-    progress: Callable[[int, int], None] | None,
-) -> list[Cut]:
-    import torchaudio  # noqa: F401, PLC0415  (imported once, before the threads)
-
-    cuts: list[Cut] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda u: _cut(u, vocabulary, options, digests), utterances)
-        for done, (found, wrong) in enumerate(results, 1):
-            cuts += found
-            problems += wrong
-            if progress:
-                progress(done, len(utterances))
-    return cuts
 
 
 def _cut(
@@ -328,70 +253,3 @@ def _cut(
             else:
                 problems.append(Problem(place, "its features are not finite"))
     return cuts, problems
-
-
-def _choose(
-    cuts: list[Cut], vocabulary: list[str], seed: int, allow_fewer: bool, report: Report
-) -> list[tuple[Cut, bool]]:
-    """Speakers of each word, each with one cut, and whether it is to test on."""
-    spoken: dict[str, dict[str, list[Cut]]] = {word: {} for word in vocabulary}
-    for cut in cuts:
-        spoken[cut.word].setdefault(cut.speaker, []).append(cut)
-    counts = {word: len(spoken[word]) for word in vocabulary}
-    least = 2 if allow_fewer else SPEAKERS_PER_WORD
-    short = {word: count for word, count in counts.items() if count < least}
-    if short:
-        listed = ", ".join(f"{word} {count}" for word, count in short.items())
-        advice = "" if allow_fewer else "; --allow-fewer takes what is there, --words others"
-        raise UserError(f"words with fewer than {least} speakers: {listed}{advice}")
-    chosen = []
-    for index, word in enumerate(vocabulary):
-        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
-        names = sorted(spoken[word])
-        names = [names[i] for i in rng.permutation(len(names))[:SPEAKERS_PER_WORD]]
-        test = max(1, round(len(names) * TEST_PER_WORD / SPEAKERS_PER_WORD))
-        taken = []
-        for place, name in enumerate(names):
-            own = sorted(spoken[word][name], key=lambda cut: cut.name)
-            taken.append((own[rng.integers(len(own))], place >= len(names) - test))
-        chosen += taken
-        report.occurrences[word] = sum(map(len, spoken[word].values()))
-        report.speakers[word] = counts[word]
-        report.train[word], report.test[word] = len(names) - test, test
-        report.frames[word] = float(np.mean([len(cut.features) for cut, _ in taken]))
-    return chosen
-
-
-def _splits(chosen: list[tuple[Cut, bool]], vocabulary: list[str]) -> tuple[Split, Split]:
-    """Training and test set, standardised with the training set's mean and deviation."""
-    train = np.concatenate([cut.features for cut, test in chosen if not test])
-    shift, scale = standardise.zero_mean_unit_variance(train)
-
-    def split(of_test: bool) -> Split:
-        cuts = [cut for cut, test in chosen if test == of_test]
-        frames = np.concatenate([cut.features for cut in cuts])
-        return Split(
-            frames=standardise.apply(frames, shift, scale),
-            offsets=np.cumsum([0, *(len(cut.features) for cut in cuts)]).astype(np.int64),
-            names=[f"{cut.word}: {cut.name}" for cut in cuts],
-            shift=shift,
-            scale=scale,
-            labels=np.array([vocabulary.index(cut.word) for cut in cuts], np.int64),
-        )
-
-    return split(False), split(True)
-
-
-def report_table(report: Report) -> list[tuple[Any, ...]]:
-    """Rows: word, occurrences, speakers, to train, to test, mean frames of those."""
-    return [
-        (
-            word,
-            report.occurrences[word],
-            report.speakers[word],
-            report.train[word],
-            report.test[word],
-            f"{report.frames[word]:.0f}",
-        )
-        for word in report.occurrences
-    ]

@@ -33,7 +33,7 @@ def typed(words: str) -> dict[str, str]:
         ("cwrnn train --task ", list(TASKS)),
         ("cwrnn eval --task ti", ["timit"]),
         ("cwrnn bench lay", ["layer"]),
-        ("cwrnn prepare ", [name for name in TASKS if ("prepare", name) in TASKS[name].commands]),
+        ("cwrnn prepare ", ["audio", "timit", "words", "iamondb"]),
         ("cwrnn train --momentum-r", ["--momentum-ramp"]),
         ("cwrnn --verb", ["--verbose"]),
     ],

@@ -25,7 +25,7 @@ COMMANDS = commands(main)
 
 def test_the_commands_that_others_call():
     assert {" ".join(words) for words in COMMANDS} >= {
-        "prepare", "prepare audio", "prepare timit", "prepare iamondb",
+        "prepare", "prepare audio", "prepare timit", "prepare words", "prepare iamondb",
         "train", "eval", "generate", "generate audio", "compare", "scan",
         "bench", "bench layer", "bench ensemble", "bench handwriting", "bench precision",
     }  # fmt: skip

@@ -10,7 +10,7 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_prep import store, timit, timit_standin
+from data_prep import spoken, store, timit, timit_standin
 from data_prep.errors import UserError
 from data_prep.features import RATE, FeatureOptions, mfcc, read_speech, read_word
 from data_prep.files import sha256_of
@@ -165,6 +165,48 @@ def test_the_choice_of_speakers(tmp_path):
     assert other.splits["train"].names != corpus.splits["train"].names
 
 
+@pytest.mark.parametrize("form", ["WAV", "NIST"])
+@pytest.mark.parametrize("level", ["", "corpora/timit"])
+def test_nltks_sample(tmp_path, form, level):
+    root = tmp_path / "nltk" / level
+    for s in range(8):
+        folder = root / f"dr{1 + s}-f{'abcdefgh'[s]}aa0"
+        folder.mkdir(parents=True)
+        soundfile.write(folder / "sa1.wav", tone(1.0, 100 + 20 * s), RATE, format=form)
+        lines = "1600 6000 walking\n6000 10000 highway\n10000 15000 making\n"
+        if s == 7:
+            lines = "1600 6000 walking\n6000 9000 greasy\n"
+        (folder / "sa1.wrd").write_text(lines)
+        (folder / "sa1.phn").write_text("0 16000 h#\n")
+    (root / "README.txt").write_text("no speaker")
+    report, corpus = prepared(tmp_path / "nltk", tmp_path / "a.h5")
+    assert not report.problems and report.utterances == 8
+    assert report.speakers == {"making": 7, "walking": 8, "highway": 7}
+    assert corpus.provenance["source"]["name"] == "TIMIT (NLTK's sample)" and not corpus.standin
+    assert corpus.provenance["source"]["files"] == 16
+    assert any(
+        n == "highway: DR1-FAAA0/SA1 6000-10000" for s in corpus.splits.values() for n in s.names
+    )
+    with pytest.raises(UserError) as error:
+        timit.prepare(tmp_path / "b.h5", tmp_path / "nltk", [["making", "biblical", "greasy"]])
+    assert error.value.message == (
+        "words with fewer than 7 speakers: biblical 0, greasy 1; NLTK's sample of TIMIT has not "
+        "all of the paper's words; --allow-fewer takes what is there; --words FILE takes others, "
+        "such as (by 7 speakers or more) highway, walking, making"
+    )
+    assert not (tmp_path / "b.h5").exists()
+
+
+def test_speakers_are_those_behind_the_region(tmp_path):
+    root = tmp_path / "nltk"
+    for folder in ("dr1-faaa0", "dr2-faaa0", "dr2-fbbb0"):  # one speaker in two folders
+        (root / folder).mkdir(parents=True)
+        soundfile.write(root / folder / "sa1.wav", tone(1.0, 100), RATE)
+        (root / folder / "sa1.wrd").write_text("1600 6000 walking\n6000 10000 making\n")
+    report = timit.prepare(tmp_path / "a.h5", root, [["walking", "making"]], allow_fewer=True)
+    assert report.speakers == {"walking": 2, "making": 2}
+
+
 def test_too_few_speakers(tmp_path):
     root = write_corpus(tmp_path / "a", speakers=4)
     with pytest.raises(UserError, match="making 4, walking 4, highway 4; --allow-fewer"):
@@ -216,7 +258,7 @@ def test_a_reason_keeps_its_colons_and_a_place_too(tmp_path):
     broken = next(root.rglob("SX0.WAV"))
     soundfile.write(broken, np.full(16000, np.nan, np.float32), RATE, format="WAV", subtype="FLOAT")
     report, _ = prepared(root, tmp_path / "a.h5")
-    expected = timit.Problem(str(broken), "damaged; it holds samples that are not numbers")
+    expected = spoken.Problem(str(broken), "damaged; it holds samples that are not numbers")
     assert report.problems == [expected]
 
 
@@ -287,13 +329,13 @@ def test_no_bytes_break_the_reader_of_sound(tmp_path_factory, content):
 def test_word_lists(tmp_path):
     path = tmp_path / "words.txt"
     path.write_text("Alpha beta\n\ngamma\n")
-    assert timit.read_groups(path) == [["alpha", "beta"], ["gamma"]]
+    assert spoken.read_groups(path) == [["alpha", "beta"], ["gamma"]]
     for text, reason in (("one", "at least two words"), ("a b a", "'a' is there twice")):
         path.write_text(text)
         with pytest.raises(UserError, match=reason):
-            timit.read_groups(path)
+            spoken.read_groups(path)
     with pytest.raises(UserError, match="expected a text file"):
-        timit.read_groups(tmp_path / "none.txt")
+        spoken.read_groups(tmp_path / "none.txt")
 
 
 def test_feature_options(tmp_path):

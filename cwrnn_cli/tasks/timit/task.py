@@ -68,7 +68,8 @@ class TimitTask(Task[TimitData, TimitEvaluation]):
         ),
     )
     commands: ClassVar[Mapping[tuple[str, str], str]] = {
-        ("prepare", "timit"): "cwrnn_cli.tasks.timit.commands:prepare"
+        ("prepare", "timit"): "cwrnn_cli.tasks.timit.commands:prepare",
+        ("prepare", "words"): "cwrnn_cli.tasks.timit.commands:prepare_words",
     }
     standin_label = "synthetic voices, not TIMIT"
     progress = ("cross_entropy", "train_error", "active", "diverged")
