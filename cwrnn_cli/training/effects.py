@@ -104,8 +104,8 @@ class _Model:
         return {size: found[size] for size in self.sizes if size in found}
 
     def _score(self, sizes: Mapping[int, int]) -> float:
-        means = [self.rows.error[row].astype(float).mean() for row in sizes.values()]
-        return float(np.nan_to_num(np.mean(means), nan=np.inf))
+        mean = float(np.mean([self.rows.error[row].astype(float).mean() for row in sizes.values()]))
+        return mean if np.isfinite(mean) else np.inf
 
     def at_rates(self) -> Iterator[_At]:
         """Every combination at its best rate, if any is finite, and at the published one."""

@@ -125,9 +125,11 @@ def write_rows(path: Path, rows: Rows) -> None:
         store_array(file, "lr", np.array([cell.lr for cell in cells]))
         for name in _ARRAYS:
             values = getattr(rows, name)
-            if name == "published" and values is not None and np.array_equal(values, rows.error):
+            if values is None:
+                continue
+            if name == "published" and np.array_equal(values, rows.error, equal_nan=True):
                 file[name] = file["error"]  # the same array by another name
-            elif values is not None:
+            else:
                 store_array(file, name, values)
 
 

@@ -146,7 +146,7 @@ class Task(ABC, Generic[D, E]):
         """
 
     def published_metric(self, evaluation: E) -> np.ndarray:
-        """(R,) errors in the protocol's ``metric``, to compare with the paper's; no choice is made by.
+        """(R,) errors in the protocol's ``metric``, to compare with the paper's, not to choose by.
 
         As here of the rows, and infinite for networks that diverged.
 
