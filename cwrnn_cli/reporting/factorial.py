@@ -22,6 +22,9 @@ def factorial_lines(result: Row) -> list[str]:
     if result["nearest"]:
         lines += ["", "nearest to the paper's medians (off: at the size that is furthest off)"]
         lines += _nearest(result)
+    if result["readings"]:
+        lines += ["", "readings nearest for all models, each with the nearest of its own factors"]
+        lines += _readings(result)
     for measure in dict.fromkeys(row["measure"] for row in result["effects"]):
         name = result["metric"] if measure == "published" else f"error on {result['judged_by']}"
         lines += ["", f"main effects on {name}: medians of all combinations, ratio to the first"]
@@ -63,6 +66,26 @@ def _nearest(result: Row) -> list[str]:
             cells.append([model, *_settings(row, result), *rate, *medians, off])
     header = ("model", *result["factors"], "rate", "", *sizes, "off (95 %)")
     return table(header, cells).splitlines()
+
+
+def _readings(result: Row) -> list[str]:
+    rows = result["readings"]
+    shared, models = list(rows[0]["settings"]), list(rows[0]["models"])
+
+    def write(model: Row) -> str:
+        own = "".join(f"{factor}={level}, " for factor, level in model["settings"].items())
+        return f"{own}{model['lr']:g}: {_off(model['distance'])}"
+
+    cells = [
+        [
+            row["rate"],
+            *row["settings"].values(),
+            *(write(row["models"][model]) for model in models),
+            f"{_off(row['distance'])} ({_off(row['low'])}..{_off(row['high'])})",
+        ]
+        for row in rows
+    ]
+    return table(("rate", *shared, *models, "off (95 %)"), cells).splitlines()
 
 
 def _effects(rows: Sequence[Row]) -> list[str]:

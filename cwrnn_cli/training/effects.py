@@ -8,11 +8,13 @@ at the factor's first level. Its interval has networks (the same seeds everywher
 combinations resampled together.
 
 How far a combination is from the paper is the largest of |log(median / the paper's median)| over
-the sizes, at its best rate and at the published one.
+the sizes, at its best rate and at the published one. A reading is what all models have in common:
+one level of each factor that all of them have. It is as far as that model which, with the nearest
+levels of its own factors, is furthest.
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +41,8 @@ def analysis(rows: Rows) -> dict[str, Any]:
         ``factors`` (factor -> levels), ``metric`` and ``published_on`` of what is compared with the
         paper (None where it has no medians); ``combinations``: of each the settings, and at its
         best and at the published rate the score by which rates are chosen, the distance from the
-        paper, and each size's median; ``effects``; and ``nearest``, with intervals.
+        paper, and each size's median; ``effects``; ``nearest``, of each model, with intervals; and
+        ``readings``, the nearest for all models together.
     """
     models = [_Model(rows, model) for model in dict.fromkeys(cell.model for cell in rows.cells)]
     ramps = list(dict.fromkeys(_RAMP[cell.ramp] for cell in rows.cells))
@@ -53,6 +56,7 @@ def analysis(rows: Rows) -> dict[str, Any]:
         "combinations": [row for model in models for row in model.combinations()],
         "effects": [row for model in models for row in model.effects()],
         "nearest": [row for model in models for row in model.nearest()],
+        "readings": _readings([model for model in models if model.paper]),
     }
 
 
@@ -118,15 +122,19 @@ class _Model:
                 names = [n for n, r in (("best", best), ("published", published)) if r == lr]
                 yield _At(levels, " and ".join(names), lr, scores[lr], rates[lr])
 
+    @property
+    def varied(self) -> list[str]:
+        """The factors that have several levels here."""
+        return [name for name, levels in self.factors.items() if len(levels) > 1]
+
+    def settings(self, at: _At, factors: Iterable[str]) -> dict[str, str]:
+        """Factor, as it is shown, -> level."""
+        levels = dict(zip(self.factors, at.levels, strict=True))
+        return {word_of(name): levels[name] for name in factors}
+
     def _shown(self, at: _At) -> dict[str, Any]:
-        names = (word_of(name) for name, levels in self.factors.items() if len(levels) > 1)
-        varied = [n for n, levels in enumerate(self.factors.values()) if len(levels) > 1]
-        return {
-            "model": self.model,
-            "settings": dict(zip(names, (at.levels[n] for n in varied), strict=True)),
-            "rate": at.which,
-            "lr": at.lr,
-        }
+        settings = self.settings(at, self.varied)
+        return {"model": self.model, "settings": settings, "rate": at.which, "lr": at.lr}
 
     def combinations(self) -> Iterator[dict[str, Any]]:
         """A row for each combination and rate."""
@@ -140,10 +148,10 @@ class _Model:
                 }
                 for size, row in sorted(at.rows.items())
             }
-            more = {"score": _number(at.score), "distance": _number(self._distance(at))}
+            more = {"score": _number(at.score), "distance": _number(self.distance(at))}
             yield self._shown(at) | more | {"sizes": sizes}
 
-    def _distance(self, at: _At) -> float:
+    def distance(self, at: _At) -> float:
         """From the paper; not finite where it has no such medians."""
         found = [_far(np.median(self._published(at, size)), p) for size, p in self.paper.items()]
         return float(max(found, default=np.inf))
@@ -155,19 +163,27 @@ class _Model:
 
     def nearest(self) -> Iterator[dict[str, Any]]:
         """The few combinations and rates that are nearest to the paper."""
-        far = [(self._distance(at), at) for at in self.at_rates()]
+        far = [(self.distance(at), at) for at in self.at_rates()]
         finite = sorted((each for each in far if np.isfinite(each[0])), key=lambda each: each[0])
         for distance, at in finite[:NEAREST]:
-            resampled = np.full(RESAMPLES, 0.0)
-            sizes = {}
-            for size, paper in self.paper.items():
-                values = self._published(at, size)
-                medians = np.median(values[self.drawn], axis=1)
-                resampled = np.maximum(resampled, _far(medians, paper))
-                sizes[str(size)] = median(values, self.rows.sequence) | {"paper": paper}
-            low, high = map(_number, ends(resampled))
+            low, high = map(_number, ends(self.distances(at)))
             more = {"distance": distance, "low": low, "high": high}
+            sizes = {
+                str(size): median(self._published(at, size), self.rows.sequence) | {"paper": paper}
+                for size, paper in self.paper.items()
+            }
             yield self._shown(at) | more | {"sizes": sizes}
+
+    def distances(self, at: _At) -> np.ndarray:
+        """(RESAMPLES,) distances from the paper, with networks resampled."""
+        found: np.ndarray = np.max(
+            [
+                _far(np.median(self._published(at, size)[self.drawn], axis=1), paper)
+                for size, paper in self.paper.items()
+            ],
+            axis=0,
+        )
+        return found
 
     def _measures(self) -> list[tuple[str, np.ndarray]]:
         """What effects are shown on: the paper's metric, and what choices are made by."""
@@ -228,6 +244,50 @@ class _Model:
             sizes = {str(size): _number(m) for size, m in zip(self.sizes, middles, strict=True)}
             used = int((~np.isnan(ratios)).any(axis=1).sum())
             yield row | {"combinations": used, "sizes": sizes}
+
+
+def _readings(models: Sequence[_Model]) -> list[dict[str, Any]]:
+    """The few readings that are nearest to the paper, and which combination of each model it is."""
+    if len(models) < 2:
+        return []
+    shared = [n for n in models[0].varied if all(n in model.varied for model in models)]
+    by_reading: dict[tuple[str, ...], dict[str, tuple[float, _Model, _At]]] = {}
+    for model in models:
+        for at in model.at_rates():
+            for rate in at.which.split(" and "):
+                key = (rate, *model.settings(at, shared).values())
+                own = by_reading.setdefault(key, {})
+                mine = (model.distance(at), model, at)
+                own[model.model] = min(own.get(model.model, mine), mine, key=lambda each: each[0])
+    found = []
+    for (rate, *_), own in by_reading.items():
+        distance = max(each[0] for each in own.values())
+        if len(own) == len(models) and np.isfinite(distance):
+            found.append((distance, rate, own))
+    rows = []
+    for distance, rate, own in sorted(found, key=lambda each: each[0])[:NEAREST]:
+        _, first, one = next(iter(own.values()))
+        low, high = ends(np.max([model.distances(at) for _, model, at in own.values()], axis=0))
+        rows.append(
+            {
+                "settings": first.settings(one, shared),
+                "rate": rate,
+                "distance": distance,
+                "low": _number(low),
+                "high": _number(high),
+                "models": {
+                    name: {
+                        "settings": model.settings(
+                            at, (n for n in model.varied if n not in shared)
+                        ),
+                        "lr": at.lr,
+                        "distance": far,
+                    }
+                    for name, (far, model, at) in own.items()
+                },
+            }
+        )
+    return rows
 
 
 def _far(value: Any, paper: float) -> Any:

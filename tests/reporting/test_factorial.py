@@ -22,6 +22,19 @@ RESULT = {
             "sizes": {"100": SIZE},
         }
     ],
+    "readings": [
+        {
+            "settings": {"momentum-ramp": "no"},
+            "rate": "best",
+            "distance": log(2),
+            "low": log(1.5),
+            "high": log(4),
+            "models": {
+                "srn": {"settings": {}, "lr": 1e-5, "distance": log(2)},
+                "lstm": {"settings": {"peepholes": "no"}, "lr": 1e-4, "distance": log(1.5)},
+            },
+        }
+    ],
     "effects": [
         {
             "model": "lstm",
@@ -60,6 +73,11 @@ def test_factorial_text():
         "-----------  ---------  ----  ------  -----------------------  ----------------",
         "lstm, paper                                            0.0690",
         "lstm                no  best  0.0001  0.0600 (0.0500..0.0700)  x1.50 (x1.25..–)",
+        "",
+        "readings nearest for all models, each with the nearest of its own factors",
+        "rate  momentum-ramp           srn                         lstm            off (95 %)",
+        "----  -------------  ------------  ---------------------------  --------------------",
+        "best             no  1e-05: x2.00  peepholes=no, 0.0001: x1.50  x2.00 (x1.50..x4.00)",
         "",
         "main effects on nmse_paper: medians of all combinations, ratio to the first",
         "model     factor  level     100          ratio (95 %)  combinations",
