@@ -23,6 +23,7 @@ from .results import store_array
 
 MOMENTUM = "momentum_ramp"  # a factor of every scan, unless one way is asked for
 _FACTORS = "factors"  # attribute of scan.h5
+_LEVEL = "level of "  # and a factor: its column; no group, which would note the time
 _ABOUT = ("task", "metric", "published_on")
 _ARRAYS = ("error", "diverged", "published", "sequence")
 Values = dict[str, list[Any]]  # a line's arrays: name -> of each network
@@ -112,7 +113,7 @@ def write_rows(path: Path, rows: Rows) -> None:
     """Write scan.h5, whole or not at all."""
     cells, none = rows.cells, ""
     words = {"model": [cell.model for cell in cells]}
-    words |= {f"settings/{n}": [c.settings.get(n, none) for c in cells] for n in rows.factors}
+    words |= {_LEVEL + n: [c.settings.get(n, none) for c in cells] for n in rows.factors}
     with atomic_write(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
         file.attrs[_FACTORS] = json.dumps({n: list(levels) for n, levels in rows.factors.items()})
         file.attrs.update(dict(rows.about))
@@ -143,7 +144,7 @@ def read_rows(path: Path) -> Rows:
     with h5py.File(path, "r") as file:
         factors = json.loads(file.attrs[_FACTORS])
         models = _words(file["model"])
-        columns = {name: _words(file[f"settings/{name}"]) for name in factors}
+        columns = {name: _words(file[_LEVEL + name]) for name in factors}
         cells = [
             Cell(model, int(params), bool(ramp), float(lr), own)
             for model, params, ramp, lr, own in zip(
