@@ -79,15 +79,33 @@ def _ranks(count: int) -> tuple[int, int]:
 
 def _within_groups(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """As :func:`_ranks`, but the interval's ends, with each group resampled by itself."""
+    low, high = ends(np.median(values[draws(groups)], axis=1))
+    return np.array([low, high])
+
+
+def draws(groups: np.ndarray) -> np.ndarray:
+    """(RESAMPLES, R) networks, drawn with replacement within the group that each belongs to.
+
+    Args:
+        groups: (R,).
+    """
     rng, drawn = np.random.default_rng(0), []
     for group in np.unique(groups):
-        mine = values[groups == group]
+        mine = np.flatnonzero(groups == group)
         drawn.append(mine[rng.integers(len(mine), size=(RESAMPLES, len(mine)))])
-    medians = np.sort(np.median(np.concatenate(drawn, axis=1), axis=1))
-    last = RESAMPLES - 1
-    ends = [np.floor(last * (1 - LEVEL) / 2), np.ceil(last * (1 + LEVEL) / 2)]
-    found: np.ndarray = medians[np.array(ends, int)]
-    return found
+    return np.concatenate(drawn, axis=1)
+
+
+def ends(resampled: np.ndarray) -> tuple[float, float]:
+    """Between what the middle 95 % of a statistic's resamples lie.
+
+    Args:
+        resampled: (RESAMPLES,); what is no number is larger than all others.
+    """
+    last = len(resampled) - 1
+    ranks = [np.floor(last * (1 - LEVEL) / 2), np.ceil(last * (1 + LEVEL) / 2)]
+    low, high = np.sort(resampled)[np.array(ranks, int)]
+    return float(low), float(high)
 
 
 def conventions(

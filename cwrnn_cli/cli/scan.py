@@ -1,5 +1,6 @@
 """`cwrnn scan`: learning rates, each model's own, on held-out seeds."""
 
+from collections.abc import Iterator
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,24 @@ from ..training.configure import check, configure
 from ..training.folder import check_free
 from ..training.manifest import MANIFEST, certified
 from ..training.optimizer import OPTIMIZERS, PUBLISHED
-from ..training.scan import HELD_OUT_SEED, SCAN, Point, collect, run_scan
+from ..training.rows import MOMENTUM
+from ..training.scan import HELD_OUT_SEED, SCAN, Point, collect, configuration, run_scan
 from .options import (
+    cell_options,
     chosen_device,
     chosen_models,
     chosen_sizes,
     load_prepared,
     models_option,
+    of_cell,
     protocol_options,
     refuse_others,
     resumable,
     sizes_option,
     task_option,
+    together,
 )
+from .vary import Factors, factors, settings, values_of, vary_option
 
 _RATES = (3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3)
 
@@ -45,6 +51,8 @@ _RATES = (3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3)
     help="Learning rates to try, for all models or for one; may be given several times.  "
     f"[default: {','.join(f'{rate:g}' for rate in _RATES)}]",
 )
+@vary_option
+@together(cell_options())
 @protocol_options(seed=HELD_OUT_SEED)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder.  [default: runs/scan-TASK]")
 @click.option("--resume", is_flag=True, help="Go on with this same command's scan.")
@@ -53,6 +61,7 @@ def command(
     sizes: str | None,
     models: str | None,
     rates: tuple[str, ...],
+    vary: tuple[str, ...],
     data: Path | None,
     device: str,
     out: Path | None,
@@ -64,53 +73,60 @@ def command(
 
     Momentum rises and is constant, one after the other, unless one is asked for. A table (scan.txt)
     and JSON (scan.json) of every rate's mean error, diverged networks counted, and the name of the
-    split that judges.
+    split that judges. With --vary, a factorial experiment: what each factor does at the best rates,
+    and which combination comes nearest to the paper's medians.
     """
     experiment = TASKS[task]
     chosen, budgets, grid = chosen_models(models), chosen_sizes(sizes, experiment), _rates(rates)
     refuse_others("--rates", filter(None, grid), chosen)
     if distributed.world_size() > 1:
         raise UserError("torchrun: a scan trains in one process")
+    varied = factors(vary, options, experiment.protocol)
     options["device"] = chosen_device(device)
-    for model in chosen:
-        check(experiment, model, **options)
+    combinations = list(_combinations(chosen, varied, options))
+    for model, _, given in combinations:
+        check(experiment, model, **given)
     corpus = load_prepared(experiment, data)
-    asked = options.pop("momentum_ramp")
-    ramps = OPTIMIZERS[options["optimizer"] or PUBLISHED].ramps
     points = [
         Point(
-            [
-                configure(
-                    corpus,
-                    model,
-                    params,
-                    "--sizes",
-                    lr=rate,
-                    momentum_ramp=ramp,
-                    **options,
-                )
-                for params in budgets
-            ]
+            [configure(corpus, model, params, "--sizes", lr=rate, **given) for params in budgets],
+            setting,
         )
-        for model in chosen
-        for ramp in ([True] * ramps + [False] if asked is None else [asked])
+        for model, setting, given in combinations
         for rate in grid.get(model, grid[""])
     ]
+    levels = {n: list(values) for n, values in varied.items() if n != MOMENTUM} if vary else None
     out = out or RUNS_FOLDER / f"scan-{task}"
     if not resume:
         check_free(out)
     bar = progress_bar(sum(cell.epochs for p in points for cell in p.cells), "all networks")
-    configuration = [cell.computed() for point in points for cell in point.cells]
-    with certified(out, command_line(), corpus, configuration):
+    with certified(out, command_line(), corpus, configuration(points, levels)):
         with resumable(bar, " of a network"):
-            run_scan(points, corpus, out, lambda epoch, values: bar.update(epoch - bar.n))
-        result = collect(points, corpus, out, command_line())
+            run_scan(points, corpus, out, lambda epoch, _: bar.update(epoch - bar.n), levels)
+        result = collect(points, corpus, out, command_line(), levels)
         written = write_scan(out, result)
     if as_json:
         print_json(result)
     else:
         click.echo(scan_text(result))
     say_written(out / SCAN, written, out / MANIFEST)
+
+
+def _combinations(
+    chosen: list[str], varied: Factors, options: dict[str, Any]
+) -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
+    """Model, levels of what is varied, and all options, of every combination but the rates'."""
+    momenta = varied.get(MOMENTUM, {}).values()
+    others = {name: levels for name, levels in varied.items() if name != MOMENTUM}
+    for model in chosen:
+        own = of_cell(model, chosen, options)
+        for setting in settings(model, chosen, others):
+            given = own | values_of(setting, others)
+            asked = given.pop(MOMENTUM)
+            ramps = OPTIMIZERS[given.get("optimizer") or PUBLISHED].ramps
+            both = [True] * ramps + [False] if asked is None else [asked]
+            for ramp in momenta or both:
+                yield model, setting, given | {MOMENTUM: ramp}
 
 
 def _rates(given: tuple[str, ...]) -> dict[str, list[float]]:

@@ -6,7 +6,8 @@ from typing import Any
 
 from data_prep.files import write_text
 
-from ..training.scan import momentum_name
+from ..training.rows import momentum_name
+from .factorial import factorial_lines
 from .page import data_of
 from .tables import number, table
 
@@ -14,11 +15,22 @@ SCAN_TEXT = "scan.txt"
 
 
 def scan_text(result: Mapping[str, Any]) -> str:
-    """A row per model, momentum and rate; then the best rates.
+    """A row per model, momentum and rate; then the best rates. Or the tables of a factorial scan.
 
     Args:
         result: of :func:`cwrnn_cli.training.scan.collect`.
     """
+    heading = [
+        result["command"],
+        f"data: {data_of(result)}",
+        f"judged by the split {result['judged_by']}",
+    ]
+    shown = factorial_lines if "combinations" in result else _rate_lines
+    return "\n".join([*heading, *shown(result)])
+
+
+def _rate_lines(result: Mapping[str, Any]) -> list[str]:
+    """Of a scan of rates."""
     sizes = list(result["rows"][0]["sizes"])
     rows = [
         [
@@ -35,14 +47,7 @@ def scan_text(result: Mapping[str, Any]) -> str:
         f"best for {group}: " + ("none, networks diverged at each" if lr is None else f"{lr:g}")
         for group, lr in result["best"].items()
     ]
-    lines = [
-        result["command"],
-        f"data: {data_of(result)}",
-        f"judged by the split {result['judged_by']}",
-        table(header, rows),
-        *best,
-    ]
-    return "\n".join(lines)
+    return [table(header, rows), *best]
 
 
 def write_scan(out: Path, result: Mapping[str, Any]) -> Path:

@@ -145,6 +145,18 @@ class Task(ABC, Generic[D, E]):
             evaluation: on the split of :meth:`judged_by`.
         """
 
+    def published_metric(self, evaluation: E) -> np.ndarray:
+        """(R,) errors in the protocol's ``metric``, to compare with the paper's, not to choose by.
+
+        As here of the rows, and infinite for networks that diverged.
+
+        Args:
+            evaluation: on :attr:`default_split`.
+        """
+        found = self.arrays(evaluation)[self.protocol.metric]
+        published: np.ndarray = np.where(evaluation.diverged, np.inf, found)
+        return published
+
     @abstractmethod
     def arrays(self, evaluation: E) -> Arrays:
         """A cell's rows in results.h5, one per network; ``diverged`` among them."""

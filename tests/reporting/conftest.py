@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import cwrnn_cli.tasks  # noqa: F401  (registers them)
 from cwrnn_cli.reporting import figures
 
 

@@ -91,6 +91,10 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
         found: np.ndarray = np.where(evaluation.diverged, sigma, evaluation.metrics["nmse_paper"])
         return found
 
+    def published_metric(self, evaluation: AudioEvaluation) -> np.ndarray:
+        """See :class:`Task`; what choices are made by, as there is one split only."""
+        return self.selection(evaluation)
+
     def arrays(self, evaluation: AudioEvaluation) -> dict[str, np.ndarray]:
         """See :class:`Task`."""
         return evaluate.arrays(evaluation)

@@ -124,6 +124,12 @@ class TimitTask(Task[TimitData, TimitEvaluation]):
         found: np.ndarray = np.where(evaluation.diverged, np.inf, errors)
         return found
 
+    def published_metric(self, evaluation: TimitEvaluation) -> np.ndarray:
+        """The rate of wrong words; a network that diverged counts as one that guesses."""
+        guess = 1 - 1 / len(evaluation.data.words)
+        found: np.ndarray = np.where(evaluation.diverged, guess, evaluation.error)
+        return found
+
     def arrays(self, evaluation: TimitEvaluation) -> dict[str, np.ndarray]:
         """See :class:`Task`."""
         return evaluate.arrays(evaluation)

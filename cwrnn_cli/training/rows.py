@@ -1,0 +1,221 @@
+"""scan.h5 of a factorial scan: a row per cell, its networks' errors and what it was trained with.
+
+Thousands of cells lie in a few arrays, not in a group each as those of a scan of rates do. While
+the scan is at work, each cell's errors are a line of ``cells/rows.jsonl``; its run folder is
+deleted when that line is written.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from data_prep.errors import UserError
+from data_prep.files import atomic_write, write_text
+
+from .config import TrainConfig
+from .results import store_array
+
+MOMENTUM = "momentum_ramp"  # a factor of every scan, unless one way is asked for
+_FACTORS = "factors"  # attribute of scan.h5
+_LEVEL = "level of "  # and a factor: its column; no group, which would note the time
+_ABOUT = ("task", "metric", "published_on")
+_ARRAYS = ("error", "diverged", "published", "sequence")
+Values = dict[str, list[Any]]  # a line's arrays: name -> of each network
+
+
+def momentum_name(ramp: bool) -> str:
+    """In tables and folders' names."""
+    return "ramp" if ramp else "constant"
+
+
+def word_of(name: str) -> str:
+    """A factor as it is typed and shown."""
+    return name.replace("_", "-")
+
+
+def cell_name(
+    model: str, params: int, ramp: bool, lr: float, settings: Mapping[str, str] | None = None
+) -> str:
+    """Of a cell of a scan: its folder's, and its group's in scan.h5."""
+    varied = "".join(f",{word_of(name)}={label}" for name, label in (settings or {}).items())
+    return f"{model}-{params}-{momentum_name(ramp)}-{lr:g}{varied}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a row of scan.h5 was trained with.
+
+    Attributes:
+        model: name of the cell.
+        params: parameters.
+        ramp: whether its momentum rises.
+        lr: learning rate.
+        settings: factor -> level, of those that the model has.
+    """
+
+    model: str
+    params: int
+    ramp: bool
+    lr: float
+    settings: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """See :func:`cell_name`."""
+        return cell_name(self.model, self.params, self.ramp, self.lr, self.settings)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The contents of scan.h5.
+
+    Attributes:
+        about: ``task``, ``metric`` (the paper's; "" where there is no ``published``) and
+            ``published_on``, the split of that.
+        factors: factor -> its levels, in the order in which they were given; without the momentum,
+            which every scan may have both ways.
+        cells: (N,) what each row is of.
+        error: (N, R) float32, by which choices are made.
+        diverged: (N, R) bool.
+        published: (N, R) float32 in the paper's metric, if the paper has medians.
+        sequence: (R,) which one a network learnt; 0 where a network learns all of them.
+    """
+
+    about: Mapping[str, str]
+    factors: Mapping[str, Sequence[str]]
+    cells: Sequence[Cell]
+    error: np.ndarray
+    diverged: np.ndarray
+    published: np.ndarray | None
+    sequence: np.ndarray
+
+    def points(self) -> dict[str, dict[str, np.ndarray]]:
+        """Name of a cell -> its networks' rows."""
+        arrays = {"error": self.error, "diverged": self.diverged}
+        if self.published is not None:
+            arrays["published"] = self.published
+        return {c.name: {n: a[i] for n, a in arrays.items()} for i, c in enumerate(self.cells)}
+
+
+def is_factorial(path: Path) -> bool:
+    """Whether a scan.h5 is one of these."""
+    with h5py.File(path, "r") as file:
+        return _FACTORS in file.attrs
+
+
+def write_rows(path: Path, rows: Rows) -> None:
+    """Write scan.h5, whole or not at all."""
+    cells, none = rows.cells, ""
+    words = {"model": [cell.model for cell in cells]}
+    words |= {_LEVEL + n: [c.settings.get(n, none) for c in cells] for n in rows.factors}
+    with atomic_write(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
+        file.attrs[_FACTORS] = json.dumps({n: list(levels) for n, levels in rows.factors.items()})
+        file.attrs.update(dict(rows.about))
+        for name, column in words.items():
+            levels = list(dict.fromkeys(column))
+            store_array(file, name, np.array([levels.index(word) for word in column], np.int8))
+            file[name].attrs["levels"] = json.dumps(levels)
+        store_array(file, "params", np.array([cell.params for cell in cells], np.int32))
+        store_array(file, MOMENTUM, np.array([cell.ramp for cell in cells]))
+        store_array(file, "lr", np.array([cell.lr for cell in cells]))
+        for name in _ARRAYS:
+            values = getattr(rows, name)
+            if values is None:
+                continue
+            if name == "published" and np.array_equal(values, rows.error, equal_nan=True):
+                file[name] = file["error"]  # the same array by another name
+            else:
+                store_array(file, name, values)
+
+
+def read_rows(path: Path) -> Rows:
+    """Read such a scan.h5.
+
+    Raises:
+        OSError: it cannot be read.
+        KeyError: something is missing.
+    """
+    with h5py.File(path, "r") as file:
+        factors = json.loads(file.attrs[_FACTORS])
+        models = _words(file["model"])
+        columns = {name: _words(file[_LEVEL + name]) for name in factors}
+        cells = [
+            Cell(model, int(params), bool(ramp), float(lr), own)
+            for model, params, ramp, lr, own in zip(
+                models,
+                file["params"],
+                file[MOMENTUM],
+                file["lr"],
+                [
+                    {name: column[i] for name, column in columns.items() if column[i]}
+                    for i in range(len(models))
+                ],
+                strict=True,
+            )
+        ]
+        arrays: dict[str, Any] = {n: file[n][()] if n in file else None for n in _ARRAYS}
+        return Rows({n: str(file.attrs[n]) for n in _ABOUT}, factors, cells, **arrays)
+
+
+def _words(column: h5py.Dataset) -> list[str]:
+    levels = json.loads(column.attrs["levels"])
+    return [levels[code] for code in column[()]]
+
+
+class Journal:
+    """Rows of the cells that are done, a line each; see the module.
+
+    Args:
+        path: of the file; a line that was cut short is dropped.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rows: dict[str, dict[str, Any]] = {}
+        content = path.read_text(encoding="utf-8") if path.exists() else ""
+        whole = content[: content.rfind("\n") + 1]
+        if whole != content or not path.exists():
+            write_text(path, whole)
+        for line in whole.splitlines():
+            row = json.loads(line)
+            self._rows[row["name"]] = row
+
+    def of(self, name: str, config: TrainConfig) -> Values | None:
+        """A cell's errors, if it is done.
+
+        Raises:
+            UserError: what is done under this name computes something else.
+        """
+        if name not in self._rows:
+            return None
+        row = self._rows[name]
+        before = TrainConfig.from_json(row["config"] | {"data_path": ""})
+        if different := before.differences(config):
+            raise UserError(
+                f"{self.path}: {name}: a run with another {', '.join(different)}; "
+                "resume with the same options, or choose another --out"
+            )
+        values: Values = row["values"]
+        return values
+
+    def add(self, name: str, config: TrainConfig, values: Mapping[str, np.ndarray]) -> None:
+        """One more, on the disk when this returns."""
+        row = {
+            "name": name,
+            "config": config.computed(),
+            "values": {array: each.tolist() for array, each in values.items()},
+        }
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._rows[name] = json.loads(json.dumps(row))

@@ -1,0 +1,88 @@
+"""scan.h5 of a factorial scan, and the journal of its rows."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from cwrnn_cli.tasks import TASKS
+from cwrnn_cli.training.configure import configure
+from cwrnn_cli.training.rows import Cell, Journal, Rows, is_factorial, read_rows, write_rows
+from data_prep.errors import UserError
+
+FACTORS = {
+    "cell": ["tanh", "2tanh", "sigmoid"],
+    "peepholes": ["yes", "no"],
+    "bias": ["0", "1", "5"],
+    "std": ["0.1", "0.02"],
+}
+ABOUT = {"task": "audio", "metric": "nmse_paper", "published_on": "train"}
+
+
+def table(published=None):
+    """2304 cells of 15 networks."""
+    rng = np.random.default_rng(0)
+    cells = [
+        Cell("lstm", params, ramp, lr, dict(zip(FACTORS, labels, strict=True)))
+        for labels in np.array(np.meshgrid(*FACTORS.values())).reshape(4, -1).T.tolist()
+        for ramp in (True, False)
+        for lr in (1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 2e-4, 3e-4, 1e-3)
+        for params in (100, 250, 500, 1000)
+    ]
+    error = rng.random((len(cells), 15)).astype(np.float32)
+    error[0, 0], error[0, 1] = np.inf, np.nan
+    groups = np.arange(15, dtype=np.int32) % 5
+    return Rows(ABOUT, FACTORS, cells, error, ~np.isfinite(error), published, groups)
+
+
+def test_what_is_written_is_read_and_small(tmp_path):
+    rows, path = table(), tmp_path / "scan.h5"
+    assert len(rows.cells) == 2304
+    write_rows(path, rows)
+    assert is_factorial(path) and path.stat().st_size < 250_000
+    found = read_rows(path)
+    assert found.cells == rows.cells and found.factors == FACTORS and found.about == ABOUT
+    assert found.published is None
+    for name in ("error", "diverged", "sequence"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(rows, name))
+    with h5py.File(path) as file:  # groups note the time: no two files would be the same
+        assert all(isinstance(value, h5py.Dataset) for value in file.values())
+
+
+def test_what_is_compared_is_kept_once_where_it_is_what_choices_are_made_by(tmp_path):
+    write_rows(tmp_path / "one.h5", table())
+    error = table().error
+    write_rows(tmp_path / "same.h5", table(error))
+    write_rows(tmp_path / "other.h5", table(2 * error))
+    one, same, other = (
+        (tmp_path / f"{name}.h5").stat().st_size for name in ("one", "same", "other")
+    )
+    assert same < one + 2000 and other > one + 50_000
+    np.testing.assert_array_equal(read_rows(tmp_path / "same.h5").published, error)
+    np.testing.assert_array_equal(read_rows(tmp_path / "other.h5").published, 2 * error)
+
+
+@pytest.fixture
+def config(piece):
+    return configure(TASKS["audio"].load(piece), "srn", 100, runs=1, epochs=3)
+
+
+def test_a_journal_gives_back_every_bit_and_drops_a_torn_line(tmp_path, config):
+    path, errors = tmp_path / "cells" / "rows.jsonl", np.array([0.1, 1 / 3, np.inf, np.nan])
+    Journal(path).add("one", config, {"error": errors})
+    with path.open("a") as file:
+        file.write('{"name": "two", "val')
+    found = Journal(path)
+    np.testing.assert_array_equal(found.of("one", config)["error"], errors)
+    assert found.of("two", config) is None
+    found.add("three", config, {"error": errors})
+    assert [json.loads(line)["name"] for line in path.read_text().splitlines()] == ["one", "three"]
+
+
+def test_a_journal_of_other_options_is_refused(tmp_path, config, piece):
+    path = tmp_path / "rows.jsonl"
+    Journal(path).add("one", config, {"error": np.zeros(1)})
+    other = configure(TASKS["audio"].load(piece), "srn", 100, runs=1, epochs=4)
+    with pytest.raises(UserError, match=r"rows.jsonl: one: a run with another epochs; resume"):
+        Journal(path).of("one", other)
