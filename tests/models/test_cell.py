@@ -17,7 +17,14 @@ from cwrnn_cli.training.configure import configure
 from data_prep.errors import UserError
 
 EVERY = {"periods": (1, 2, 5), "peepholes": True, "forget_bias": 2.0}
-VALUES = {"periods": (1, 2), "module_shares": (2, 1), "peepholes": True, "forget_bias": 1.0}
+VALUES = {
+    "periods": (1, 2),
+    "module_shares": (2, 1),
+    "clock_origin": 1,
+    "peepholes": True,
+    "forget_bias": 1.0,
+    "cell_output": "sigmoid",
+}
 cells = pytest.mark.parametrize("model", list(CELLS))
 
 
