@@ -85,7 +85,7 @@ def test_models_may_have_rates_of_their_own_and_momenta_are_both_tried(scan):
         ("--hold-out -1", "--hold-out -1: expected 0 to 3"),
         ("--hold-out 3", "timit.h5 has 3 training examples of 'falling', and one has to stay"),
         ("--task audio --hold-out 1", "--hold-out: not an option of --task audio"),
-        ("--batch 2", "--batch: not an option of --task timit"),
+        ("--clip 2", "--clip: not an option of --task timit"),
         ("--out full", "full: exists already; go on with --resume"),
         ("--out text", "text: exists already; go on with --resume"),
         ("--out text --resume", "cannot be written"),
