@@ -17,6 +17,7 @@ from ..training.corpora import (
     check_corpora,
     collect,
     configuration,
+    files_of,
     open_survey,
     run_survey,
 )
@@ -25,8 +26,6 @@ from ..training.manifest import MANIFEST, certified
 from ..training.registry import AnyTask
 from ..training.survey import write_survey
 from .options import load_prepared, resumable
-
-_PREPARED = "*.h5"
 
 
 def asks_for_several(data: Sequence[Path]) -> bool:
@@ -61,7 +60,7 @@ def compare_several(
     if distributed.world_size() > 1:
         raise UserError("torchrun: several files are trained on in one process")
     corpora = []
-    for file in _files(data):
+    for file in files_of(data):
         corpus = load_prepared(experiment, file)
         cells = [
             configure(corpus, model, params, "--sizes", **own)
@@ -84,18 +83,3 @@ def compare_several(
     else:
         click.echo(survey.text(rows))
     say_written(out / RESULTS, *files, out / MANIFEST)
-
-
-def _files(data: Sequence[Path]) -> list[Path]:
-    """Each --data, a folder's files in its place.
-
-    Raises:
-        UserError: a folder without any.
-    """
-    found: list[Path] = []
-    for path in data:
-        inside = sorted(path.glob(_PREPARED)) if path.is_dir() else [path]
-        if not inside:
-            raise UserError(f"--data {path}: a folder without prepared files ({_PREPARED})")
-        found += inside
-    return found

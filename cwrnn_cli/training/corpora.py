@@ -25,6 +25,7 @@ from .rows import Journal
 from .survey import SurveyRows
 
 _JOURNAL = "survey.jsonl"
+_PREPARED = "*.h5"
 _OF_DATA = ("data_name", "data_sha256", "standin")  # what may differ between corpora
 
 
@@ -47,6 +48,21 @@ class Corpus:
         """See :attr:`.SurveyRows.corpora`."""
         data = {"name": self.data.source, "sha256": self.data.sha256}
         return {"name": self.name, "data": data, "standin": self.data.standin}
+
+
+def files_of(data: Sequence[Path]) -> list[Path]:
+    """Each --data, a folder's files in its place, by name.
+
+    Raises:
+        UserError: a folder without any.
+    """
+    found: list[Path] = []
+    for path in data:
+        inside = sorted(path.glob(_PREPARED)) if path.is_dir() else [path]
+        if not inside:
+            raise UserError(f"--data {path}: a folder without prepared files ({_PREPARED})")
+        found += inside
+    return found
 
 
 def check_corpora(corpora: Sequence[Corpus]) -> None:

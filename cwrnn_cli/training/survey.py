@@ -77,6 +77,10 @@ class Survey(ABC, Generic[D, E]):
         """What stays of a corpus; of the same shape for all."""
 
     @abstractmethod
+    def errors(self, rows: SurveyRows, key: Key) -> np.ndarray:
+        """(P, R) of a cell, in the paper's metric."""
+
+    @abstractmethod
     def comparison(self, rows: SurveyRows) -> dict[str, Any]:
         """The JSON of `cwrnn compare`."""
 
