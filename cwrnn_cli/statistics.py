@@ -185,15 +185,29 @@ def wins(
     """
     a, b = (np.where(d, np.inf, e) for e, d in zip((ours, others), diverged, strict=True))
     won, pairs = int((a < b).sum()), len(a)
-    interval = stats.binomtest(won, pairs).proportion_ci(LEVEL)
-    return {
-        "pairs": pairs,
-        "won": won,
-        "ties": int((a == b).sum()),
-        "share": won / pairs,
-        "low": float(interval.low),
-        "high": float(interval.high),
-    }
+    return {"pairs": pairs, "won": won, "ties": int((a == b).sum()), **share(won, pairs)}
+
+
+def share(count: int, of: int) -> dict[str, float]:
+    """``share``, with the ends of its exact (Clopper-Pearson) interval ``low`` and ``high``."""
+    interval = stats.binomtest(count, of).proportion_ci(LEVEL)
+    return {"share": count / of, "low": float(interval.low), "high": float(interval.high)}
+
+
+def spearman(first: np.ndarray, second: np.ndarray) -> Numbers:
+    """Spearman's rank correlation ``rho``, and ``p`` of it or more on either side by chance.
+
+    Args:
+        first: (P,).
+        second: (P,).
+
+    Returns:
+        None for both where there are less than 3, or one of the two is constant.
+    """
+    if len(first) < 3 or not (np.ptp(first) and np.ptp(second)):
+        return {"rho": None, "p": None}
+    found = stats.spearmanr(first, second)
+    return {"rho": float(found.statistic), "p": float(found.pvalue)}
 
 
 def ratio(above: np.ndarray, below: np.ndarray, words: np.ndarray) -> dict[str, float]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cwrnn_cli import statistics
-from cwrnn_cli.statistics import LEVEL
+from cwrnn_cli.statistics import LEVEL, share, spearman
 
 
 def test_statistics_are_numpys():
@@ -110,3 +110,22 @@ def test_a_median_over_groups_is_resampled_within_them():
     assert statistics.median(values[:21], groups[:21]) == statistics.median(values[:21])
     infinite = np.where(groups > 2, np.inf, values)
     assert statistics.median(infinite, groups)["median"] == found["median"]
+
+
+def test_a_share_has_its_exact_interval():
+    found = share(48, 48)
+    assert found["share"] == found["high"] == 1
+    assert found["low"] == pytest.approx(0.025 ** (1 / 48))
+    half = share(5, 10)
+    assert half["low"] == pytest.approx(1 - half["high"])
+
+
+def test_spearman_is_of_ranks():
+    values = np.array([1.0, 2, 5, 3])
+    assert spearman(values, np.exp(values)) == {"rho": 1, "p": 0}
+    assert spearman(values, -values)["rho"] == pytest.approx(-1)
+    # by hand: 1 - 6 Σ d² / n (n² - 1)
+    assert spearman(values, np.array([1.0, 2, 3, 4]))["rho"] == pytest.approx(1 - 6 * 2 / 60)
+    nothing = {"rho": None, "p": None}
+    assert spearman(values[:2], values[:2]) == nothing
+    assert spearman(values, np.ones(4)) == nothing

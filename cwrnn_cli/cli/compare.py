@@ -45,6 +45,7 @@ from .options import (
     task_option,
     together,
 )
+from .several import asks_for_several, compare_several
 
 # options that `compare --run` has
 _OF_RUNS = {"task", "given_runs", "split", "at", "data", "out", "resume", "as_json"}
@@ -62,7 +63,7 @@ _OF_RUNS = {"task", "given_runs", "split", "at", "data", "out", "resume", "as_js
     help="Learning rate of one model; may be given for each.  [default: the paper's]",
 )
 @together(cell_options())
-@protocol_options()
+@protocol_options(several=True)
 @click.option(
     "--run",
     "given_runs",
@@ -92,7 +93,7 @@ def command(
     given_runs: tuple[Path, ...],
     split: str | None,
     at: str | None,
-    data: Path | None,
+    data: tuple[Path, ...],
     device: str,
     out: Path | None,
     resume: bool,
@@ -103,12 +104,16 @@ def command(
 
     A table (table.txt), JSON, every network's errors (results.h5), and figures: Table 2 with
     Figures 3 and 5, Table 2 with Figure 4 and confusion matrices, or Table 3 with learning curves.
+    With several --data: the grid on each, and one table, JSON, results.h5 and figure of all.
     """
     experiment = TASKS[task]
+    first = data[0] if data else None
     if given_runs:
         _refuse_training()
+        if len(data) > 1:
+            raise UserError("--data: several files; with --run at most one")
         out = out or RUNS_FOLDER / f"compare-{task}-runs"
-        _compare_runs(experiment, given_runs, split, at, data, out, resume, as_json)
+        _compare_runs(experiment, given_runs, split, at, first, out, resume, as_json)
         return
     for option, value in (("--split", split), ("--at", at)):
         if value:
@@ -123,7 +128,11 @@ def command(
     }
     for model, own in of_model.items():
         check(experiment, model, **own)
-    corpus = load_prepared(experiment, data)
+    if asks_for_several(data):
+        out = out or RUNS_FOLDER / f"compare-{task}-several"
+        compare_several(experiment, data, budgets, of_model, out, resume, as_json)
+        return
+    corpus = load_prepared(experiment, first)
     grid = Grid(
         [
             configure(corpus, model, params, "--sizes", **own)

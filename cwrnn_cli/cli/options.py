@@ -19,6 +19,7 @@ from ..tasks import TASKS
 from ..training.data import Data
 from ..training.loop import Interrupted
 from ..training.registry import AnyTask
+from ..training.task import Task
 from .mistakes import Choice, did_you_mean
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -136,8 +137,16 @@ _PER_SEQUENCE = [t.name for t in TASKS.values() if t.protocol.network_per_sequen
 _OWN_DATA = [f"{t.name}: else {t.without_data}" for t in TASKS.values() if t.without_data]
 
 
-def protocol_options(seed: int = 0) -> Decorator:
-    """The options that `train`, `compare` and `scan` share; ``seed`` is the root seed's default."""
+def protocol_options(seed: int = 0, several: bool = False) -> Decorator:
+    """The options that `train`, `compare` and `scan` share.
+
+    Args:
+        seed: the root seed's default.
+        several: whether there may be several prepared files, as a tuple.
+    """
+    more = ""
+    if several:
+        more = f"  Given several times, or a folder of such files: on each ({_surveying()})."
     return together(
         [
             click.option(
@@ -150,8 +159,9 @@ def protocol_options(seed: int = 0) -> Decorator:
             click.option("--seed", type=int, default=seed, show_default=True, help="Root seed."),
             click.option(
                 "--data",
+                multiple=several,
                 type=click.Path(path_type=Path),
-                help=f"Prepared HDF5 file.  [default: data/TASK.h5; {'; '.join(_OWN_DATA)}]",
+                help=f"Prepared HDF5 file.{more}  [default: data/TASK.h5; {'; '.join(_OWN_DATA)}]",
             ),
             click.option(
                 "--epochs",
@@ -197,6 +207,10 @@ def protocol_options(seed: int = 0) -> Decorator:
             json_option,
         ]
     )
+
+
+def _surveying() -> str:
+    return ", ".join(t.name for t in TASKS.values() if type(t).survey is not Task.survey)
 
 
 def chosen_device(name: str) -> str:

@@ -11,11 +11,13 @@ from data_prep.errors import UserError
 from ..reporting.benchmarks import layer_text, precision_text
 from ..reporting.page import TABLE, report_texts
 from ..reporting.scan import SCAN_TEXT, scan_text
+from ..reporting.survey import survey_texts
 from ..tasks import TASKS
 from ..training.grid import RESULTS
 from ..training.manifest import MANIFEST, digests
 from ..training.results import Cell, Results, read_results, read_runs
 from ..training.scan import SCAN, SCAN_ROWS, scores
+from ..training.survey import is_survey, read_survey
 from .differences import Difference, compare_lines, same_values
 
 EVALUATION = "eval.json"
@@ -85,7 +87,7 @@ def check_folder(folder: Path, name: str) -> list[Difference]:
         Difference(f"{name}/{file}", "a file", "none: the manifest does not know it")
         for file in there.keys() - noted
     ]
-    for part in (_grid, _evaluation, _runs, _scan, _benchmarks):
+    for part in (_grid, _survey, _evaluation, _runs, _scan, _benchmarks):
         found += _checked(part, folder, name, manifest, changed)
     explained = {difference.file for difference in found}
     found += [
@@ -141,7 +143,7 @@ def _grid(
     folder: Path, name: str, manifest: dict[str, Any]
 ) -> Iterator[Difference | tuple[str, str]]:
     """Of `cwrnn compare`."""
-    if not (folder / RESULTS).exists() or _of_runs(manifest):
+    if not (folder / RESULTS).exists() or _of_runs(manifest) or is_survey(folder / RESULTS):
         return
     stored = read_results(folder / RESULTS)
     results = from_rows(stored)
@@ -158,6 +160,29 @@ def _grid(
         found, expected = str(manifest["tolerance"]), str(tolerances)
         yield Difference(f"{name}/{MANIFEST} tolerance", found, expected)
     yield from report_texts(TASKS[results.first["task"]], results, manifest["command"]).items()
+
+
+def _survey(
+    folder: Path, name: str, manifest: dict[str, Any]
+) -> Iterator[Difference | tuple[str, str]]:
+    """Of `cwrnn compare` on several corpora."""
+    if not (folder / RESULTS).exists() or not is_survey(folder / RESULTS):
+        return
+    rows = read_survey(folder / RESULTS)
+    noted = manifest["configuration"]
+    sources = [source["sha256"] for source in manifest["data"]]
+    if (
+        noted["corpora"] != rows.names
+        or sources != [corpus["data"]["sha256"] for corpus in rows.corpora]
+        or not _same_members(noted["cells"], list(rows.configs.values()))
+    ):
+        where = f"{name}/{MANIFEST} configuration"
+        yield Difference(where, "other options or data", f"those in {RESULTS}")
+    yield from survey_texts(TASKS[rows.task].survey(), rows, manifest["command"]).items()
+
+
+def _same_members(first: list[Any], second: list[Any]) -> bool:
+    return len(first) == len(second) and all(each in second for each in first)
 
 
 def _evaluation(

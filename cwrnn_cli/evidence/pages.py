@@ -23,6 +23,7 @@ from ..reporting import page, tables
 from ..tasks import TASKS
 from ..training.grid import RESULTS
 from ..training.results import Results, read_results
+from ..training.survey import SurveyRows, read_survey
 from . import measures
 from .claims import CLAIMS, claims_of
 from .differences import Difference, compare_lines
@@ -146,7 +147,8 @@ def _environment(root: Path) -> jinja2.Environment:
     """What templates can use.
 
     ``grid(NAME)``: model -> parameters -> JSON of its `cwrnn eval`, and ``ratios``, ``wins`` of the
-    comparison; ``rows(NAME, MODEL, PARAMS)`` and ``shared(NAME)``: arrays of a grid;
+    comparison; ``survey(NAME)``: JSON of `cwrnn compare` on several corpora;
+    ``rows(NAME, MODEL, PARAMS)`` and ``shared(NAME)``: arrays of a grid;
     ``json(NAME)``, ``lines(NAME)`` and ``text(NAME)``: a file's contents, of each line its JSON;
     ``manifest(NAME)``; ``claims()``: see :mod:`.claims`; ``published``: task -> the paper's
     protocol; ``operations``: of :mod:`..benchmarks.layer`; ``steps_followed``,
@@ -189,6 +191,11 @@ def _environment(root: Path) -> jinja2.Environment:
             found.setdefault(model, {})[params] = summary
         return found
 
+    @functools.cache
+    def survey(name: str) -> dict[str, Any]:
+        rows: SurveyRows = _of_file(root, f"{name}/{RESULTS}", read_survey)
+        return TASKS[rows.task].survey().comparison(rows)
+
     def rows(name: str, model: str, params: int) -> Mapping[str, Any]:
         return results_of(name).cells[model, params].arrays
 
@@ -197,6 +204,7 @@ def _environment(root: Path) -> jinja2.Environment:
 
     environment.globals |= {
         "grid": grid,
+        "survey": survey,
         "rows": rows,
         "shared": shared,
         "json": loads,

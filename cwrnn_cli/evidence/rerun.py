@@ -23,10 +23,12 @@ from ..console import DATA_FOLDER
 from ..statistics import SLACK, median, tolerance
 from ..statistics import Numbers as Statistics
 from ..tasks import TASKS
+from ..training.corpora import files_of
 from ..training.grid import RESULTS
 from ..training.registry import AnyTask
 from ..training.results import read_results
 from ..training.scan import SCAN_ROWS, points_of
+from ..training.survey import is_survey, read_survey
 from .folders import from_rows, read_manifest
 
 RATIO_TOLERANCE = 1.5  # machines of two cores are noisy
@@ -98,7 +100,9 @@ def again(folder: Path, out: Path, data: Path | None) -> Path:
             f"again; its command was `{manifest['command']}`"
         )
     numbers_of(folder)  # can be read, before anything is trained
-    if manifest["data"]:
+    if isinstance(manifest["data"], list):
+        _check_several(manifest, data, words)
+    elif manifest["data"]:
         words += ["--data", str(_data(manifest, data, words, out))]
     _run([*words, "--out", str(out / "again")])  # of options given twice the last counts
     return out / "again"
@@ -115,6 +119,24 @@ def _data(manifest: dict[str, Any], given: Path | None, words: list[str], out: P
             f"{expected[:12]}); name the right file with --data"
         )
     return place
+
+
+def _check_several(manifest: dict[str, Any], given: Path | None, words: list[str]) -> None:
+    """Whether the corpora of a folder are where its command has them.
+
+    Raises:
+        UserError: they are not, or --data was given.
+    """
+    if given:
+        raise UserError(f"--data {given}: this folder is of several files; its command names them")
+    task = TASKS[manifest["configuration"]["cells"][0]["task"]]
+    named = [Path(w) for option, w in zip(words, words[1:], strict=False) if option == "--data"]
+    for path in named:
+        if not path.exists():
+            raise UserError(f"{path}: no such file; prepare there what this folder is of")
+    found = [task.load(path).sha256 for path in files_of(named)]
+    if found != [source["sha256"] for source in manifest["data"]]:
+        raise UserError(f"{', '.join(map(str, named))}: not the data of this folder")
 
 
 def _cells(manifest: dict[str, Any]) -> list[dict[str, Any]]:
@@ -170,8 +192,10 @@ def numbers_of(folder: Path) -> dict[str, Numbers]:
     Raises:
         UserError: there is nothing that a second run could be compared with.
     """
-    found = {}
-    if (folder / RESULTS).exists():
+    found: dict[str, Numbers] = {}
+    if (folder / RESULTS).exists() and is_survey(folder / RESULTS):
+        found |= _of_survey(folder / RESULTS)
+    elif (folder / RESULTS).exists():
         results = from_rows(read_results(folder / RESULTS))
         for (model, params), cell in results.cells.items():
             survivors = cell.summary["medians"]["survivors"]
@@ -188,6 +212,20 @@ def numbers_of(folder: Path) -> dict[str, Numbers]:
                 found[f"{which}: {ratio}"] = Numbers(value, *ends, {})
     if not found:
         raise UserError(f"{folder}: holds no errors and no ratios to compare a second run with")
+    return found
+
+
+def _of_survey(path: Path) -> dict[str, Numbers]:
+    """CORPUS/MODEL/PARAMS -> numbers of it."""
+    rows = read_survey(path)
+    found: dict[str, Numbers] = {}
+    survey = TASKS[rows.task].survey()
+    for (model, params), arrays in rows.cells.items():
+        errors = survey.errors(rows, (model, params))
+        for i, name in enumerate(rows.names):
+            own = {array: values[i] for array, values in arrays.items()}
+            middle = median(errors[i][~own["diverged"]])
+            found[f"{name}/{model}/{params}"] = _median(middle, own)
     return found
 
 

@@ -182,3 +182,50 @@ def curves(
     axis.grid(linewidth=0.3)
     axis.legend(fontsize=7)
     finish(figure, path, caption)
+
+
+def dots(
+    path: Path,
+    names: Sequence[str],
+    panels: Mapping[str, Mapping[str, np.ndarray]],
+    papers: Mapping[str, Mapping[str, float]],
+    label: str,
+    caption: str,
+) -> None:
+    """A dot per model and corpus, panels one below the other, the paper's values as lines.
+
+    Args:
+        path: PNG file to write.
+        names: (P,) of the corpora, in the order in which to draw them.
+        panels: title -> model -> (P,) above 0.
+        papers: title -> model -> the paper's value, where it has one.
+        label: of the values.
+        caption: data and how it was made.
+    """
+    plt = pyplot()
+    size = (max(2.5 + 0.2 * len(names), 7.5), 2.8 * len(panels) + 1.6)
+    figure, axes = plt.subplots(len(panels), 1, figsize=size, squeeze=False, sharex=True)
+    places = np.arange(len(names))
+    for axis, (title, models) in zip(axes[:, 0], panels.items(), strict=True):
+        for model, values in models.items():
+            cell = CELLS[model]
+            axis.plot(
+                places, values, "o", color=cell.colour, markersize=4, label=f"{cell.label}, median"
+            )
+            if model in papers[title]:
+                axis.axhline(
+                    papers[title][model],
+                    color=cell.colour,
+                    linewidth=1,
+                    linestyle="--",
+                    label=f"{cell.label}, the paper's",
+                )
+        axis.set_yscale("log")
+        axis.set_ylabel(label, fontsize=8)
+        axis.set_title(title, fontsize=9)
+        axis.grid(linewidth=0.3)
+        axis.tick_params(labelsize=7)
+    axes[0, 0].legend(fontsize=6, loc="lower right", ncols=3)
+    axes[-1, 0].set_xticks(places, names, rotation=90, fontsize=6)
+    axes[-1, 0].set_xlim(-0.7, len(names) - 0.3)
+    finish(figure, path, caption)

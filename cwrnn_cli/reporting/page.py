@@ -14,7 +14,7 @@ from ..training.registry import TASKS, AnyTask
 from ..training.results import Results
 from .tables import interval, percent, table
 
-TABLE = "table.txt"  # of a comparison
+TABLE, COMPARISON = "table.txt", "comparison.json"  # of a comparison
 
 
 def label_of(model: str) -> str:
@@ -187,7 +187,7 @@ def report_texts(task: AnyTask, results: Results, command: str) -> dict[str, str
     comparison = json.dumps(task.comparison(results), indent=1, ensure_ascii=False)
     return {
         TABLE: f"{command}\n{task.comparison_text(results)}\n",
-        "comparison.json": comparison + "\n",
+        COMPARISON: comparison + "\n",
     }
 
 

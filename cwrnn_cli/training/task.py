@@ -25,6 +25,7 @@ from .folder import RunFolder
 from .problem import Problem, Recognised, RunsReport
 from .results import Cell, Results
 from .stopping import BestNetworks, all_diverged
+from .survey import Survey
 from .trainer import EnsembleTrainer
 
 E = TypeVar("E", bound=Evaluation[Any])
@@ -218,6 +219,14 @@ class Task(ABC, Generic[D, E]):
             The files; here none.
         """
         return []
+
+    def survey(self) -> Survey[D, E]:
+        """What `cwrnn compare` makes of several corpora.
+
+        Raises:
+            UserError: the task compares on one corpus only.
+        """
+        raise UserError(f"--data: several files, or a folder, are not for --task {self.name}")
 
     def recognise(self, run: RunFolder, data: D, file: Path) -> Recognised:
         """What a run makes of one file of the user's.

@@ -18,6 +18,7 @@ from . import evaluate, report
 from .data import LOSSES, AudioData, deviation, load
 from .engines import AudioTrainer
 from .evaluate import AudioEvaluation
+from .sounds import SoundsSurvey
 
 
 class AudioTask(Task[AudioData, AudioEvaluation]):
@@ -132,3 +133,7 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
     def figures(self, out: Path, results: Results, caption: str) -> list[Path]:
         """Figures 3 and 5."""
         return report.figures(out, results, caption)
+
+    def survey(self) -> SoundsSurvey:
+        """Figure 3 over many sounds."""
+        return SoundsSurvey()
