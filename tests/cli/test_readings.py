@@ -1,0 +1,66 @@
+"""What the paper leaves open, from the command line to the deviations of a run."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import one_line_error
+
+
+def deviations(run: Path) -> dict:
+    return {
+        each["name"]: each["ours"]
+        for each in json.loads((run / "config.json").read_text())["deviations"]
+    }
+
+
+def test_readings_of_task_1_train_and_are_named(cwrnn, piece, tmp_path):
+    common = ["train", "--data", piece, "--runs", 1, "--epochs", 4, "--params", 100]
+    cwrnn(*common, "--model", "cw", "--clock-origin", 1, "--scale-rate", "--out", "cw")
+    assert deviations(tmp_path / "cw").items() >= {"clock_origin": 1, "scale_rate": True}.items()
+    lstm = ["--model", "lstm", "--cell-output", "sigmoid", "--delta-clip", 0.5]
+    cwrnn(*common, *lstm, "--out", "lstm")
+    found = deviations(tmp_path / "lstm")
+    assert (found["cell_output"], found["delta_clip"]) == ("sigmoid", 0.5)
+    said = cwrnn("eval", "lstm", "--data", piece).stdout
+    assert "cell_output" in said and "delta_clip" in said
+
+
+def test_a_rate_that_is_scaled_is_that_of_so_much_less(cwrnn, piece, tmp_path):
+    common = ["train", "--data", piece, "--runs", 1, "--epochs", 5, "--params", 100, "--model"]
+    constant = ["srn", "--no-momentum-ramp", "--momentum", 0.75]
+    cwrnn(*common, *constant, "--scale-rate", "--lr", 4e-4, "--out", "scaled")
+    cwrnn(*common, *constant, "--lr", 1e-4, "--out", "less")
+    scaled, less = (
+        (tmp_path / run / "metrics.jsonl").read_text().splitlines() for run in ("scaled", "less")
+    )
+    assert [json.loads(a)["mse_median"] for a in scaled] == pytest.approx(
+        [json.loads(b)["mse_median"] for b in less], rel=1e-6
+    )
+
+
+def test_readings_of_task_2_train_and_are_named(cwrnn, spoken, tmp_path):
+    common = ["train", "--task", "timit", "--data", spoken, "--runs", 2, "--epochs", 2]
+    options = ["--params", 500, "--model", "cw", "--loss-at", "every", "--batch", 4]
+    cwrnn(*common, *options, "--out", "run")
+    found = deviations(tmp_path / "run")
+    assert (found["loss_at"], found["batch"]) == ("every", 4)
+    again = cwrnn("eval", "run", "--data", spoken, "--json").stdout
+    assert json.loads(again)["networks"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--model", "gru", "--delta-clip", 1], "--delta-clip: not with --model gru"),
+        (["--model", "cw", "--delta-clip", 0], "--delta-clip 0: expected a bound above 0"),
+        (["--model", "cw", "--clock-origin", 2], "--clock-origin 2: expected 0 or 1"),
+        (["--model", "srn", "--clock-origin", 1], "--clock-origin: only a CW-RNN has a clock"),
+        (["--model", "cw", "--cell-output", "tanh"], "--cell-output: only an LSTM has cells"),
+        (["--model", "cw", "--loss-at", "every"], "--loss-at: not an option of --task audio"),
+    ],
+)
+def test_a_reading_that_does_not_fit_is_one_line(cwrnn, piece, options, said):
+    result = cwrnn("train", "--data", piece, *options, expect=2)
+    assert one_line_error(result).startswith(said)
