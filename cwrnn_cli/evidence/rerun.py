@@ -103,7 +103,7 @@ def again(folder: Path, out: Path, data: Path | None) -> Path:
     if isinstance(manifest["data"], list):
         _check_several(manifest, data, words)
     elif manifest["data"]:
-        words += ["--data", str(_data(manifest, data, words, out))]
+        words = [*_without_data(words), "--data", str(_data(manifest, data, words, out))]
     _run([*words, "--out", str(out / "again")])  # of options given twice the last counts
     return out / "again"
 
@@ -119,6 +119,12 @@ def _data(manifest: dict[str, Any], given: Path | None, words: list[str], out: P
             f"{expected[:12]}); name the right file with --data"
         )
     return place
+
+
+def _without_data(words: list[str]) -> list[str]:
+    """A command without --data FILE: another one beside it would be one more."""
+    kept = [w for before, w in zip(["", *words], words, strict=False) if before != "--data"]
+    return [word for word in kept if word != "--data" and not word.startswith("--data=")]
 
 
 def _check_several(manifest: dict[str, Any], given: Path | None, words: list[str]) -> None:

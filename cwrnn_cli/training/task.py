@@ -221,11 +221,7 @@ class Task(ABC, Generic[D, E]):
         return []
 
     def survey(self) -> Survey[D, E]:
-        """What `cwrnn compare` makes of several corpora.
-
-        Raises:
-            UserError: the task compares on one corpus only.
-        """
+        """What `cwrnn compare` makes of several corpora; UserError where a task takes only one."""
         raise UserError(f"--data: several files, or a folder, are not for --task {self.name}")
 
     def recognise(self, run: RunFolder, data: D, file: Path) -> Recognised:
