@@ -137,7 +137,7 @@ def test_compiled_is_autograd_for_any_clock_and_length(modules, steps):
     )
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(
     st.lists(st.tuples(st.integers(1, 20), st.integers(1, 9)), min_size=1, max_size=5),
     st.integers(1, 45),
