@@ -30,7 +30,7 @@ from .spoken import (
 from .store import write
 
 # WORD/SPEAKER_...TAKE.wav, such as yes/0132a06d_nohash_1.wav
-PATTERN = r"(?:.*/)?(?P<word>[^/]+)/(?P<speaker>[^/_]+)_(?P<take>[^/]+)\.\w+"
+PATTERN = r"(?:.*/)?(?P<word>[^/_.][^/]*)/(?P<speaker>[^/_]+)_(?P<take>[^/]+)\.\w+"
 PARTS = 5  # beginnings of a compound corpus, and endings
 SOUND = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".sph", ".nist"}
 EXAMPLE = r"(?:.*/)?(?P<speaker>\w+)-(?P<word>\w+)-(?P<take>\w+)\.wav"  # speaker-word-take.wav
@@ -126,6 +126,11 @@ def prepare(
     """
     src = Path(src)
     choice, options = choice or Choice(), options or FeatureOptions()
+    if choice.compound and choice.split_by == "word":
+        raise UserError(
+            "--compound: a recording is part of several words, so that some would be both trained "
+            "and tested on; add --split-by speaker"
+        )
     report = Report()
     found = recordings(src, pattern, report.problems)
     report.utterances = len(found)

@@ -66,7 +66,7 @@ class ClockworkSpec(ClockedSpec):
     def __post_init__(self) -> None:
         """Raises ValueError if the modules do not fit n or are not sorted, or for an origin."""
         super().__post_init__()
-        if isinstance(self.clock_origin, bool) or self.clock_origin not in {0, 1}:
+        if type(self.clock_origin) is not int or self.clock_origin not in {0, 1}:
             raise ValueError(f"clock_origin must be 0 or 1, not {self.clock_origin!r}")
         if Clock.of(self.hidden_size, self.periods, self.module_sizes) != self.clock:
             raise ValueError(f"periods must ascend, not {self.periods}")

@@ -57,8 +57,8 @@ class TrainConfig:
         hold_out: in task 2, training examples of each word that are not trained on.
         scale_rate: whether the learning rate of each update is multiplied by 1 - its momentum.
         delta_clip: what each step's deltas, the gradients of the arguments of the hidden layer's
-            nonlinearities, are clipped to within, elementwise, inside the backward pass; None: they
-            are not.
+            nonlinearities, are clipped to within, elementwise, inside the backward pass, of an
+            update's loss (of several sequences: their mean); None: they are not.
         loss_at: in task 2, the steps of a word that count in the loss: the "last", or "every" one.
         data_options: how the corpus became frames; follows from data_sha256.
     """

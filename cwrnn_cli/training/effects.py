@@ -206,19 +206,28 @@ class _Model:
                         yield shown | row
 
     def _grids(self, best: Sequence[_At], errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Medians (*levels, sizes), and (RESAMPLES, *levels, sizes); NaN: no such combination."""
+        """Medians (*levels, sizes), and (RESAMPLES, *levels, sizes).
+
+        NaN where there is no such combination, infinite where it has no best rate.
+        """
         shape = (*(len(levels) for levels in self.factors.values()), len(self.sizes))
         medians = np.full(shape, np.nan)
         resampled = np.full((*shape, RESAMPLES), np.nan)
+        for levels in self.by_rate:
+            medians[self._place(levels)] = resampled[self._place(levels)] = np.inf
         for at in best:
-            each = zip(self.factors.values(), at.levels, strict=True)
-            where = [levels.index(level) for levels, level in each]
+            where = self._place(at.levels)
             for size, row in at.rows.items():
                 place = (*where, self.sizes.index(size))
                 values = errors[row].astype(float)
                 medians[place] = np.median(values)
                 resampled[place] = np.median(values[self.drawn], axis=1)
         return medians, np.moveaxis(resampled, -1, 0)
+
+    def _place(self, level: Level) -> tuple[int, ...]:
+        """The index of a combination's levels."""
+        each = zip(self.factors.values(), level, strict=True)
+        return tuple(levels.index(own) for levels, own in each)
 
     def _effect(
         self, levels: Sequence[str], axis: int, medians: np.ndarray, resampled: np.ndarray
@@ -230,19 +239,21 @@ class _Model:
         )  # (levels, others, sizes)
         again = np.moveaxis(resampled, axis + 1, 1)
         again = again.reshape(RESAMPLES, len(levels), -1, count)
-        others = mine.shape[1]
-        picked = np.random.default_rng(0).integers(others, size=(RESAMPLES, others))[:, :, None]
+        generator = np.random.default_rng(0)
         for level, name in enumerate(levels):
             row: dict[str, Any] = {"level": name, "ratio": None, "low": None, "high": None}
             ratios = _ratios(mine[level], mine[0])  # (others, sizes)
-            if level:
-                drawn = np.take_along_axis(_ratios(again[:, level], again[:, 0]), picked, axis=1)
+            there = np.flatnonzero(~np.isnan(ratios).all(axis=1))
+            if level and len(there):
+                picked = there[generator.integers(len(there), size=(RESAMPLES, len(there)))]
+                every = _ratios(again[:, level], again[:, 0])
+                drawn = np.take_along_axis(every, picked[:, :, None], axis=1)
                 low, high = ends(_middle(drawn, (1, 2)))
                 row |= {"ratio": _number(_middle(ratios, (0, 1)))}
                 row |= {"low": _number(low), "high": _number(high)}
             middles = _middle(mine[level], 0)
             sizes = {str(size): _number(m) for size, m in zip(self.sizes, middles, strict=True)}
-            used = int((~np.isnan(ratios)).any(axis=1).sum())
+            used = int((~np.isnan(ratios if level else mine[0])).any(axis=1).sum())
             yield row | {"combinations": used, "sizes": sizes}
 
 

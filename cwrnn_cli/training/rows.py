@@ -119,7 +119,7 @@ def write_rows(path: Path, rows: Rows) -> None:
         file.attrs.update(dict(rows.about))
         for name, column in words.items():
             levels = list(dict.fromkeys(column))
-            store_array(file, name, np.array([levels.index(word) for word in column], np.int8))
+            store_array(file, name, np.array([levels.index(word) for word in column], np.int16))
             file[name].attrs["levels"] = json.dumps(levels)
         store_array(file, "params", np.array([cell.params for cell in cells], np.int32))
         store_array(file, MOMENTUM, np.array([cell.ramp for cell in cells]))

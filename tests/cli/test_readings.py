@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from cwrnn_cli.training.folder import RunFolder
 from tests.conftest import one_line_error
 
 
@@ -40,6 +42,34 @@ def test_a_rate_that_is_scaled_is_that_of_so_much_less(cwrnn, piece, tmp_path):
     )
 
 
+def weights(run: Path) -> dict:
+    return RunFolder(run).checkpoint().weights
+
+
+@pytest.mark.parametrize("option", [["--delta-clip", 1e-3], ["--scale-rate"]])
+@pytest.mark.parametrize("task", ["audio", "timit", "iamondb"])
+def test_an_option_reaches_the_engine_of_every_task(request, cwrnn, tmp_path, task, option):
+    data = request.getfixturevalue({"audio": "piece", "timit": "spoken", "iamondb": "lines"}[task])
+    smallest = {"audio": 100, "timit": 500, "iamondb": 10000}[task]
+    common = ["train", "--task", task, "--data", data, "--runs", 1, "--epochs", 2]
+    common += ["--params", smallest, "--model", "cw"]
+    cwrnn(*common, "--out", "plain")
+    cwrnn(*common, *option, "--out", "other")
+    plain, other = weights(tmp_path / "plain"), weights(tmp_path / "other")
+    assert plain.keys() == other.keys()
+    assert not all(torch.equal(plain[name], other[name]) for name in plain)
+
+
+@pytest.mark.parametrize("option", [["--loss-at", "every"], ["--batch", 2]])
+def test_so_does_one_of_task_2(cwrnn, spoken, tmp_path, option):
+    common = ["train", "--task", "timit", "--data", spoken, "--runs", 1, "--epochs", 2]
+    common += ["--params", 500, "--model", "lstm"]
+    cwrnn(*common, "--out", "plain")
+    cwrnn(*common, *option, "--out", "other")
+    plain, other = weights(tmp_path / "plain"), weights(tmp_path / "other")
+    assert not all(torch.equal(plain[name], other[name]) for name in plain)
+
+
 def test_readings_of_task_2_train_and_are_named(cwrnn, spoken, tmp_path):
     common = ["train", "--task", "timit", "--data", spoken, "--runs", 2, "--epochs", 2]
     options = ["--params", 500, "--model", "cw", "--loss-at", "every", "--batch", 4]
@@ -54,6 +84,7 @@ def test_readings_of_task_2_train_and_are_named(cwrnn, spoken, tmp_path):
     ("options", "said"),
     [
         (["--model", "gru", "--delta-clip", 1], "--delta-clip: not with --model gru"),
+        (["--model", "cw", "--hold-out", 1], "--hold-out: not an option of --task audio"),
         (["--model", "cw", "--delta-clip", 0], "--delta-clip 0: expected a bound above 0"),
         (["--model", "cw", "--clock-origin", 2], "--clock-origin 2: expected 0 or 1"),
         (["--model", "srn", "--clock-origin", 1], "--clock-origin: only a CW-RNN has a clock"),

@@ -147,7 +147,14 @@ def test_compounds_are_two_trimmed_recordings_of_one_speaker(tmp_path):
     parts = [trim(read_speech(root / name)[0], 30) for name in (first, second)]
     frames = train[index] * train.scale + train.shift
     np.testing.assert_allclose(frames, mfcc(np.concatenate(parts), options), atol=1e-3)
-    choice = Choice(compound=True)
+    train_names, test_names = (corpus.splits[split].names for split in ("train", "test"))
+    parts = [
+        {part for name in names for part in name.split(": ")[1].split(" + ")}
+        for names in (train_names, test_names)
+    ]
+    assert parts[0] and parts[1] and not parts[0] & parts[1]
+    with pytest.raises(UserError, match="--compound: a recording is part of several words"):
+        prepared(root, tmp_path / "b.h5", choice=Choice(compound=True))
     _, corpus = prepared(
         root, tmp_path / "a.h5", choice=choice, options=options, groups=[["z"], ["a", "b"]]
     )
@@ -224,7 +231,7 @@ def test_damage_is_named_and_passed_over(tmp_path):
     soundfile.write(root / "stray.wav", spoken(2, 0), RATE)
     (root / "LICENSE").write_text("not a sound file, and nobody's problem")
     (root / "a" / "._S1_nohash_0.wav").write_bytes(b"what a Mac leaves")
-    choice, options = Choice(compound=True), FeatureOptions(trim_db=30)
+    choice, options = Choice("speaker", compound=True), FeatureOptions(trim_db=30)
     report, corpus = prepared(root, tmp_path / "a.h5", choice=choice, options=options)
     found = [str(problem).removeprefix(f"{root}/") for problem in report.problems]
     assert found == [

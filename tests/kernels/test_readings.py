@@ -8,8 +8,8 @@ import torch
 from cwrnn_cli.clock import Clock
 from cwrnn_cli.kernels import reference
 from cwrnn_cli.kernels.clockwork import clockwork
-from cwrnn_cli.kernels.lstm import lstm
-from cwrnn_cli.models import LSTM, ClockworkRNN
+from cwrnn_cli.kernels.lstm import layout, lstm
+from cwrnn_cli.models import LSTM, ClockworkRNN, Stream
 
 
 def draw(*shape, seed=0):
@@ -104,6 +104,7 @@ def test_torch_has_no_other_squash():
 
 @pytest.mark.parametrize("backend", ["reference", "cascade", "compiled", "exported"])
 def test_a_clock_that_begins_at_1_ticks_a_period_later(backend):
+    torch.manual_seed(0)
     layer = ClockworkRNN(2, 6, periods=[1, 2, 4], clock_origin=1).double()
     layer.backend = backend
     x = torch.randn(9, 1, 2, dtype=torch.float64)
@@ -139,6 +140,7 @@ SQUASHES["sigmoid"] = lambda c: 1 / (1 + math.exp(-c))
 @pytest.mark.parametrize("backend", ["reference", "compiled", "exported"])
 @pytest.mark.parametrize("cell_output", SQUASHES)
 def test_what_squashes_a_cell(cell_output, backend):
+    torch.manual_seed(0)
     layer = LSTM(2, 4, cell_output=cell_output).double()
     layer.backend = backend
     x = torch.randn(1, 1, 2, dtype=torch.float64)
@@ -152,6 +154,33 @@ def test_what_squashes_a_cell(cell_output, backend):
     x = torch.randn(5, 3, 2, dtype=torch.float64)
     close = torch.allclose(layer(x)[0], other(x)[0])
     assert close == (cell_output == "tanh")
+
+
+def test_both_directions_begin_at_the_origin():
+    torch.manual_seed(0)
+    options = {"periods": [1, 3], "clock_origin": 1, "bidirectional": True, "batch_first": True}
+    layer = ClockworkRNN(2, 4, **options).double()
+    x = torch.randn(1, 7, 2, dtype=torch.float64)
+    output = layer(x)[0][0]
+    slow, slow_reverse = output[:, 2:4], output[:, 6:8].flip(0)
+    for own in (slow, slow_reverse):
+        assert not own[:2].any() and own[2].all() and torch.equal(own[2], own[4])
+
+
+def test_every_squash_is_compiled():
+    assert list(reference.CELL_OUTPUTS) == list(layout.CELL_OUTPUTS)
+
+
+def test_a_stream_goes_on_from_the_origin():
+    torch.manual_seed(0)
+    layer = ClockworkRNN(2, 6, periods=[1, 2, 5], clock_origin=1)
+    x = torch.randn(13, 3, 2)
+    stream = Stream(layer)
+    pieces = torch.cat([stream(piece) for piece in x.split(4)])
+    torch.testing.assert_close(pieces, layer(x)[0])
+    starts = layer(x, None, [0, 3, 4])[0]
+    for row, start in enumerate([0, 3, 4]):
+        torch.testing.assert_close(starts[:, row], layer(x[:, row], None, start)[0])
 
 
 def test_an_unknown_squash_is_refused():

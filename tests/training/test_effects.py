@@ -103,8 +103,26 @@ def test_diverged_combinations_are_not_best_not_nearest_and_no_effect():
     lost = [r for r in found["combinations"] if r["settings"]["forget-bias"] == "0"]
     assert {r["rate"] for r in lost} == {"published"} and lost[0]["score"] is None
     assert lost[0]["sizes"]["100"] == {"median": None, "diverged": 6, "networks": 6}
-    row = effects_of(rows, "forget-bias")["5"]
-    assert row["ratio"] is None and row["combinations"] == 0
+    found = effects_of(rows, "forget-bias")
+    # infinitely better than what diverged, which is not left out without a word
+    assert found["5"]["ratio"] == 0 and found["5"]["combinations"] == found["0"]["combinations"] > 0
+
+
+def test_the_interval_of_a_constant_effect_is_a_point_where_combinations_are_missing():
+    cells = [
+        Cell("lstm", size, ramp, 3e-5, {"optimizer": optimizer, "weight_std": std})
+        for optimizer, ramps in (("nesterov", (True, False)), ("adam", (False,)))
+        for ramp in ramps
+        for std in ("0.1", "0.02")
+        for size in SIZES
+    ]
+    errors = np.array([NOISE * (0.5 if c.settings["weight_std"] == "0.02" else 1) for c in cells])
+    levels = {"optimizer": ["nesterov", "adam"], "weight_std": ["0.1", "0.02"]}
+    lost = np.zeros(errors.shape, bool)
+    rows = Rows(ABOUT, levels, cells, errors, lost, errors, np.zeros(NETWORKS, int))
+    row = effects_of(rows, "weight-std")["0.02"]
+    assert [row[name] for name in ("ratio", "low", "high")] == pytest.approx([0.5] * 3)
+    assert row["combinations"] == 3
 
 
 def test_a_reading_is_for_all_models_and_as_far_as_the_furthest():

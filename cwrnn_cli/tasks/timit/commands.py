@@ -144,10 +144,8 @@ def prepare(
 @click.option(
     "--split-by",
     type=click.Choice(["word", "speaker"]),
-    default="word",
-    show_default=True,
     help="word: some speakers of each word, one recording each, 2 in 7 to test on, as the paper; "
-    "speaker: each speaker is on one side, with all words.",
+    "speaker: each speaker is on one side, with all words.  [default: word; --compound: speaker]",
 )
 @click.option(
     "--speakers",
@@ -199,7 +197,7 @@ def prepare_words(
     src: Path,
     pattern: str,
     words: Path | None,
-    split_by: str,
+    split_by: str | None,
     speakers: str | None,
     test_speakers: int | None,
     takes: int | None,
@@ -223,6 +221,7 @@ def prepare_words(
     Train on them with `cwrnn train --task timit --data data/words.h5`.
     """
     at_least("--seed", seed, 0)
+    split_by = split_by or ("speaker" if compound else "word")
     other = "speaker" if split_by == "word" else "word"
     of_split = {"word": ["speakers"], "speaker": ["test_speakers", "takes"]}
     for option in of_split[other]:

@@ -67,6 +67,11 @@ class TimitData(Data):
         """
         if not count:
             return self
+        if self.provenance.get("parameters", {}).get("split_by") == "speaker":
+            raise UserError(
+                f"--hold-out {count}: {self.path} is split by speakers, of whom some would be both "
+                "trained on and held out; prepare it with --split-by word"
+            )
         assert self.train.labels is not None
         last: list[int] = []
         for label, word in enumerate(self.words):

@@ -221,7 +221,7 @@ class CompiledEngine:
 
     def train(self, active: np.ndarray, rates: np.ndarray, momenta: np.ndarray) -> np.ndarray:
         """See :class:`.Engine`; one epoch."""
-        each = np.ascontiguousarray(np.broadcast_to(rates.T, (len(active), len(momenta))))
+        each = np.broadcast_to(rates.T, (len(active), len(momenta))).copy()
         items = [(int(r), own, momenta) for r, own in zip(active, each, strict=True)]
         found = np.array(run_all(self._epoch_of, items, self._threads))  # (A, 2)
         self.gradient_lengths = found[None, :, 1]

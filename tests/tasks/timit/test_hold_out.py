@@ -1,6 +1,7 @@
 """Task 2's --hold-out: a split of the training set to choose by, apart from it and the test set."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -149,3 +150,11 @@ def test_the_commands(cwrnn, spoken):
     assert found["sequences"] == 12
     message = one_line_error(cwrnn("train", "--model", "cw", *words[:-1], 4, expect=2))
     assert message == "--hold-out 4: expected 0 to 3"
+
+
+def test_a_corpus_split_by_speakers_holds_none_of_their_words_out(spoken):
+    data = load(spoken)
+    split = replace(data, provenance=data.provenance | {"parameters": {"split_by": "speaker"}})
+    with pytest.raises(UserError, match="--hold-out 1: .* is split by speakers"):
+        split.hold_out(1)
+    assert split.hold_out(0) is split
