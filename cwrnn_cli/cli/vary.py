@@ -15,6 +15,7 @@ from .options import of_cell
 # of the whole scan, not of what a network is
 _OF_ALL = {"runs", "seed", "data", "device", "as_json"}
 _FLAG = {"yes": True, "no": False}
+_NONE = {"clip", "delta_clip", "module_shares"}  # what is so if they are not given
 Factors = dict[str, dict[str, Any]]  # keyword -> label of a level -> its value
 
 vary_option = click.option(
@@ -73,7 +74,8 @@ def _read(text: str, parameter: click.Option, word: str, protocol: Protocol) -> 
             raise UserError(f"--vary {text}: {word!r}: expected yes or no")
         return _FLAG[word]
     choice = isinstance(parameter.type, click.Choice)
-    if word == "none" and not choice and getattr(protocol, str(parameter.name), None) is None:
+    none = str(parameter.name) in _NONE or getattr(protocol, str(parameter.name), 0) is None
+    if word == "none" and not choice and none:
         return None
     try:
         return parameter.process_value(click.get_current_context(), word)

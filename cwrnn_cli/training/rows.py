@@ -175,7 +175,7 @@ class Journal:
         path: of the file; a line that was cut short is dropped.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it cannot be written, or a line is no row.
     """
 
     def __init__(self, path: Path) -> None:
@@ -185,9 +185,15 @@ class Journal:
         whole = content[: content.rfind("\n") + 1]
         if whole != content or not path.exists():
             write_text(path, whole)
-        for line in whole.splitlines():
-            row = json.loads(line)
-            self._rows[row["name"]] = row
+        for number, line in enumerate(whole.splitlines(), 1):
+            try:
+                row = json.loads(line)
+                self._rows[row["name"]] = row
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(
+                    f"{path}, line {number}: expected a row of a scan; delete that line to train "
+                    "its cell again"
+                ) from error
 
     def of(self, name: str, config: TrainConfig) -> Values | None:
         """A cell's errors, if it is done.

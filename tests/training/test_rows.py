@@ -86,3 +86,10 @@ def test_a_journal_of_other_options_is_refused(tmp_path, config, piece):
     other = configure(TASKS["audio"].load(piece), "srn", 100, runs=1, epochs=4)
     with pytest.raises(UserError, match=r"rows.jsonl: one: a run with another epochs; resume"):
         Journal(path).of("one", other)
+
+
+def test_a_damaged_line_of_the_journal_is_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"name": "cw-100"}\nnot JSON\n')
+    with pytest.raises(UserError, match=r"rows.jsonl, line 2: expected a row of a scan"):
+        Journal(path)
