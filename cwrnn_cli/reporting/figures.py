@@ -26,9 +26,14 @@ def pyplot() -> Any:
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all, and forget it."""
+    """Write a figure as PNG of 256 colours, whole or not at all, and forget it."""
+    from PIL import Image  # noqa: PLC0415  (as above)
+
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png")
+        with Image.open(temporary) as image:
+            small = image.convert("RGB").quantize()  # a third of the bytes
+        small.save(temporary, format="png", optimize=True)
     pyplot().close(figure)
 
 
@@ -203,7 +208,7 @@ def dots(
         caption: data and how it was made.
     """
     plt = pyplot()
-    size = (max(2.5 + 0.2 * len(names), 7.5), 2.8 * len(panels) + 1.6)
+    size = (max(1.5 + 0.16 * len(names), 7.5), 2.5 * len(panels) + 1.6)
     figure, axes = plt.subplots(len(panels), 1, figsize=size, squeeze=False, sharex=True)
     places = np.arange(len(names))
     for axis, (title, models) in zip(axes[:, 0], panels.items(), strict=True):
@@ -223,7 +228,7 @@ def dots(
         axis.set_yscale("log")
         axis.set_ylabel(label, fontsize=8)
         axis.set_title(title, fontsize=9)
-        axis.grid(linewidth=0.3)
+        axis.grid(axis="y", linewidth=0.3)
         axis.tick_params(labelsize=7)
     axes[0, 0].legend(fontsize=6, loc="lower right", ncols=3)
     axes[-1, 0].set_xticks(places, names, rotation=90, fontsize=6)

@@ -127,7 +127,7 @@ class LstmNetwork(NamedTuple):
     Attributes:
         cells: n.
         peepholes: whether there are any.
-        cell_output: of :mod:`..lstm.layout`.
+        cell_output: what squashes a cell: a number of CELL_OUTPUTS.
         weight_hh: place of W_H in theta, in vectors.
         bias: likewise.
         peephole: likewise.

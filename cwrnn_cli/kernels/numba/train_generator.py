@@ -200,7 +200,7 @@ def lstm_epochs(
             clipped to within; infinite: it is not.
         n: cells.
         peepholes: whether the gates see the cells.
-        cell_output: of :mod:`..lstm.layout`.
+        cell_output: what squashes a cell: a number of CELL_OUTPUTS.
         losses: (epochs, LANES) gets share/2 sum_t e_t**2 of each epoch, before its step.
         squares: (epochs, LANES) float64 gets the square of the gradient's length in each epoch.
     """

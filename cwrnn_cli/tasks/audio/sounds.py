@@ -23,6 +23,7 @@ from .evaluate import AudioEvaluation
 
 _FULL = 32767  # a target of 1, as it is kept
 NEAR = (1.5, 2.0)  # factors
+EVEN = 1.1  # a ratio of medians that is hardly one
 NEAREST = 5  # sounds that are listed
 Medians = Mapping[Key, np.ndarray]  # of each sound, (P,)
 
@@ -123,7 +124,8 @@ def ahead(rows: SurveyRows, values: Medians) -> dict[str, dict[str, Any]]:
     Returns:
         Of each: ``sounds``, ``ahead``, ``share`` with its exact interval ``low``, ``high`` (over
         sounds, as if they were independent); ``ratio`` of the other's median to ours, its median
-        over sounds with a bootstrap interval; ``least`` and ``most`` of it; ``not_ahead``: names.
+        over sounds with a bootstrap interval; ``least`` and ``most`` of it; ``not_ahead``: names;
+        ``even``: of those that are ahead by less than :data:`EVEN`.
     """
     found: dict[str, dict[str, Any]] = {}
     for params in rows.sizes:
@@ -136,9 +138,14 @@ def ahead(rows: SurveyRows, values: Medians) -> dict[str, dict[str, Any]]:
                 "ratio": median(ratio),
                 "least": float(ratio.min()),
                 "most": float(ratio.max()),
-                "not_ahead": [n for n, w in zip(rows.names, won, strict=True) if not w],
+                "not_ahead": _which(rows, ~won),
+                "even": _which(rows, won & (ratio < EVEN)),
             }
     return found
+
+
+def _which(rows: SurveyRows, chosen: np.ndarray) -> list[str]:
+    return [name for name, yes in zip(rows.names, chosen, strict=True) if yes]
 
 
 def _ratios(rows: SurveyRows, values: Medians, params: int) -> dict[str, np.ndarray]:

@@ -91,6 +91,13 @@ def test_where_the_clockwork_is_ahead(rows, survey):
     assert found["1000"]["srn"]["ahead"] == 3
 
 
+def test_hardly_ahead_is_said(rows, survey):
+    rows.cells["cw", 1000]["mse"][0] = 0.95 * rows.cells["lstm", 1000]["mse"][0]
+    found = survey.comparison(rows)["ahead"]["nmse"]["1000"]["lstm"]
+    assert (found["ahead"], found["even"]) == (2, ["paper"])
+    assert "\nhardly below the LSTM, 1000 parameters, MSE/σ²: paper\n" in survey.text(rows)
+
+
 def test_how_far_from_the_paper(rows, survey):
     result = survey.comparison(rows)
     found = result["distance"]
@@ -130,7 +137,7 @@ def test_table_and_figure(rows, survey, tmp_path):
     assert "deviates from the paper: runs 3, paper 100" in text
     line = next(x for x in text.splitlines() if x.startswith("1000, LSTM, MSE/σ "))
     assert "2/3" in line and line.endswith("5.7")
-    assert "not below the LSTM, 1000 parameters, MSE/σ: reversed" in text
+    assert "\nnot below the LSTM, 1000 parameters, MSE/σ: reversed\n" in text
     assert "all 6 medians: within a factor 1.5 of the paper on 1 of 3 sounds: paper" in text
     json.dumps(survey.comparison(rows), allow_nan=False)
     (path,) = survey.figures(tmp_path, rows, "made up")
