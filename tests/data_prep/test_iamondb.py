@@ -362,4 +362,4 @@ def test_the_standin_is_an_iamondb(tmp_path, monkeypatch):
 
 def test_the_defaults_are_the_papers():
     assert asdict(PathOptions()) == IAMONDB.data_options
-    assert FeatureOptions().to_json() == TIMIT.data_options
+    assert asdict(FeatureOptions()) == TIMIT.data_options

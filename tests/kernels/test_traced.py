@@ -96,7 +96,7 @@ OPERATORS = {
     "lstm": (
         lstm_compiled._operator,
         (LSTM_VALUES[0].transpose(1, 2).contiguous(), *LSTM_VALUES[1:]),
-        (),
+        ("sigmoid",),
     ),
 }
 
