@@ -135,7 +135,7 @@ def _rates(given: tuple[str, ...]) -> dict[str, list[float]]:
     for text in given:
         model, _, numbers = text.rpartition("=")
         try:
-            found[model] = [float(word) for word in numbers.split(",")]
+            found[model] = list(dict.fromkeys(float(word) for word in numbers.split(",")))
         except ValueError:
             model = "?"
         if not all(0 < rate < inf for rate in found.get(model, ())):
