@@ -54,6 +54,10 @@ class Places(NamedTuple):
     own: np.ndarray
     columns: np.ndarray
 
+    def behind(self, first: int) -> "Places":
+        """The same blocks, but the first of them begins at this vector."""
+        return Places(self.inputs + first, self.own + first, self.columns + first)
+
 
 class Weights(NamedTuple):
     """Blocks of weights.

@@ -29,7 +29,7 @@ PIECE = 1 << 16  # numbers of the input, or of outputs, that are worked on at a 
 
 
 @inline
-def _tick_count(clock, steps, i):
+def tick_count(clock, steps, i):
     """Ticks of module i within so many steps."""
     period = clock.periods[i]
     return (steps - clock.firsts[i] + period - 1) // period
@@ -82,7 +82,7 @@ def _scatter_gradient(grad_x, sizes, rows, ticks, inputs, grad, grad_at, weights
 
 
 @inline
-def _add_outer(grad_weights, w_at, grad, grad_at, hidden, first, units, depth):
+def add_outer(grad_weights, w_at, grad, grad_at, hidden, first, units, depth):
     """grad_weights[u] += sum over d of grad[u, d] hidden[d], as many at a time as fit the cache.
 
     grad_weights is (units, width) Vectors, grad (units, depth) Numbers, hidden (depth, width) from
@@ -104,7 +104,7 @@ def place_hidden(clock, steps, rows, places):
     for i in range(places.size):
         places[i] = total
         width = clock.offsets[i + 1] - clock.offsets[i]
-        total += (_tick_count(clock, steps, i) + 1) * width
+        total += (tick_count(clock, steps, i) + 1) * width
     for i in range(places.size):
         places[i] = rows.first * total + rows.size * places[i]
 
@@ -128,13 +128,13 @@ def forward_piece(clock, weights, sizes, rows, x, h0, bias, hidden, scratch):
     used = 0
     for i in range(modules):
         contributions[i] = used
-        used += (_tick_count(clock, steps, i) + 1) * count * offsets[i]
+        used += (tick_count(clock, steps, i) + 1) * count * offsets[i]
     inputs = scratch[used * LANES :]  # (some ticks, rows, m padded)
     for back in range(modules):  # slowest first
         i = modules - 1 - back
         width = offsets[i + 1] - offsets[i]
         period, k = periods[i], units[i]
-        ticks = _tick_count(clock, steps, i)
+        ticks = tick_count(clock, steps, i)
         lanes = width * LANES
         row = count * width  # vectors from tick to tick
         for b in range(count):
@@ -233,11 +233,11 @@ def place_gradients(clock, steps, rows, places):
     used = 0
     for i in range(contributions.size):
         contributions[i] = used
-        used += (_tick_count(clock, steps, i) + 1) * rows.size * offsets[i]
+        used += (tick_count(clock, steps, i) + 1) * rows.size * offsets[i]
     for i in range(hidden.size):
         hidden[i] = used
         width = offsets[i + 1] - offsets[i]
-        used += (_tick_count(clock, steps, i) + 1) * rows.size * width
+        used += (tick_count(clock, steps, i) + 1) * rows.size * width
     return used
 
 
@@ -296,7 +296,7 @@ def backward_piece(
     for i in range(modules):  # fastest first
         width = offsets[i + 1] - offsets[i]
         period, k = periods[i], units[i]
-        ticks = _tick_count(clock, steps, i)
+        ticks = tick_count(clock, steps, i)
         lanes = width * LANES
         row = count * width  # vectors from tick to tick
         outputs = (1 + ticks) * count
@@ -308,7 +308,7 @@ def backward_piece(
             to, grad_at = Vectors(grad_hidden[i], width), Numbers(first, wide, 1)
             accumulate(scratch, to, scratch, grad_at, values, w_at, outputs, units[j], width)
             grad_at = Numbers(first, 1, wide)  # transposed
-            _add_outer(grad_weights, w_at, scratch, grad_at, y, y_places[i], units[j], outputs)
+            add_outer(grad_weights, w_at, scratch, grad_at, y, y_places[i], units[j], outputs)
         drive = grad_hidden[i] + row  # of tick 0
         own = Vectors(own_at[i], width)
         for back in range(ticks):
@@ -333,7 +333,7 @@ def backward_piece(
             before = Vectors(now - row, width)
             accumulate(scratch, before, scratch, after, values, own, count, k, width)
         grad_at = Numbers(drive * LANES, 1, lanes)  # transposed
-        _add_outer(grad_weights, own, scratch, grad_at, y, y_places[i], k, ticks * count)
+        add_outer(grad_weights, own, scratch, grad_at, y, y_places[i], k, ticks * count)
         for u in range(width):
             total = load(grad_bias, offsets[i] + u)
             for at in range(ticks * count):

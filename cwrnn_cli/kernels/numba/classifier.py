@@ -1,13 +1,6 @@
 """Task 2's networks in compiled code: how they lie in memory, their readout and their loss.
 
-A network's weights are one flat array theta of P numbers, its parts one behind the other, each
-padded to whole vectors; padding is 0 and stays 0:
-
-    clockwork  the backward blocks, bias (N), W_O transposed (N, K), b_O (K)
-    LSTM       W_I transposed (m, 4 width), W_H transposed (n, 4 width), bias (4 width),
-               peepholes (3 width) if there are any, W_O transposed (width, K), b_O (K)
-
-with N the hidden units and K the classes, both padded.
+The weights lie as in :mod:`.parameters`.
 """
 
 import math
@@ -15,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..clockwork.layout import ClockTable, Places, Weights
 from ..lstm import layout as lstm_layout
 from .products import Numbers, Vectors, accumulate, jit
 from .simd import LANES, broadcast, fma, get, load, put, store
@@ -35,20 +27,6 @@ class Sequences(NamedTuple):
     features: int
     offsets: np.ndarray
     labels: np.ndarray
-
-
-class Parameters(NamedTuple):
-    """What training changes.
-
-    Attributes:
-        theta: (P,) the weights.
-        velocity: (P,) their momentum.
-        gradient: (P,) for training's own use.
-    """
-
-    theta: np.ndarray
-    velocity: np.ndarray
-    gradient: np.ndarray
 
 
 class Updates(NamedTuple):
@@ -71,38 +49,6 @@ class Updates(NamedTuple):
     delta_clip: float
 
 
-class Readout(NamedTuple):
-    """The output layer's place in theta, in vectors.
-
-    Attributes:
-        weight: W_O transposed.
-        bias: b_O.
-        classes: how many, without padding.
-    """
-
-    weight: int
-    bias: int
-    classes: int
-
-
-class ClockworkNetwork(NamedTuple):
-    """A CW-RNN, or an SRN: one module of period 1.
-
-    Attributes:
-        clock: its modules.
-        forward: the forward blocks, kept equal to theta's.
-        places: of the backward blocks in theta.
-        bias: its place in theta, in vectors.
-        readout: the output layer.
-    """
-
-    clock: ClockTable
-    forward: Weights
-    places: Places
-    bias: int
-    readout: Readout
-
-
 class ClockworkBuffers(NamedTuple):
     """Memory for the longest sequence.
 
@@ -119,30 +65,6 @@ class ClockworkBuffers(NamedTuple):
     outputs: np.ndarray
     part: np.ndarray
     logits: np.ndarray
-
-
-class LstmNetwork(NamedTuple):
-    """An LSTM.
-
-    Attributes:
-        cells: n.
-        peepholes: whether there are any.
-        cell_output: what squashes a cell: a number of CELL_OUTPUTS.
-        weight_hh: place of W_H in theta, in vectors.
-        bias: likewise.
-        peephole: likewise.
-        readout: the output layer.
-        backward: (4n, width) vectors, W_H as the backward pass wants it, kept equal to theta's.
-    """
-
-    cells: int
-    peepholes: bool
-    cell_output: int
-    weight_hh: int
-    bias: int
-    peephole: int
-    readout: Readout
-    backward: np.ndarray
 
 
 class LstmBuffers(NamedTuple):

@@ -1,5 +1,7 @@
 """The optimizer inside the compiled training loops."""
 
+import numpy as np
+
 from .products import jit
 from .simd import LANES, broadcast, fma, load, store, widen
 
@@ -29,3 +31,23 @@ def nesterov(theta, velocity, gradient, rate, momentum):
         store(velocity, i, v)
         store(theta, i, fma(minus_rate, fma(mu, v, g), load(theta, i)))
     return squares
+
+
+@jit
+def sum_squares(gradient):
+    """The sum of the squares of flat vectors, in double precision."""
+    squares = widen(broadcast(gradient, 0.0))
+    for i in range(gradient.size // LANES):
+        wide = widen(load(gradient, i))
+        squares = fma(wide, wide, squares)
+    lanes = np.empty(LANES)
+    store(lanes, 0, squares)
+    return lanes.sum()
+
+
+@jit
+def scale(gradient, factor):
+    """Multiply flat vectors by a number."""
+    by = broadcast(gradient, factor)
+    for i in range(gradient.size // LANES):
+        store(gradient, i, load(gradient, i) * by)

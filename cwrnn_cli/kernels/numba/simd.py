@@ -6,7 +6,8 @@ register, two of AVX2, four of NEON). What its lanes are is up to the loop: unit
 networks of an ensemble where these are too small to fill a vector with their own units.
 
 Only what the kernels need is here: load and store of vectors and of single numbers, ``+ - * /``,
-multiply-add, broadcast, clamp, widening to double precision, tanh and the logistic function.
+multiply-add, broadcast, clamp, widening to double precision, exp of what is not positive, tanh and
+the logistic function.
 """
 
 import math
@@ -265,6 +266,13 @@ def _split_exp(magnitude):
     r = fma(n, broadcast(magnitude, -_LN2_HIGH), negative)
     r = fma(n, broadcast(magnitude, -_LN2_LOW), r)
     return _power_of_two(n), _expm1_polynomial(r)
+
+
+@numba.njit(inline="always")
+def exp_below(x):
+    """exp(x) where x <= 0, to 4 units in the last place; from -87 (float64: -700) on constant."""
+    scale, part = _split_exp(broadcast(x, 0.0) - x)
+    return fma(scale, part, scale)
 
 
 @numba.njit(inline="always")

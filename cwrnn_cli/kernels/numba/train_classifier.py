@@ -10,40 +10,14 @@ padding. The types of the arguments are in :mod:`.classifier`.
 import numpy as np
 
 from ..clockwork import loops as clockwork_loops
+from ..clockwork import network as clockwork_network
 from ..clockwork.layout import Gradients, GradPlaces, History, Rows, Sizes, Weights
 from ..lstm import layout as lstm_layout
-from ..lstm import loops as lstm_loops
+from ..lstm import network as lstm_network
 from .classifier import Units, compute_logits, cross_entropy, readout_backward
 from .nesterov import nesterov
-from .products import Numbers, Vectors, accumulate, clear, jit, vectors_for
-from .simd import LANES, broadcast, fma, get, load, put, store
-
-
-@jit
-def derive_clockwork(theta, features, network):
-    """The forward blocks of a ClockworkNetwork, which are written, from theta's (transposed)."""
-    _, _, units, starts, offsets = network.clock
-    source_places, target_places = network.places, network.forward
-    weights = target_places.values
-    m_lanes = vectors_for(features) * LANES
-    for i in range(units.size):
-        lanes = (offsets[i + 1] - offsets[i]) * LANES
-        k = units[i]
-        source, target = source_places.inputs[i] * LANES, target_places.inputs[i] * LANES
-        for u in range(k):
-            for c in range(features):
-                put(weights, target + c * lanes + u, get(theta, source + u * m_lanes + c))
-        source, target = source_places.own[i] * LANES, target_places.own[i] * LANES
-        for u in range(k):
-            for v in range(k):
-                put(weights, target + v * lanes + u, get(theta, source + u * lanes + v))
-        source, target = source_places.columns[i] * LANES, target_places.columns[i] * LANES
-        wide = offsets[i] * LANES
-        for j in range(i):
-            for u in range(units[j]):
-                row, column = source + (starts[j] + u) * lanes, target + offsets[j] * LANES + u
-                for v in range(k):
-                    put(weights, column + v * wide, get(theta, row + v))
+from .products import clear, jit, vectors_for
+from .simd import LANES, broadcast, get, load, store
 
 
 @jit
@@ -171,47 +145,8 @@ def clockwork_epoch(sequences, network, parameters, updates, buffers):
         rate = broadcast(theta, rates[update])
         store(squares, 0, nesterov(theta, velocity, gradient, rate, momenta[update]))
         longest = _longer(longest, squares)
-        derive_clockwork(theta, features, network)
+        clockwork_network.derive(theta, features, network)
     return total, longest
-
-
-@jit
-def derive_lstm(theta, network):
-    """An LstmNetwork's W_H for the backward pass, which is written, from theta's (transposed)."""
-    cells, weights = network.cells, network.backward
-    lanes = vectors_for(cells) * LANES
-    for v in range(cells):
-        row = network.weight_hh * LANES + v * 4 * lanes
-        for gate in range(4):
-            for u in range(cells):
-                put(weights, (gate * cells + u) * lanes + v, get(theta, row + gate * lanes + u))
-
-
-@jit
-def _peephole(theta, network):
-    """(3, width) vectors of theta, or empty."""
-    first = network.peephole * LANES
-    size = 3 * vectors_for(network.cells) * LANES if network.peepholes else 0
-    return theta[first : first + size]
-
-
-@jit
-def _forward_lstm(theta, network, weight_hh, peephole, x, features, history):
-    """All steps of one sequence x (T, m), to ``history``; weight_hh from theta on."""
-    gates, hidden, cells = history
-    steps = x.size // features
-    width = vectors_for(network.cells)
-    four = 4 * width
-    for t in range(steps):
-        for u in range(four):
-            store(gates, t * four + u, load(theta, network.bias + u))
-    at, x_at, w_at = Vectors(0, four), Numbers(0, features, 1), Vectors(0, four)
-    accumulate(gates, at, x, x_at, theta, w_at, steps, features, four)
-    clear(hidden, 0, width)
-    clear(cells, 0, width)
-    sizes = lstm_layout.Sizes(network.cells, width, steps, 1)
-    rows = lstm_layout.Rows(0, 1)
-    lstm_loops.forward(history, weight_hh, peephole, sizes, rows, network.cell_output)
 
 
 @jit
@@ -222,30 +157,14 @@ def lstm_logits(sequences, network, theta, buffers, results):
     y = history.hidden
     width = vectors_for(network.cells)
     weight_hh = theta[network.weight_hh * LANES :]
-    peephole = _peephole(theta, network)
+    peephole = lstm_network.peephole_of(theta, network)
     for s in range(offsets.size - 1):
         steps = offsets[s + 1] - offsets[s]
         x = frames[offsets[s] * features : offsets[s + 1] * features]  # (T, m)
-        _forward_lstm(theta, network, weight_hh, peephole, x, features, history)
+        sizes = lstm_layout.Sizes(network.cells, width, steps, 1)
+        lstm_network.forward(theta, network, weight_hh, peephole, x, sizes, features, history)
         units = Units(steps * width, width * LANES)
         compute_logits(theta, network.readout, y, units, results[s])
-
-
-@jit
-def _add_gate_gradients(gradient, network, z, c, steps, width):
-    """Those of the biases and peepholes, from z (T, 4 width), what is in the gates."""
-    four = 4 * width
-    for t in range(steps):
-        for u in range(four):
-            i = network.bias + u
-            store(gradient, i, load(gradient, i) + load(z, t * four + u))
-    if network.peepholes:
-        for t in range(steps):
-            for u in range(width):
-                for gate, row, tick in ((0, 0, t), (1, 1, t), (3, 2, t + 1)):
-                    i = network.peephole + row * width + u
-                    grad = load(z, t * four + gate * width + u)
-                    store(gradient, i, fma(grad, load(c, tick * width + u), load(gradient, i)))
 
 
 @jit
@@ -259,14 +178,13 @@ def lstm_epoch(sequences, network, parameters, updates, buffers):
     theta, velocity, gradient = parameters
     order, rates, momenta, batch, every, delta_clip = updates
     history, gradients, part, logits = buffers
-    z, y, c = history  # (T, 4 width), (1 + T, width), (1 + T, width)
+    y = history.hidden
     grad_y, grad_c = gradients  # (1 + T, width) each
-    cells, readout, backward = network.cells, network.readout, network.backward
+    readout = network.readout
     weight_hh = theta[network.weight_hh * LANES :]
-    peephole = _peephole(theta, network)
-    width = vectors_for(cells)
-    four, lanes = 4 * width, width * LANES
-    rows = lstm_layout.Rows(0, 1)
+    peephole = lstm_network.peephole_of(theta, network)
+    width = vectors_for(network.cells)
+    lanes = width * LANES
     total, longest = 0.0, 0.0
     squares = np.empty(LANES)
     for update in range(momenta.size):
@@ -275,7 +193,8 @@ def lstm_epoch(sequences, network, parameters, updates, buffers):
         for s in order[first:behind]:
             steps = offsets[s + 1] - offsets[s]
             x = frames[offsets[s] * features : offsets[s + 1] * features]  # (T, m)
-            _forward_lstm(theta, network, weight_hh, peephole, x, features, history)
+            sizes = lstm_layout.Sizes(network.cells, width, steps, 1)
+            lstm_network.forward(theta, network, weight_hh, peephole, x, sizes, features, history)
             clear(grad_y, 0, (1 + steps) * width)
             clear(grad_c, 0, (1 + steps) * width)
             for t in range(0 if every else steps - 1, steps):
@@ -283,17 +202,20 @@ def lstm_epoch(sequences, network, parameters, updates, buffers):
                 compute_logits(theta, readout, y, units, logits)
                 total += cross_entropy(logits, readout.classes, labels[s], 1.0 / (behind - first))
                 readout_backward(parameters, readout, y, units, logits, part, grad_y)
-            sizes = lstm_layout.Sizes(cells, width, steps, 1)
-            lstm_loops.backward(
-                gradients, history, backward, peephole, sizes, rows, network.cell_output, delta_clip
+            lstm_network.backward(
+                theta,
+                network,
+                peephole,
+                x,
+                sizes,
+                features,
+                history,
+                gradients,
+                gradient,
+                delta_clip,
             )
-            at, x_at, z_at = Vectors(0, four), Numbers(0, 1, features), Vectors(0, four)
-            accumulate(gradient, at, x, x_at, z, z_at, features, steps, four)
-            at, y_at = Vectors(network.weight_hh, four), Numbers(0, 1, lanes)
-            accumulate(gradient, at, y, y_at, z, z_at, cells, steps, four)
-            _add_gate_gradients(gradient, network, z, c, steps, width)
         rate = broadcast(theta, rates[update])
         store(squares, 0, nesterov(theta, velocity, gradient, rate, momenta[update]))
         longest = _longer(longest, squares)
-        derive_lstm(theta, network)
+        lstm_network.derive(theta, network)
     return total, longest

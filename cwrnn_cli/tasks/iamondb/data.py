@@ -162,11 +162,14 @@ def best_path(logits: Tensor, lengths: Tensor) -> list[np.ndarray]:
     Returns:
         Units of each line.
     """
-    found = []
-    for line, steps in zip(logits.argmax(dim=2).cpu().numpy(), lengths.tolist(), strict=True):
-        path = line[:steps]
-        first = np.concatenate([[True], path[1:] != path[:-1]])
-        found.append(path[first & (path != BLANK)])
+    paths = zip(logits.argmax(dim=2).cpu().numpy(), lengths.tolist(), strict=True)
+    return [collapse(path[:steps]) for path, steps in paths]
+
+
+def collapse(path: np.ndarray) -> np.ndarray:
+    """The units of a path (T,), repetitions and blanks taken out."""
+    first = np.concatenate([[True], path[1:] != path[:-1]])
+    found: np.ndarray = path[first & (path != BLANK)]
     return found
 
 

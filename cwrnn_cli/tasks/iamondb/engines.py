@@ -1,22 +1,47 @@
-"""The epochs of task 3: CTC over batches of lines, by autograd (Section 4.3)."""
+"""Two ways to do the epochs of task 3 (Section 4.3): the compiled loop, and autograd.
 
-from typing import Any
+Autograd trains on GPUs and under torchrun, with other optimisers and cells, and is the loop's test.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from data_prep.store import Split
 
+from ...kernels.numba.cache import log_compilation
+from ...kernels.numba.threads import run_all
+from ...kernels.numba.transcriber import Lines, Updates
+from ...models import ClockworkSpec, LSTMSpec, SRNSpec
+from ...models.cell import CellSpec
 from ...models.ensemble import Ensemble
 from ...training import distributed
 from ...training.config import TrainConfig
-from ...training.engine import AutogradEngine
+from ...training.engine import AutogradEngine, Engine, TrainState, Weights, restore, states_of
+from ...training.optimizer import PUBLISHED
 from ...training.stopping import EarlyStop, Measured
 from ...training.trainer import EnsembleTrainer
-from .data import Decode, IamondbData, batch_of, best_path, buckets, ctc, error_rate
+from .data import Decode, IamondbData, batch_of, best_path, buckets, collapse, ctc, error_rate
+from .layouts import ClockworkTranscribers, LstmTranscribers, Transcribers
 
 _ORDER_KEY = 1 << 31  # of the seed's child that orders the batches; above any network's
 _EVALUATION_BATCH = 64
+ROWS = 8  # lines that the compiled loop works on at a time
+
+
+def batch_order(config: TrainConfig, done: int, count: int) -> np.ndarray:
+    """(count,) int64: in which order an epoch's batches come, ``done`` updates after the start."""
+    seeds = np.random.SeedSequence(config.seed, spawn_key=(_ORDER_KEY, done // count))
+    return np.random.default_rng(seeds).permutation(count)
+
+
+class LinesEngine(Engine, Protocol):
+    """An engine that also runs its networks over lines."""
+
+    def transcripts(self, active: np.ndarray, split: Split) -> list[list[str]]:
+        """What each of the networks ``active`` writes for each line of a split, by best path."""
 
 
 class CtcEngine(AutogradEngine):
@@ -29,26 +54,28 @@ class CtcEngine(AutogradEngine):
     Args:
         config: of the run.
         data: the lines.
+        dtype: to compute in.
     """
 
-    def __init__(self, config: TrainConfig, data: IamondbData) -> None:
-        super().__init__(*config.start(), config.optimizer)
-        self.config, self.lines = config, data.train
+    def __init__(
+        self, config: TrainConfig, data: IamondbData, dtype: torch.dtype = torch.float32
+    ) -> None:
+        ensemble, generators = config.start()
+        super().__init__(ensemble.to(dtype), generators, config.optimizer)
+        self.config, self.data, self.lines = config, data, data.train
         self._targets = [data.encode(text) for text in data.train.text or []]
         self._lengths = np.diff(data.train.offsets)
 
     def train(self, active: np.ndarray, rates: np.ndarray, momenta: np.ndarray) -> np.ndarray:
         """See :class:`.Engine`; one epoch."""
-        config, count = self.config, len(momenta)
-        epoch = self.updates // count
-        seeds = np.random.SeedSequence(config.seed, spawn_key=(_ORDER_KEY, epoch))
-        order = np.random.default_rng(seeds).permutation(count)
+        config = self.config
+        order = batch_order(config, self.updates, len(momenta))
         mine = [buckets(self.generators[r], self._lengths, config.batch, order) for r in active]
         chosen = self.select(active)
         part = chosen.networks
         model = distributed.parallel(part)
-        device = part.weight_hh.device
-        total = torch.zeros(len(active), dtype=torch.float64, device=device)
+        like = part.weight_hh
+        total = torch.zeros(len(active), dtype=torch.float64, device=like.device)
         for update, (rate, momentum) in enumerate(
             zip(rates.tolist(), momenta.tolist(), strict=True)
         ):
@@ -58,9 +85,8 @@ class CtcEngine(AutogradEngine):
             if idle:
                 indices = [batches[update][:1] for batches in mine]
             batch = batch_of(self.lines, self._targets, indices)
-            logits = model(
-                batch.x.to(device), lengths=batch.lengths.to(device), delta_clip=config.delta_clip
-            )
+            lengths = batch.lengths.to(like.device)
+            logits = model(batch.x.to(like), lengths=lengths, delta_clip=config.delta_clip)
             loss = ctc(logits, batch).sum(dim=1) * (not idle)
             # the mean over all processes' lines of this batch
             share = distributed.processes() / len(mine[0][update])
@@ -71,6 +97,125 @@ class CtcEngine(AutogradEngine):
         distributed.sum_all(total)
         mean: np.ndarray = (total / len(self.lines)).cpu().numpy()
         return mean[None]
+
+    def transcripts(self, active: np.ndarray, split: Split) -> list[list[str]]:
+        """See :class:`LinesEngine`."""
+        return [transcripts(self.ensemble, int(r), self.data, split) for r in active]
+
+
+# a cell that is not here is trained by autograd
+LAYOUTS: dict[type[CellSpec], Callable[[Ensemble], Transcribers]] = {
+    ClockworkSpec: ClockworkTranscribers,
+    SRNSpec: ClockworkTranscribers,
+    LSTMSpec: LstmTranscribers,
+}
+
+
+class CompiledEngine:
+    """The compiled loop, one network per thread at a time; float32 or float64, on the CPU.
+
+    Nesterov's steps only; the same updates as :class:`CtcEngine`'s.
+
+    Args:
+        config: of the run; its cell is one of :data:`LAYOUTS`.
+        data: the lines.
+        threads: how many; None: as many as torch has.
+        dtype: to compute in.
+
+    Attributes:
+        gradient_lengths: see :class:`.Engine`.
+        updates: that were made before.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        data: IamondbData,
+        threads: int | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        ensemble, self.generators = config.start()
+        self.config, self._data = config, data
+        self._threads = threads or torch.get_num_threads()
+        self._layout = LAYOUTS[type(config.cell)](ensemble.to(dtype))
+        self._theta = self._layout.pack(dict(ensemble.named_parameters()))  # (R, P)
+        self._velocity = torch.zeros_like(self._theta)
+        self._lengths = np.diff(data.train.offsets)
+        self._train = self._lines(data.train)
+        self.gradient_lengths = np.zeros((1, ensemble.networks))
+        self.updates = 0
+        with log_compilation("the training loop of lines"):
+            self._epoch_of(0, np.empty(0, np.int64), np.empty(0), np.empty(0, np.float32))
+
+    def _lines(self, split: Split, with_text: bool = True) -> Lines:
+        """A split as the loop wants it."""
+        units = [self._data.encode(text) if with_text else [] for text in split.text or []]
+        return Lines(
+            split.frames.reshape(-1).astype(self._theta.numpy().dtype, copy=False),
+            split.frames.shape[1],
+            split.offsets,
+            np.array([unit for text in units for unit in text], np.int64),
+            np.cumsum([0, *map(len, units)]),
+        )
+
+    def _epoch_of(
+        self, network: int, order: np.ndarray, rates: np.ndarray, momenta: np.ndarray
+    ) -> tuple[float, float]:
+        """Mean loss, and the length of the longest gradient."""
+        config, dtype = self.config, self._theta.numpy().dtype
+        batches = []
+        if len(order):
+            batches = buckets(self.generators[network], self._lengths, config.batch, order)
+        updates = Updates(
+            np.concatenate([np.empty(0, np.int64), *batches]),
+            np.cumsum([len(batch) for batch in batches], dtype=np.int64),
+            rates,
+            momenta.astype(dtype),
+            np.inf if config.clip is None else config.clip,
+            np.inf if config.delta_clip is None else config.delta_clip,
+            True,
+            min(config.batch, ROWS),
+        )
+        theta, velocity = self._theta[network].numpy(), self._velocity[network].numpy()
+        total, longest = self._layout.epoch(self._train, updates, theta, velocity)
+        return total / len(self._lengths), longest
+
+    def train(self, active: np.ndarray, rates: np.ndarray, momenta: np.ndarray) -> np.ndarray:
+        """See :class:`.Engine`; one epoch."""
+        order = batch_order(self.config, self.updates, len(momenta))
+        items = [(int(r), order, rates, momenta) for r in active]
+        found = np.array(run_all(self._epoch_of, items, self._threads))  # (A, 2)
+        self.updates += len(momenta)
+        self.gradient_lengths = found[None, :, 1]
+        losses: np.ndarray = found[None, :, 0]
+        return losses
+
+    def transcripts(self, active: np.ndarray, split: Split) -> list[list[str]]:
+        """What each of the networks ``active`` writes for each line of a split, by best path."""
+        lines = self._lines(split, with_text=False)
+
+        def run(network: int) -> list[str]:
+            path = self._layout.best_paths(lines, ROWS, self._theta[network].numpy())
+            each = zip(lines.offsets, lines.offsets[1:], strict=False)
+            return [self._data.decode(collapse(path[a:b])) for a, b in each]
+
+        return run_all(run, [(int(r),) for r in active], self._threads)
+
+    def weights(self) -> Weights:
+        """See :class:`.Engine`."""
+        return self._layout.unpack(self._theta)
+
+    def state(self) -> TrainState:
+        """See :class:`.Engine`."""
+        velocity = self._layout.unpack(self._velocity)
+        return TrainState(self.weights(), velocity, states_of(self.generators), self.updates)
+
+    def load(self, state: TrainState) -> None:
+        """See :class:`.Engine`."""
+        self._theta = self._layout.pack(state.weights)
+        self._velocity = self._layout.pack(state.velocity)
+        restore(self.generators, state.generators)
+        self.updates = state.updates
 
 
 @torch.no_grad()
@@ -83,7 +228,7 @@ def transcripts(
 ) -> list[str]:
     """What a network writes for each line of a split; on all processes the same."""
     part = ensemble.part(torch.tensor([network]))
-    device = part.weight_hh.device
+    like = part.weight_hh
     order = np.argsort(np.diff(split.offsets), kind="stable")
     written = [""] * len(split)
     nothing: list[list[int]] = [[]] * len(split)
@@ -92,15 +237,18 @@ def transcripts(
         if not len(chosen):
             continue
         batch = batch_of(split, nothing, [chosen])
-        logits = part(batch.x.to(device), lengths=batch.lengths.to(device))[0]
+        logits = part(batch.x.to(like), lengths=batch.lengths.to(like.device))[0]
         for index, units in zip(chosen, decode(logits, batch.lengths[0]), strict=True):
             written[index] = data.decode(units)
     return distributed.merged(written)
 
 
-def character_errors(ensemble: Ensemble, network: int, data: IamondbData, split: Split) -> float:
-    """Character error rate of a network on a split, by best path."""
-    return error_rate(split.text or [], transcripts(ensemble, network, data, split))
+def make_engine(config: TrainConfig, data: IamondbData) -> LinesEngine:
+    """The ensemble of a run at its start, in the engine that trains it fastest on its device."""
+    plain = config.device == "cpu" and config.optimizer == PUBLISHED
+    if plain and type(config.cell) in LAYOUTS and not distributed.together():
+        return CompiledEngine(config, data)
+    return CtcEngine(config, data)
 
 
 class IamondbTrainer(EnsembleTrainer):
@@ -116,19 +264,16 @@ class IamondbTrainer(EnsembleTrainer):
     """
 
     def __init__(self, config: TrainConfig, data: IamondbData) -> None:
-        self.data, self._engine = data, CtcEngine(config, data)
+        self.data, self._engine = data, make_engine(config, data)
         self._early = EarlyStop(config.networks, config.patience, self._engine.weights())
         updates = -(-len(data.train) // config.batch)
         super().__init__(config, self._engine, self._early, updates)
 
     def measure(self, active: np.ndarray, losses: np.ndarray) -> Measured:
         """Error rates on the validation set."""
-        error = np.array(
-            [
-                character_errors(self._engine.ensemble, int(r), self.data, self.data.valid)
-                for r in active
-            ]
-        )
+        right = self.data.valid.text or []
+        written = self._engine.transcripts(active, self.data.valid)
+        error = np.array([error_rate(right, own) for own in written])
         line = {
             "ctc": losses[-1].tolist(),
             "largest_gradient": self._engine.gradient_lengths.max(axis=0).tolist(),

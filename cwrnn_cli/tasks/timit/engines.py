@@ -5,6 +5,7 @@ order and its own noise.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,7 +27,7 @@ from ...training.engine import AutogradEngine, Engine, TrainState, Weights, rest
 from ...training.stopping import EarlyStop, Measured
 from ...training.trainer import EnsembleTrainer
 from .data import TimitData, cross_entropy, draw_epoch, error_rate, padded
-from .layouts import ClockworkLayout, Layout, LstmLayout
+from .layouts import ClockworkWords, LstmWords, Words
 
 
 @dataclass(frozen=True)
@@ -152,10 +153,10 @@ def _batch(
 
 
 # a cell that is not here is trained by autograd
-LAYOUTS: dict[type[CellSpec], type[Layout]] = {
-    ClockworkSpec: ClockworkLayout,
-    SRNSpec: ClockworkLayout,
-    LSTMSpec: LstmLayout,
+LAYOUTS: dict[type[CellSpec], Callable[[Ensemble], Words]] = {
+    ClockworkSpec: ClockworkWords,
+    SRNSpec: ClockworkWords,
+    LSTMSpec: LstmWords,
 }
 
 
