@@ -9,8 +9,15 @@ import torch
 from cwrnn_cli.benchmarks.machine import spread
 from cwrnn_cli.benchmarks.precision import Rounded
 from cwrnn_cli.models import CELLS
+from cwrnn_cli.tasks.iamondb.engines import LAYOUTS
 from cwrnn_cli.training.manifest import digests
 from tests.conftest import one_line_error
+
+
+def rows_of(cell) -> list[str]:
+    """Who trains it in `bench handwriting`: the compiled loop, if it has one, and the others."""
+    compiled = ["cwrnn"] if cell in LAYOUTS else []
+    return [*compiled, "cwrnn by autograd", "torch.nn", "torch.nn padded"]
 
 
 def test_handwriting(cwrnn, lines):
@@ -19,20 +26,23 @@ def test_handwriting(cwrnn, lines):
     assert found["data"] == "stand-in handwriting" and found["standin"] is True
     assert (found["batches"], found["lines"]) == (3, 8)  # of 20 lines there are no more
     rows = {(row["params"], row["model"], row["by"]): row for row in found["rows"]}
-    by = ("cwrnn", "torch.nn", "torch.nn padded")
-    assert list(rows) == [(700, m, b) for m in CELLS for b in by]
+    assert list(rows) == [(700, m, b) for m, cell in CELLS.items() for b in rows_of(cell)]
     base = rows[700, "lstm", "torch.nn"]["s_per_epoch"]
     for row in rows.values():
         assert row["torch_lstm_over_this"] == pytest.approx(base / row["s_per_epoch"])
+        autograd = rows[700, row["model"], "cwrnn by autograd"]["ms_per_update"]
+        assert row["autograd_over_this"] == pytest.approx(autograd / row["ms_per_update"])
     assert rows[700, "lstm", "torch.nn padded"]["padded_torch_lstm_over_this"] == 1
 
 
 def test_handwriting_as_a_table(cwrnn, lines):
-    words = ("--data", lines, "--sizes", "700", "--repeats", 1, "--batches", 1)
+    words = ("--data", lines, "--sizes", "700", "--repeats", 1, "--batches", 1, "--lines", 2)
     text = cwrnn("bench", "handwriting", *words).stdout
-    assert "data: stand-in handwriting; training only, batches of 8 lines" in text
+    assert "data: stand-in handwriting; training only, 2 lines per update; cwrnn itself" in text
     rows = [line for line in text.splitlines() if line.startswith("700 ")]
-    assert len(rows) == 3 * len(CELLS) and all(f"700 {c.label}" in text for c in CELLS.values())
+    assert len(rows) == sum(len(rows_of(cell)) for cell in CELLS.values()) and all(
+        f"700 {c.label}" in text for c in CELLS.values()
+    )
 
 
 def test_precision(cwrnn):
@@ -58,7 +68,7 @@ KEPT = {
     },
     "ensemble --runs 1 --repeats 2 --seconds 600": {"runs": [1], "repeats": 2, "seconds": 600.0},
     "handwriting --data LINES --sizes 700 --batches 1 --repeats 2": {
-        "sizes": [700], "batches": 1, "repeats": 2, "seconds": 600.0,
+        "sizes": [700], "batches": 1, "lines": 8, "repeats": 2, "seconds": 600.0,
     },
     "precision --units 16 --steps 8": {"units": 16, "steps": 8},
 }  # fmt: skip

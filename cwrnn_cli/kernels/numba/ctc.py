@@ -17,7 +17,8 @@ from .simd import LANES, broadcast, exp_below, get, load, put, store
 _LOG_STEP = 512 * math.log(2.0)
 _HIGH, _LOW = 2.0**256, 2.0**-256
 _DOWN, _UP = 2.0**-512, 2.0**512
-_NOTHING = -(1 << 28)  # exponent of 0
+_NOTHING = -(1 << 60)  # exponent of 0
+_LEAST = -(1 << 40)  # of a probability
 _PLAIN = 1e-30  # probabilities above it are exact as they are, in float32 too
 
 
@@ -26,11 +27,11 @@ class CtcBuffers(NamedTuple):
 
     Attributes:
         y: (T, L + 1) float64 mantissas of the probability of the blank, then of each unit.
-        y_exponents: (T, L + 1) int32.
+        y_exponents: (T, L + 1) int64.
         alpha: (T, S) float64 mantissas of the forward variables.
-        alpha_exponents: (T, S) int32.
+        alpha_exponents: (T, S) int64.
         beta: (2, S + 2) float64: of one step, those of the next times its y.
-        beta_exponents: (2, S + 2) int32.
+        beta_exponents: (2, S + 2) int64.
     """
 
     y: np.ndarray
@@ -45,7 +46,7 @@ def ctc_buffers(steps: int, longest: int) -> CtcBuffers:
     """For lines of so many steps and texts of so many units at the most."""
     states = 2 * longest + 1
     shapes = (steps, longest + 1), (steps, states), (2, states + 2)
-    y, alpha, beta = ((np.empty(shape), np.empty(shape, np.int32)) for shape in shapes)
+    y, alpha, beta = ((np.empty(shape), np.empty(shape, np.int64)) for shape in shapes)
     return CtcBuffers(*y, *alpha, *beta)
 
 
@@ -118,7 +119,7 @@ def _note(p, log_p, y, y_exponents, t, j):
         y[t, j], y_exponents[t, j] = p, 0
         return
     exponent = round(log_p / _LOG_STEP)
-    if exponent < _NOTHING // 4:
+    if exponent < _LEAST:
         y[t, j], y_exponents[t, j] = 0.0, _NOTHING
     else:
         y[t, j], y_exponents[t, j] = math.exp(log_p - exponent * _LOG_STEP), int(exponent)
@@ -141,7 +142,7 @@ def ctc(logits, first, stride, width, units, steps, text, buffers, share):
 
     Returns:
         The loss; 0, with a gradient of 0, if the text is too long for its path; NaN, with a
-        gradient of NaN, if a logit is not finite.
+        gradient of NaN, if a logit is not finite, or 1e14 below another that it needs.
     """
     y, y_exponents, alpha, alpha_exponents, beta, beta_exponents = buffers
     length = text.size
@@ -181,8 +182,12 @@ def ctc(logits, first, stride, width, units, steps, text, buffers, share):
             p, p_exponent, alpha[last, states - 2], alpha_exponents[last, states - 2]
         )
     if p == 0.0:
-        _fill(logits, first, stride, width, units, steps, 0.0)
-        return 0.0
+        needed = length
+        for j in range(1, length):
+            needed += text[j] == text[j - 1]
+        lost = np.nan if needed <= steps else 0.0
+        _fill(logits, first, stride, width, units, steps, lost)
+        return lost
     # backward
     for s in range(states + 2):
         beta[0, s], beta_exponents[0, s] = 0.0, _NOTHING

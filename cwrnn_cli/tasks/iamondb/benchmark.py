@@ -1,9 +1,11 @@
 """`cwrnn bench handwriting`: seconds per epoch, ours and torch.nn's on the same lines, in turns.
 
 Each point takes some batches of lines, the same for everybody: forward pass of a bidirectional
-network, CTC, backward pass, Nesterov step. torch.nn gets its own SGD, and the lines packed, or
-padded: that is faster, but its backward direction begins in the padding. The median over the
-rounds, scaled up to an epoch. torch.nn has no CW-RNN: beside one stands torch.nn.RNN of its width.
+network, CTC, backward pass, Nesterov step. Ours is the compiled loop that `cwrnn train` takes, and
+beside it what it takes elsewhere: our compiled layers under autograd. torch.nn gets its own SGD,
+and the lines packed, or padded: that is faster, but its backward direction begins in the padding.
+The median over the rounds, scaled up to an epoch. torch.nn has no CW-RNN: beside one stands
+torch.nn.RNN of its width.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,15 +30,24 @@ from ...reporting.tables import table
 from ...training.config import TrainConfig
 from ...training.configure import configure
 from .data import Batch, IamondbData, batch_of, buckets, ctc, load
-from .engines import CtcEngine
+from .engines import LAYOUTS, CompiledEngine, CtcEngine
 
-OURS, PACKED, PADDED = "cwrnn", "torch.nn", "torch.nn padded"
+OURS, AUTOGRAD = "cwrnn", "cwrnn by autograd"
+PACKED, PADDED = "torch.nn", "torch.nn padded"
 MOMENTUM = 0.9
 
 Update = Callable[[Batch], None]
 
 
-def _ours(config: TrainConfig, data: IamondbData) -> Update:
+def _compiled(
+    config: TrainConfig, data: IamondbData, chosen: list[np.ndarray]
+) -> Callable[[], None]:
+    engine = CompiledEngine(config, data)
+    rates, momenta = np.full(len(chosen), config.lr), np.full(len(chosen), MOMENTUM)
+    return lambda: (engine.learn(0, chosen, rates, momenta), None)[1]
+
+
+def _autograd(config: TrainConfig, data: IamondbData) -> Update:
     chosen = CtcEngine(config, data).select(np.array([0]))
 
     def update(batch: Batch) -> None:
@@ -76,6 +87,7 @@ def run(
     batches: int = 24,
     repeats: int = 5,
     seconds: float = 600.0,
+    lines: int = IAMONDB.batch,
     tick: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Measure the paper's cells.
@@ -86,6 +98,7 @@ def run(
         batches: of each point and round.
         repeats: rounds per point at the most.
         seconds: per size, about.
+        lines: of an update.
         tick: called after each size.
 
     Returns:
@@ -95,27 +108,29 @@ def run(
     lengths = np.diff(data.train.offsets)
     targets = [data.encode(text) for text in data.train.text or []]
     rng = np.random.default_rng(0)
-    every = buckets(rng, lengths, IAMONDB.batch, rng.permutation(-(-len(lengths) // IAMONDB.batch)))
+    every = buckets(rng, lengths, lines, rng.permutation(-(-len(lengths) // lines)))
     chosen = every[:batches]
     work = [batch_of(data.train, targets, [own]) for own in chosen]
     share = int(lengths[np.concatenate(chosen)].sum()) / int(lengths.sum())  # of an epoch
     rows = []
     for params in sizes:
-        trainees: dict[tuple[str, str], Update] = {}
+        trainees: dict[tuple[str, str], Callable[[], None]] = {}
         for cell in CELLS.values():
-            config = configure(data, cell.name, params, "--sizes")
-            trainees[cell.name, OURS] = _ours(config, data)
-            trainees[cell.name, PACKED] = _torchs(config, True)
-            trainees[cell.name, PADDED] = _torchs(config, False)
+            config = configure(data, cell.name, params, "--sizes", batch=lines)
+            if cell in LAYOUTS:
+                trainees[cell.name, OURS] = _compiled(config, data, chosen)
+            trainees[cell.name, AUTOGRAD] = _over(work, _autograd(config, data))
+            trainees[cell.name, PACKED] = _over(work, _torchs(config, True))
+            trainees[cell.name, PADDED] = _over(work, _torchs(config, False))
         times = machine.alternate(
-            {" by ".join(key): _over(work, update) for key, update in trainees.items()},
-            repeats,
-            seconds,
+            {" by ".join(key): update for key, update in trainees.items()}, repeats, seconds
         )
         rounds = {key: machine.spread(times[" by ".join(key)]) for key in trainees}
         measured = {key: found["ms"] / 1e3 / share for key, found in rounds.items()}
         for (model, by), value in measured.items():
             row = {"params": params, "model": model, "by": by, "s_per_epoch": value}
+            row["ms_per_update"] = rounds[model, by]["ms"] / len(chosen)
+            row["autograd_over_this"] = measured[model, AUTOGRAD] / value
             row["torch_lstm_over_this"] = measured[LSTMSpec.name, PACKED] / value
             row["padded_torch_lstm_over_this"] = measured[LSTMSpec.name, PADDED] / value
             rows.append(row | {"rounds_ms": rounds[model, by]["rounds_ms"]})
@@ -127,7 +142,7 @@ def run(
         "standin": data.standin,
         "batches": len(chosen),
         "share": share,
-        "lines": IAMONDB.batch,
+        "lines": lines,
         "rows": rows,
     }
 
@@ -147,15 +162,18 @@ def text(result: Mapping[str, Any]) -> str:
             cell_name((row["model"], row["params"])),
             row["by"],
             f"{row['s_per_epoch']:.1f}",
+            *(f"{row[key]:.2f}" for key in ("ms_per_update", "autograd_over_this") if key in row),
             f"{row['torch_lstm_over_this']:.2f}",
             f"{row['padded_torch_lstm_over_this']:.2f}",
         ]
         for row in result["rows"]
     ]
-    header = ("parameters", "by", "s per epoch", "torch.nn.LSTM / this", "padded / this")
+    ours = ("ms per update", "autograd / this") if "ms_per_update" in result["rows"][0] else ()
+    header = ("parameters", "by", "s per epoch", *ours, "torch.nn.LSTM / this", "padded / this")
     return (
-        f"{machine_text(result)}\ndata: {result['data']}; training only, batches of "
-        f"{result.get('lines', IAMONDB.batch)} lines\n{table(header, rows)}"
+        f"{machine_text(result)}\ndata: {result['data']}; training only, "
+        f"{result.get('lines', IAMONDB.batch)} lines per update; {OURS} itself takes one thread\n"
+        f"{table(header, rows)}"
     )
 
 
@@ -169,6 +187,7 @@ def text(result: Mapping[str, Any]) -> str:
 )
 @click.option("--sizes", help="Parameters.  [default: Table 1's]")
 @click.option("--batches", default=24, show_default=True, help="Of lines, per point and round.")
+@click.option("--lines", default=IAMONDB.batch, show_default=True, help="Per update.")
 @click.option("--repeats", default=5, show_default=True, help="Rounds per point at the most.")
 @click.option("--seconds", default=600.0, show_default=True, help="Per size, about.")
 @out_option
@@ -177,25 +196,28 @@ def command(
     data: Path,
     sizes: str | None,
     batches: int,
+    lines: int,
     repeats: int,
     seconds: float,
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Task 3's training, batches of 8 lines, against torch.nn on packed and padded lines."""
+    """Task 3's training against autograd and torch.nn, on packed and padded lines."""
     at_least("--batches", batches, 1)
+    at_least("--lines", lines, 1)
     at_least("--repeats", repeats, 1)
     at_least("--seconds", seconds, 0)
     chosen = numbers_or(tuple(sorted(IAMONDB.hidden_sizes)), sizes, "--sizes")
-    lines = load(data)
+    corpus = load(data)
     settings: dict[str, Any] = {
         "sizes": chosen,
         "batches": batches,
+        "lines": lines,
         "repeats": repeats,
         "seconds": seconds,
     }
-    with kept(out, settings, lines) as folder:
+    with kept(out, settings, corpus) as folder:
         bar = progress_bar(len(chosen), "handwriting", unit="size")
-        result = run(lines, **settings, tick=lambda: bar.update(1))
+        result = run(corpus, **settings, tick=lambda: bar.update(1))
         bar.close()
         show(result, text(result), as_json, folder)

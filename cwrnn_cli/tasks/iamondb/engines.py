@@ -145,7 +145,7 @@ class CompiledEngine:
         self.gradient_lengths = np.zeros((1, ensemble.networks))
         self.updates = 0
         with log_compilation("the training loop of lines"):
-            self._epoch_of(0, np.empty(0, np.int64), np.empty(0), np.empty(0, np.float32))
+            self.learn(0, [], np.empty(0), np.empty(0))
 
     def _lines(self, split: Split, with_text: bool = True) -> Lines:
         """A split as the loop wants it."""
@@ -158,36 +158,46 @@ class CompiledEngine:
             np.cumsum([0, *map(len, units)]),
         )
 
-    def _epoch_of(
-        self, network: int, order: np.ndarray, rates: np.ndarray, momenta: np.ndarray
+    def learn(
+        self, network: int, batches: list[np.ndarray], rates: np.ndarray, momenta: np.ndarray
     ) -> tuple[float, float]:
-        """Mean loss, and the length of the longest gradient."""
-        config, dtype = self.config, self._theta.numpy().dtype
-        batches = []
-        if len(order):
-            batches = buckets(self.generators[network], self._lengths, config.batch, order)
+        """Train one network on some batches of lines.
+
+        Args:
+            network: which.
+            batches: indices of each update's lines.
+            rates: (U,) learning rates.
+            momenta: (U,) momentum.
+
+        Returns:
+            The sum of the lines' losses, each before its update, and the longest gradient's length.
+        """
+        config = self.config
         updates = Updates(
             np.concatenate([np.empty(0, np.int64), *batches]),
             np.cumsum([len(batch) for batch in batches], dtype=np.int64),
             rates,
-            momenta.astype(dtype),
+            momenta.astype(self._theta.numpy().dtype),
             np.inf if config.clip is None else config.clip,
             np.inf if config.delta_clip is None else config.delta_clip,
             True,
             min(config.batch, ROWS),
         )
         theta, velocity = self._theta[network].numpy(), self._velocity[network].numpy()
-        total, longest = self._layout.epoch(self._train, updates, theta, velocity)
-        return total / len(self._lengths), longest
+        return self._layout.epoch(self._train, updates, theta, velocity)
 
     def train(self, active: np.ndarray, rates: np.ndarray, momenta: np.ndarray) -> np.ndarray:
         """See :class:`.Engine`; one epoch."""
-        order = batch_order(self.config, self.updates, len(momenta))
-        items = [(int(r), order, rates, momenta) for r in active]
-        found = np.array(run_all(self._epoch_of, items, self._threads))  # (A, 2)
+        order, batch = batch_order(self.config, self.updates, len(momenta)), self.config.batch
+
+        def run(network: int) -> tuple[float, float]:
+            batches = buckets(self.generators[network], self._lengths, batch, order)
+            return self.learn(network, batches, rates, momenta)
+
+        found = np.array(run_all(run, [(int(r),) for r in active], self._threads))  # (A, 2)
         self.updates += len(momenta)
         self.gradient_lengths = found[None, :, 1]
-        losses: np.ndarray = found[None, :, 0]
+        losses: np.ndarray = found[None, :, 0] / len(self._lengths)
         return losses
 
     def transcripts(self, active: np.ndarray, split: Split) -> list[list[str]]:
