@@ -21,7 +21,8 @@ import numpy as np
 
 from ..lstm.loops import squash
 from .nesterov import nesterov
-from .products import Vectors, clear, jit, multiply_columns, multiply_rows, sum_outer
+from .network_products import multiply_columns, multiply_rows, sum_outer
+from .products import Vectors, clear, jit
 from .simd import LANES, broadcast, clamp, fma, load, sigmoid, store, tanh
 
 
