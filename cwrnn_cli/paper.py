@@ -39,6 +39,8 @@ class Protocol:
         clock_origin: our reading: the number of a sequence's first step.
         cell_output: our reading: what squashes the output of an LSTM's cell.
         loss_at: our reading: the steps of a labelled sequence that count in the loss.
+        reduction: our reading: whether an update learns from the mean of its sequences' losses or
+            from their sum.
         loss: our reading: half the sum of squares over all steps, the cross entropy, or
             CTC's -log p.
         noise: standard deviation of the Gaussian noise on the inputs in training.
@@ -81,6 +83,7 @@ class Protocol:
     clock_origin: int = 0
     cell_output: str = "tanh"
     loss_at: str = "last"
+    reduction: str = "mean"
     noise: float = 0.0
     batch: int = 1
     patience: int | None = None

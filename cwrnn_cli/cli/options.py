@@ -13,6 +13,7 @@ from data_prep.errors import UserError
 from ..console import DATA_FOLDER, json_option, note, quoted, say, warn
 from ..models import CELLS
 from ..models.cell import option_owners
+from ..models.ensemble import SCALED
 from ..option import Option, numbers, short, shown_defaults
 from ..paper import Protocol
 from ..tasks import TASKS
@@ -121,6 +122,21 @@ def together(options: Sequence[Decorator]) -> Decorator:
     return decorate
 
 
+class _WeightStd(click.ParamType[float | str]):
+    """A number, or the word that makes it follow from the shapes."""
+
+    name = f"FLOAT|{SCALED}"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> float | str:
+        """Raises click's error for anything else."""
+        try:
+            return SCALED if value == SCALED else float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a valid float, nor {SCALED}.", parameter, context)
+
+
 MODEL = Choice(list(CELLS))
 task_option = click.option(
     "--task",
@@ -181,8 +197,9 @@ def protocol_options(seed: int = 0, several: bool = False) -> Decorator:
             ),
             click.option(
                 "--weight-std",
-                type=float,
-                help="Standard deviation of the Gaussian that all weights start from.  "
+                type=_WeightStd(),
+                help="Standard deviation of the Gaussian that all weights start from; "
+                f"{SCALED}: 1/sqrt(f), f the inputs of a weight's unit.  "
                 + by_task(lambda p: f"{p.weight_std:g}"),
             ),
             click.option(

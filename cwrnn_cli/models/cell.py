@@ -10,6 +10,7 @@ from dataclasses import MISSING, dataclass, fields
 from math import prod
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from torch import Tensor, nn
 
 from ..option import Option
@@ -109,6 +110,18 @@ class CellSpec(ABC):
     def parameter_count(self, input_size: int, directions: int = 1) -> int:
         """Parameters as the paper counts them (Section 4), without the output layer."""
         return directions * sum(prod(shape) for shape in self.weights(input_size).values())
+
+    def fan_in(self, name: str, input_size: int) -> int | np.ndarray:
+        """How many inputs, or hidden units, feed each unit through a tensor of weights.
+
+        Args:
+            name: of :meth:`weights`; for a bias or a peephole, the unit's count of ``weight_hh``.
+            input_size: m.
+
+        Returns:
+            One number for all, or an array that broadcasts to the tensor's shape.
+        """
+        return input_size if name == "weight_ih" else self.hidden_size
 
     def initialise_(self, name: str, drawn: Tensor) -> None:  # noqa: B027 (optional)
         """Change freshly drawn weights in place: a mask, a forget bias.

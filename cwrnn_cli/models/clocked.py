@@ -62,6 +62,13 @@ class ClockedSpec(CellSpec):
         n, m = self.hidden_size, input_size
         return ({"weight_ih": (n, m)} if m else {}) | {"weight_hh": (n, n), "bias": (n,)}
 
+    def fan_in(self, name: str, input_size: int) -> int | np.ndarray:
+        """See :meth:`CellSpec.fan_in`; a module is fed by itself and those that are slower."""
+        if name == "weight_ih":
+            return input_size
+        feeding: np.ndarray = self.clock.mask().sum(axis=1)
+        return feeding[:, None] if name == "weight_hh" else feeding
+
     def forward(
         self,
         x: Tensor,

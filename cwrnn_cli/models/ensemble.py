@@ -16,6 +16,8 @@ from .cell import CellSpec
 from .recurrent import RecurrentLayer, reversed_sequences
 from .sizing import network_parameters
 
+SCALED = "scaled"  # weights whose deviation follows from how many inputs their unit has
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -45,6 +47,15 @@ class Shape:
         shapes = {name + suffix: size for suffix in self.suffixes for name, size in one.items()}
         read = self.cell.hidden_size * len(self.suffixes)
         return shapes | {"weight_out": (self.output_size, read), "bias_out": (self.output_size,)}
+
+    def fan_in(self, name: str) -> Any:
+        """How many inputs each unit has in a tensor of weights, as :meth:`.CellSpec.fan_in`.
+
+        For the output layer's bias: as many as its weights.
+        """
+        if name in {"weight_out", "bias_out"}:
+            return self.weights()["weight_out"][1]
+        return self.cell.fan_in(name.removesuffix("_reverse"), self.input_size)
 
     def parameter_count(self) -> int:
         """Parameters of one network, as the paper counts them."""
@@ -81,18 +92,27 @@ class Ensemble(nn.Module):
             self.register_parameter(name, nn.Parameter(weight))
 
     @torch.no_grad()
-    def draw(self, generators: Sequence[np.random.Generator], std: float) -> None:
+    def draw(self, generators: Sequence[np.random.Generator], std: float | str) -> None:
         """Initial weights from N(0, std^2), each network from its own generator (Section 4).
 
         Network i gets the same weights whatever else is in the ensemble.
 
         Args:
             generators: R of them.
-            std: of the Gaussian.
+            std: of the Gaussian, or :data:`SCALED`: 1 / sqrt(f), f the unit's :meth:`Shape.fan_in`.
+
+        Raises:
+            ValueError: another word.
         """
+        names = self.shape.weights()
+        if isinstance(std, str) and std != SCALED:
+            raise ValueError(f"std {std!r}: expected a number or {SCALED!r}")
+        stds = {
+            name: self.shape.fan_in(name) ** -0.5 if isinstance(std, str) else std for name in names
+        }
         for i, generator in enumerate(generators):
-            for name, size in self.shape.weights().items():
-                drawn = torch.from_numpy(std * generator.standard_normal(size))
+            for name, size in names.items():
+                drawn = torch.from_numpy(stds[name] * generator.standard_normal(size))
                 self.shape.cell.initialise_(name.removesuffix("_reverse"), drawn)
                 self.get_parameter(name)[i] = drawn
 

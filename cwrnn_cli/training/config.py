@@ -41,7 +41,7 @@ class TrainConfig:
         lr: learning rate.
         momentum: Nesterov's final momentum.
         momentum_ramp: whether it rises to that value as in Sutskever et al. (2013) or is constant.
-        weight_std: of the initial weights.
+        weight_std: of the initial weights, or :data:`.ensemble.SCALED`: each by its unit's inputs.
         loss: what is made small, a name of the task's.
         noise: standard deviation of the Gaussian noise on the inputs in training.
         data_name: name of the corpus.
@@ -58,8 +58,10 @@ class TrainConfig:
         scale_rate: whether the learning rate of each update is multiplied by 1 - its momentum.
         delta_clip: what each step's deltas, the gradients of the arguments of the hidden layer's
             nonlinearities, are clipped to within, elementwise, inside the backward pass, of an
-            update's loss (of several sequences: their mean); None: they are not.
+            update's loss (of several sequences: ``reduction``); None: they are not.
         loss_at: in task 2, the steps of a word that count in the loss: the "last", or "every" one.
+        reduction: what an update makes of its sequences' losses: their "mean", or in task 3 their
+            "sum".
         data_options: how the corpus became frames; follows from data_sha256.
     """
 
@@ -80,7 +82,7 @@ class TrainConfig:
     lr: float
     momentum: float
     momentum_ramp: bool
-    weight_std: float
+    weight_std: float | str
     loss: str
     noise: float
     data_name: str
@@ -95,6 +97,7 @@ class TrainConfig:
     scale_rate: bool = False
     delta_clip: float | None = None
     loss_at: str = "last"
+    reduction: str = "mean"
     data_options: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @property
@@ -202,6 +205,7 @@ class TrainConfig:
             "scale_rate": False,
             "delta_clip": None,
             "loss_at": protocol.loss_at,
+            "reduction": protocol.reduction,
             "epochs": protocol.epochs,
             "bidirectional": protocol.bidirectional,
             "input_size": protocol.input_size,

@@ -9,6 +9,7 @@ import numpy as np
 from data_prep.errors import UserError
 
 from ..models.cell import CellSpec, cell_named, option_owners
+from ..models.ensemble import SCALED
 from ..models.sizing import hidden_size_for
 from ..option import at_least
 from ..paper import Protocol
@@ -97,6 +98,7 @@ def configure(
         "weight_std": protocol.weight_std,
         "loss": protocol.loss,
         "loss_at": protocol.loss_at,
+        "reduction": protocol.reduction,
         "noise": protocol.noise,
         "device": "cpu",
     }
@@ -165,14 +167,18 @@ def _sized(
     return cell.of_size(hidden_size, options)
 
 
+def _is_weight_std(value: float | str) -> bool:
+    return value == SCALED if isinstance(value, str) else 0 < value < np.inf
+
+
 def _check_ranges(given: Mapping[str, Any]) -> None:
     for name, least in (("runs", 1), ("epochs", 1), ("batch", 1), ("patience", 1), ("seed", 0)):
         if name in given:
             at_least(f"--{name}", given[name], least)
-    rules: list[tuple[str, Callable[[float], bool], str]] = [
+    rules: list[tuple[str, Callable[[Any], bool], str]] = [
         ("lr", lambda value: 0 < value < np.inf, "a learning rate above 0"),
         ("momentum", lambda value: 0 <= value < 1, "0 or more, below 1"),
-        ("weight_std", lambda value: 0 < value < np.inf, "a standard deviation above 0"),
+        ("weight_std", _is_weight_std, f"a standard deviation above 0, or {SCALED}"),
         ("clip", lambda value: 0 < value < np.inf, "a length above 0"),
         ("delta_clip", lambda value: 0 < value < np.inf, "a bound above 0"),
         ("noise", lambda value: 0 <= value < np.inf, "a standard deviation, 0 or more"),
@@ -181,7 +187,9 @@ def _check_ranges(given: Mapping[str, Any]) -> None:
     for name, fits, expected in rules:
         if name in given and not fits(given[name]):
             flag = "--" + name.replace("_", "-")
-            raise UserError(f"{flag} {given[name]:g}: expected {expected}")
+            value = given[name]
+            shown = value if isinstance(value, str) else f"{value:g}"
+            raise UserError(f"{flag} {shown}: expected {expected}")
     optimizer = given.get("optimizer", PUBLISHED)
     for name in ("momentum_ramp", "scale_rate"):
         if given.get(name) and not OPTIMIZERS[optimizer].ramps:

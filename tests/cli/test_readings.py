@@ -46,7 +46,9 @@ def weights(run: Path) -> dict:
     return RunFolder(run).checkpoint().weights
 
 
-@pytest.mark.parametrize("option", [["--delta-clip", 1e-3], ["--scale-rate"]])
+@pytest.mark.parametrize(
+    "option", [["--delta-clip", 1e-3], ["--scale-rate"], ["--weight-std", "scaled"]]
+)
 @pytest.mark.parametrize("task", ["audio", "timit", "iamondb"])
 def test_an_option_reaches_the_engine_of_every_task(request, cwrnn, tmp_path, task, option):
     data = request.getfixturevalue({"audio": "piece", "timit": "spoken", "iamondb": "lines"}[task])
@@ -70,6 +72,17 @@ def test_so_does_one_of_task_2(cwrnn, spoken, tmp_path, option):
     assert not all(torch.equal(plain[name], other[name]) for name in plain)
 
 
+def test_readings_of_task_3_train_and_are_named(cwrnn, lines, tmp_path):
+    common = ["train", "--task", "iamondb", "--data", lines, "--runs", 1, "--epochs", 2]
+    options = ["--params", 1000, "--model", "cw", "--reduction", "sum", "--weight-std", "scaled"]
+    cwrnn(*common, *options, "--out", "run")
+    found = deviations(tmp_path / "run")
+    assert (found["reduction"], found["weight_std"]) == ("sum", "scaled")
+    assert RunFolder(tmp_path / "run").config().weight_std == "scaled"
+    said = cwrnn("compare", "--task", "iamondb", "--run", "run", "--data", lines, "--out", "table")
+    assert "weight_std scaled" in said.stdout and "reduction sum" in said.stdout
+
+
 def test_readings_of_task_2_train_and_are_named(cwrnn, spoken, tmp_path):
     common = ["train", "--task", "timit", "--data", spoken, "--runs", 2, "--epochs", 2]
     options = ["--params", 500, "--model", "cw", "--loss-at", "every", "--batch", 4]
@@ -90,6 +103,11 @@ def test_readings_of_task_2_train_and_are_named(cwrnn, spoken, tmp_path):
         (["--model", "srn", "--clock-origin", 1], "--clock-origin: only a CW-RNN has a clock"),
         (["--model", "cw", "--cell-output", "tanh"], "--cell-output: only an LSTM has cells"),
         (["--model", "cw", "--loss-at", "every"], "--loss-at: not an option of --task audio"),
+        (["--model", "cw", "--reduction", "sum"], "--reduction: not an option of --task audio"),
+        (
+            ["--model", "cw", "--weight-std", "narrow"],
+            "Invalid value for '--weight-std': 'narrow' is not a valid float, nor scaled.",
+        ),
     ],
 )
 def test_a_reading_that_does_not_fit_is_one_line(cwrnn, piece, options, said):

@@ -142,6 +142,7 @@ def test_it_is_verified_and_run_again(cwrnn, sound):
         ("--vary seed=1,2", "'seed' cannot be varied"),
         ("--vary runs=1,2", "'runs' cannot be varied"),
         ("--vary weight-std", "--vary weight-std: '' is not a valid float"),
+        ("--vary weight-std=0.1,wide", "'wide' is not a valid float, nor scaled"),
         ("--vary weight-std=0.1,x", "--vary weight-std=0.1,x: 'x' is not a valid float"),
         ("--vary weight-std=0.1,-1", "--weight-std -1: expected a standard deviation above 0"),
         ("--vary weight-std=0.1", "expected two values or more, each once"),

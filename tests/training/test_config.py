@@ -38,6 +38,7 @@ OTHER = {
     "scale_rate": True,
     "delta_clip": 1.0,
     "loss_at": "every",
+    "reduction": "sum",
 }
 NO_DEVIATIONS = {
     "task": "says whose protocol",

@@ -47,9 +47,9 @@ class LinesEngine(Engine, Protocol):
 class CtcEngine(AutogradEngine):
     """Batches of lines of about the same length; every network its own.
 
-    The loss of an update is the mean over its lines of -log p (docs/protocol.md). Under torchrun
-    every process takes its part of each batch's lines, and torch's DistributedDataParallel brings
-    their gradients together.
+    The loss of an update is the mean over its lines of -log p, or the sum (docs/protocol.md). Under
+    torchrun every process takes its part of each batch's lines, and torch's DistributedDataParallel
+    brings their gradients together.
 
     Args:
         config: of the run.
@@ -88,8 +88,9 @@ class CtcEngine(AutogradEngine):
             lengths = batch.lengths.to(like.device)
             logits = model(batch.x.to(like), lengths=lengths, delta_clip=config.delta_clip)
             loss = ctc(logits, batch).sum(dim=1) * (not idle)
-            # the mean over all processes' lines of this batch
-            share = distributed.processes() / len(mine[0][update])
+            # of all processes' lines of this batch
+            counted = 1 if config.reduction == "sum" else len(mine[0][update])
+            share = distributed.processes() / counted
             (loss.sum() * share).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
             chosen.step(rate, momentum, config.clip)

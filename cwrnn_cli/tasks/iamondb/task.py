@@ -35,6 +35,12 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
     train_options: ClassVar[tuple[Option, ...]] = (
         Option("batch", "Lines per update.", int, of_protocol=lambda protocol: str(protocol.batch)),
         Option(
+            "reduction",
+            "Learn from the mean of an update's lines, or from their sum.",
+            ("mean", "sum"),
+            of_protocol=lambda protocol: protocol.reduction,
+        ),
+        Option(
             "optimizer",
             f"Another than {PUBLISHED} departs from the paper.",
             tuple(OPTIMIZERS),

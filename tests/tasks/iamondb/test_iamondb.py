@@ -14,7 +14,7 @@ from cwrnn_cli.clock import Clock, shared_out
 from cwrnn_cli.models.ensemble import Ensemble
 from cwrnn_cli.tasks.audio import data as audio
 from cwrnn_cli.tasks.iamondb import data as handwriting
-from cwrnn_cli.tasks.iamondb.engines import IamondbTrainer, transcripts
+from cwrnn_cli.tasks.iamondb.engines import _ORDER_KEY, CtcEngine, IamondbTrainer, transcripts
 from cwrnn_cli.tasks.iamondb.evaluate import recognise
 from cwrnn_cli.tasks.iamondb.task import IamondbTask
 from cwrnn_cli.training.configure import configure
@@ -110,6 +110,35 @@ def test_a_run_learns_and_stops_by_itself(lines, tmp_path, model, lr):
     assert result["split"] == "test" and 0 <= result["metrics"]["cer"]["mean"] < 0.5
     noted = [json.loads(line) for line in (folder.path / "metrics.jsonl").open()]
     assert min(line["best_valid_cer"] for line in noted) == pytest.approx(found.valid_cer.min())
+
+
+@pytest.fixture
+def in_float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("batch", [4, 6])  # of 20 lines: with 6, two are left for one update
+def test_the_sum_over_an_updates_lines_is_their_mean_times_so_many(lines, in_float64, batch):
+    data = handwriting.load(lines)
+    sizes = np.array([batch] * (20 // batch) + [20 % batch] * (20 % batch > 0))
+    seeds = np.random.SeedSequence(0, spawn_key=(_ORDER_KEY, 0))
+    sizes = sizes[np.random.default_rng(seeds).permutation(len(sizes))]  # update by update
+
+    def weights(reduction: str, rates: np.ndarray, **options) -> torch.Tensor:
+        options |= {"batch": batch, "runs": 2, "reduction": reduction}
+        engine = CtcEngine(configure(data, "cw", 1000, **options), data)
+        engine.train(np.arange(2), rates, np.zeros(len(rates), np.float32))
+        return torch.cat([w.flatten() for w in engine.weights().values()])
+
+    rates = np.full(len(sizes), 3e-3)
+    summed = weights("sum", rates)
+    torch.testing.assert_close(summed, weights("mean", rates * sizes), rtol=1e-11, atol=1e-13)
+    assert not torch.allclose(summed, weights("mean", rates), rtol=1e-3)
+    # deltas are clipped as they flow back from that very loss, so the two are others then
+    clipped = weights("sum", rates, delta_clip=0.01)
+    assert not torch.allclose(clipped, weights("mean", rates * sizes, delta_clip=0.01), rtol=1e-3)
 
 
 def test_beyond_the_paper_it_learns_too(lines, tmp_path):
