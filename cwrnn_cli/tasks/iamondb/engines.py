@@ -181,7 +181,7 @@ class CompiledEngine:
             momenta.astype(self._theta.numpy().dtype),
             np.inf if config.clip is None else config.clip,
             np.inf if config.delta_clip is None else config.delta_clip,
-            True,
+            config.reduction == "mean",
             min(config.batch, ROWS),
         )
         theta, velocity = self._theta[network].numpy(), self._velocity[network].numpy()

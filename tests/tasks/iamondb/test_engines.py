@@ -44,13 +44,17 @@ OWN = {
     batch=st.sampled_from([1, 3, 8, 11, 20]),
     clip=st.sampled_from([None, 0.3]),
     delta_clip=st.sampled_from([None, 0.01]),
+    reduction=st.sampled_from(["mean", "sum"]),
     both=st.booleans(),
     seed=st.integers(0, 100),
 )
-def test_the_compiled_loop_is_autograds(lines, cell, params, batch, clip, delta_clip, both, seed):
+def test_the_compiled_loop_is_autograds(
+    lines, cell, params, batch, clip, delta_clip, reduction, both, seed
+):
     data = handwriting.load(lines)
     model, own = cell
-    options = {"batch": batch, "clip": clip, "delta_clip": delta_clip, "seed": seed, "runs": 2}
+    options = {"batch": batch, "clip": clip, "delta_clip": delta_clip}
+    options |= {"reduction": reduction, "seed": seed, "runs": 2}
     config = replace(configure(data, model, params, lr=1e-3, **options, **own), bidirectional=both)
     engines = [engine(config, data, dtype=torch.float64) for engine in (CtcEngine, CompiledEngine)]
     updates = -(-len(data.train) // batch)
