@@ -62,6 +62,29 @@ def test_table_curves_and_json(cwrnn, runs, tmp_path):
     assert lines[-1].rstrip().endswith("–") and "lr 0.01, batch 4" in lines[-1]
 
 
+def test_runs_that_differ_in_their_seeds_are_one_cell(cwrnn, lines, runs, tmp_path):
+    data, task, folders = TASKS["iamondb"].load(lines), TASKS["iamondb"], [runs[1]]
+    for seed, networks in ((0, 1), (1, 2)):
+        folder = RunFolder(tmp_path / f"s{seed}")
+        options = {"seed": seed, "runs": networks, "epochs": 2, "lr": 2e-3}
+        folder.start(configure(data, "srn", 700, **options))
+        train(folder.config(), data, folder)
+        folders.append(folder.path)
+    errors = [task.arrays(task.evaluate_run(RunFolder(path)))["cer"] for path in folders]
+    result = compare(cwrnn, folders, "--at", "1", "--out", "out")
+    apart, together = result.stdout.split("runs that differ in their seeds only, together")
+    assert apart.count("700 SRN") == 3 and together.count("700 SRN") == 2
+    found = json.loads(compare(cwrnn, folders, "--out", "out", "--resume", "--json").stdout)
+    alone, cell = found["cells"]
+    assert (alone["networks"], cell["networks"], cell["runs"]) == (1, 3, ["s0", "s1"])
+    every = np.concatenate(errors[1:])
+    assert cell["cer"]["mean"] == pytest.approx(every.mean())
+    assert (cell["cer"]["min"], cell["cer"]["max"]) == (every.min(), every.max())
+    assert cell["cut_short"] == 3 and cell["diverged"] == 0
+    (row,) = [line for line in together.splitlines() if "lr 0.002" in line]
+    assert f"{100 * every.mean():.1f}" in row and f"{100 * every.max():.1f}" in row
+
+
 def test_a_run_given_twice_is_shown_once_under_its_own_name(cwrnn, runs, tmp_path):
     text = compare(cwrnn, [runs[0], runs[0]], "--at", "1").stdout
     assert text.count("700 SRN") == 1

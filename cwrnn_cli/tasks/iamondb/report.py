@@ -194,7 +194,73 @@ def compare_runs(
     text = runs_text(summaries, lines, at)
     write_text(files[0], text + "\n")
     validation_curves(files[1], lines, _runs_label(summaries))
-    return RunsReport({"task": IAMONDB.task, "runs": found}, text, files)
+    result = {"task": IAMONDB.task, "runs": found, "cells": runs_cells(summaries)}
+    return RunsReport(result, text, files)
+
+
+def runs_cells(summaries: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Runs that differ in their seeds only, taken together.
+
+    Args:
+        summaries: name -> JSON of its `cwrnn eval`, all on one split.
+
+    Returns:
+        For each model, size and departure from the paper, in the order of the runs: params, model,
+        departs, runs (names), networks, diverged, cut_short, and of cer and valid_cer the mean,
+        min and max over all networks that did not diverge; None where all did.
+    """
+    together: dict[tuple[Any, ...], list[str]] = {}
+    for name, summary in summaries.items():
+        cell_of = summary["params"], summary["model"], _departs(summary)
+        together.setdefault(cell_of, []).append(name)
+    cells = []
+    for (params, model, departs), names in together.items():
+        parts = [summaries[name] for name in names]
+        cell: dict[str, Any] = {"params": params, "model": model, "departs": departs}
+        cell |= {"runs": names, "networks": sum(part["networks"] for part in parts)}
+        for key in ("diverged", "cut_short"):
+            cell[key] = sum(part[key] for part in parts)
+        for key in ("cer", "valid_cer"):
+            found = [
+                (part["networks"] - part["diverged"], part["metrics"][key])
+                for part in parts
+                if part["metrics"][key]["mean"] is not None
+            ]
+            many = sum(n for n, _ in found)
+            cell[key] = {
+                "mean": sum(n * values["mean"] for n, values in found) / many if many else None,
+                "min": min((values["min"] for _, values in found), default=None),
+                "max": max((values["max"] for _, values in found), default=None),
+            }
+        cells.append(cell)
+    return cells
+
+
+def _cells_table(summaries: Mapping[str, Mapping[str, Any]], split: str) -> str:
+    """The table of :func:`runs_cells`; empty if there is no cell of several runs."""
+    cells = runs_cells(summaries)
+    if len(cells) == len(summaries):
+        return ""
+    rows = [
+        [
+            page.cell_name((cell["model"], cell["params"])),
+            cell["departs"] or "–",
+            str(cell["networks"]),
+            percent(cell["cer"]["mean"]),
+            f"{percent(cell['cer']['min'])} to {percent(cell['cer']['max'])}",
+            percent(cell["valid_cer"]["mean"]),
+            str(cell["diverged"]),
+            str(cell["cut_short"]),
+            percent(IAMONDB.table.get(cell["params"], {}).get(cell["model"])),
+        ]
+        for cell in cells
+    ]
+    header = (
+        "parameters", "departs from the paper by", "networks", f"{split} CER %, mean",
+        "lowest to highest", "validation CER %, mean", "diverged", "cut short",
+        "paper (Table 3, test)",
+    )  # fmt: skip
+    return f"\n\nruns that differ in their seeds only, together\n\n{table(header, rows)}"
 
 
 def runs_text(
@@ -219,7 +285,8 @@ def runs_text(
         "paper (Table 3, test)", "validation CER %", "best epoch", "epochs", "stopped by",
         *(f"validation by epoch {epoch}" for epoch in at),
     )  # fmt: skip
-    return f"{_runs_label(summaries)}, best path\n\n{table(header, rows)}"
+    each = f"{_runs_label(summaries)}, best path\n\n{table(header, rows)}"
+    return each + _cells_table(summaries, split)
 
 
 def _runs_label(summaries: Mapping[str, Mapping[str, Any]]) -> str:
@@ -229,11 +296,16 @@ def _runs_label(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     return f"data: {page.data_of(next(iter(summaries.values())))}; {each}"
 
 
+def _departs(result: Mapping[str, Any]) -> str:
+    """Where a run departs from the paper, but for what a table of runs has columns for."""
+    variant = [d for d in result["deviations"] if d["name"] not in _SHOWN]
+    return ", ".join(f"{d['name']} {d['ours']}" for d in variant)
+
+
 def _run_cells(name: str, result: Mapping[str, Any]) -> list[str]:
     model, params, metrics = result["model"], result["params"], result["metrics"]
-    variant = [d for d in result["deviations"] if d["name"] not in _SHOWN]
-    departs = ", ".join(f"{d['name']} {d['ours']}" for d in variant)
-    papers = None if variant else IAMONDB.table.get(params, {}).get(model)
+    departs = _departs(result)
+    papers = None if departs else IAMONDB.table.get(params, {}).get(model)
     end = "the rule"
     if result["cut_short"]:
         changed = {deviation["name"]: deviation["ours"] for deviation in result["deviations"]}
