@@ -265,9 +265,9 @@ def test_any_digit_changed_anywhere_is_found(tree, pages):
 @pytest.mark.parametrize(
     "name",
     [
-        "iamondb/table3/table.txt",
-        "iamondb/readings/table.txt",
-        "iamondb/speed.txt",
+        "iamondb/first/table3/table.txt",
+        "iamondb/first/readings/table.txt",
+        "iamondb/first/speed.txt",
         "bench/layer-amd.txt",
         "bench/ensemble.txt",
         "bench/precision.txt",
@@ -281,7 +281,7 @@ def test_tables_of_runs_and_of_benchmarks_are_made_anew(tree, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["iamondb/table3/cw-50000.jsonl", "iamondb/speed.json", "bench/precision.json"]
+    "name", ["iamondb/first/table3/cw-50000.jsonl", "iamondb/first/speed.json", "bench/precision.json"]
 )
 def test_rows_that_cannot_be_read_are_named(tree, name):
     path = tree / "results" / name

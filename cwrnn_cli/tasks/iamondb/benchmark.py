@@ -168,11 +168,15 @@ def text(result: Mapping[str, Any]) -> str:
         ]
         for row in result["rows"]
     ]
-    ours = ("ms per update", "autograd / this") if "ms_per_update" in result["rows"][0] else ()
+    lines = result.get("lines", IAMONDB.batch)
+    ours: tuple[str, ...] = ()
+    what = f"batches of {lines} lines"
+    if "ms_per_update" in result["rows"][0]:  # results of before have no compiled loop
+        ours = ("ms per update", "autograd / this")
+        what = f"{lines} lines per update; {OURS} itself takes one thread"
     header = ("parameters", "by", "s per epoch", *ours, "torch.nn.LSTM / this", "padded / this")
     return (
-        f"{machine_text(result)}\ndata: {result['data']}; training only, "
-        f"{result.get('lines', IAMONDB.batch)} lines per update; {OURS} itself takes one thread\n"
+        f"{machine_text(result)}\ndata: {result['data']}; training only, {what}\n"
         f"{table(header, rows)}"
     )
 

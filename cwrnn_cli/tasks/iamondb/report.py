@@ -205,16 +205,18 @@ def runs_cells(summaries: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any
         summaries: name -> JSON of its `cwrnn eval`, all on one split.
 
     Returns:
-        For each model, size and departure from the paper, in the order of the runs: params, model,
+        For each model, size and departure from the paper (a limit of epochs is one), in the order
+        of the runs: params, model,
         departs, runs (names), networks, diverged, cut_short, and of cer and valid_cer the mean,
         min and max over all networks that did not diverge; None where all did.
     """
     together: dict[tuple[Any, ...], list[str]] = {}
     for name, summary in summaries.items():
-        cell_of = summary["params"], summary["model"], _departs(summary)
+        limit = [d["ours"] for d in summary["deviations"] if d["name"] == "epochs"]
+        cell_of = summary["params"], summary["model"], _departs(summary), *limit
         together.setdefault(cell_of, []).append(name)
     cells = []
-    for (params, model, departs), names in together.items():
+    for (params, model, departs, *_), names in together.items():
         parts = [summaries[name] for name in names]
         cell: dict[str, Any] = {"params": params, "model": model, "departs": departs}
         cell |= {"runs": names, "networks": sum(part["networks"] for part in parts)}
