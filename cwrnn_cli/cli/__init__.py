@@ -14,6 +14,7 @@ _COMMANDS = {
     "compare": "Train the paper's grid; its tables and figures.",
     "scan": "Try learning rates, each model's own, on held-out seeds.",
     "bench": "Measure speed on this machine.",
+    "keep": "Only the weights of a run, made small.",
     "verify": "Check published numbers against their raw rows.",
 }
 _PLACES = {name: (f"{__name__}.{name}:command", text) for name, text in _COMMANDS.items()}

@@ -76,7 +76,7 @@ class RunFolder:
         """:meth:`start`, unless this very run has been started here.
 
         Raises:
-            UserError: as there, or the run here computes something else.
+            UserError: as there, or the run here computes something else, or cannot go on.
         """
         if not self.exists:
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
@@ -86,6 +86,10 @@ class RunFolder:
             raise UserError(
                 f"{self.path}: a run with another {', '.join(different)}; "
                 "resume with the same options, or choose another --out"
+            )
+        if self.has_checkpoint and not self.checkpoint().velocity:  # by `cwrnn keep`
+            raise UserError(
+                f"{self.path}: holds only the weights to evaluate; train again into another --out"
             )
 
     def config(self) -> TrainConfig:

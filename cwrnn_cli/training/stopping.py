@@ -15,7 +15,7 @@ from .engine import Weights
 from .folder import RunFolder
 
 Now = Callable[[], Weights]
-_BEST = "best."  # prefix of the names of the weights at each network's best epoch
+BEST = "best."  # prefix of the names of the weights at each network's best epoch
 
 
 @dataclass(frozen=True)
@@ -163,14 +163,14 @@ class EarlyStop:
         """See :class:`StopRule`."""
         own = {name: getattr(self, name) for name in self._arrays} | self.at_best
         found = {name: torch.from_numpy(values.copy()) for name, values in own.items()}
-        return found | {_BEST + name: weight.clone() for name, weight in self.weights.items()}
+        return found | {BEST + name: weight.clone() for name, weight in self.weights.items()}
 
     def restore(self, extra: Weights) -> None:
         """See :class:`StopRule`."""
         for name in self._arrays:
             setattr(self, name, extra[name].numpy())
         self.at_best = {name: extra[name].numpy() for name in self.at_best}
-        self.weights = {name: extra[_BEST + name] for name in self.weights}
+        self.weights = {name: extra[BEST + name] for name in self.weights}
 
     _arrays = ("lowest", "best_epoch", "stopped_at", "diverged_at")
 
@@ -218,7 +218,7 @@ class BestNetworks:
         """
         config, last = folder.config(), folder.checkpoint()
         ensemble = Ensemble(config.shape, config.networks)
-        ensemble.load_state_dict({n: last.extra[_BEST + n] for n in config.shape.weights()})
+        ensemble.load_state_dict({n: last.extra[BEST + n] for n in config.shape.weights()})
         return cls(folder, config, ensemble, last.epoch, last.extra)
 
 

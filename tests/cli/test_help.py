@@ -26,7 +26,7 @@ COMMANDS = commands(main)
 def test_the_commands_that_others_call():
     assert {" ".join(words) for words in COMMANDS} >= {
         "prepare", "prepare audio", "prepare timit", "prepare words", "prepare iamondb",
-        "train", "eval", "generate", "generate audio", "compare", "scan",
+        "train", "eval", "generate", "generate audio", "compare", "scan", "keep",
         "bench", "bench layer", "bench ensemble", "bench handwriting", "bench precision",
     }  # fmt: skip
 

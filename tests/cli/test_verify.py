@@ -281,7 +281,8 @@ def test_tables_of_runs_and_of_benchmarks_are_made_anew(tree, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["iamondb/first/table3/cw-50000.jsonl", "iamondb/first/speed.json", "bench/precision.json"]
+    "name",
+    ["iamondb/first/table3/cw-50000.jsonl", "iamondb/first/speed.json", "bench/precision.json"],
 )
 def test_rows_that_cannot_be_read_are_named(tree, name):
     path = tree / "results" / name

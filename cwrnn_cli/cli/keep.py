@@ -1,0 +1,36 @@
+"""`cwrnn keep`: only the weights of a run."""
+
+from pathlib import Path
+
+import click
+
+from ..console import json_option, print_json, say_written
+from ..training.folder import RunFolder
+from ..training.keep import PRECISIONS, keep
+from .mistakes import Choice
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder.")
+@click.option(
+    "--precision",
+    type=Choice(list(PRECISIONS)),
+    default="float16",
+    show_default=True,
+    help="Of the weights; float16 may change a result in its third digit.",
+)
+@json_option
+def command(run: Path, out: Path, precision: str, as_json: bool) -> None:
+    """What RUN is evaluated by, and no more: a small folder to keep or to give away.
+
+    `cwrnn eval`, `cwrnn generate` and cwrnn_cli.load read it as they read RUN; it cannot be trained
+    on.
+
+    Example: cwrnn keep runs/RUN --out weights/RUN
+    """
+    size = keep(RunFolder(run), out, precision)
+    if as_json:
+        print_json({"run": str(run), "out": str(out), "precision": precision, "bytes": size})
+    else:
+        say_written(out)
