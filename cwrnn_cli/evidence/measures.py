@@ -1,5 +1,7 @@
 """Numbers that only pages quote, made from raw rows or from the paper's own."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..models.sizing import hidden_size_for
@@ -40,3 +42,23 @@ def table1_by_formula() -> dict[str, int]:
         for protocol, budget, model, size in entries
     )
     return {"entries": len(entries), "nearest": nearest}
+
+
+def mean_interval(values: Sequence[float]) -> dict[str, float | None]:
+    """The mean of some networks and where the mean of all such networks lies, at 95 %.
+
+    By Student's t, as befits a handful of values that are about normal.
+
+    Args:
+        values: of each network; at least one.
+
+    Returns:
+        ``n``, ``mean``, ``low`` and ``high``; the latter None for a single network.
+    """
+    from scipy.stats import t  # noqa: PLC0415  (slow to import)
+
+    n, mean = len(values), float(np.mean(values))
+    if n == 1:
+        return {"n": n, "mean": mean, "low": None, "high": None}
+    half = float(t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
+    return {"n": n, "mean": mean, "low": mean - half, "high": mean + half}

@@ -148,12 +148,14 @@ def _environment(root: Path) -> jinja2.Environment:
 
     ``grid(NAME)``: model -> parameters -> JSON of its `cwrnn eval`, and ``ratios``, ``wins`` of the
     comparison; ``survey(NAME)``: JSON of `cwrnn compare` on several corpora;
+    ``together(NAME)``: parameters -> model -> the runs of `cwrnn compare --run`, their JSON and
+    ``name``;
     ``rows(NAME, MODEL, PARAMS)`` and ``shared(NAME)``: arrays of a grid;
     ``json(NAME)``, ``lines(NAME)`` and ``text(NAME)``: a file's contents, of each line its JSON;
     ``manifest(NAME)``; ``claims()``: see :mod:`.claims`; ``published``: task -> the paper's
-    protocol; ``operations``: of :mod:`..benchmarks.layer`; ``steps_followed``,
-    ``table1_by_formula``: of :mod:`.measures`. NAMEs are relative to RESULTS. Filters: ``num``,
-    ``pm``, ``pct``, ``pct_pm``, ``interval``, ``fixed(digits)``, ``g``, ``e``,
+    protocol; ``operations``: of :mod:`..benchmarks.layer`; ``mean_interval``,
+    ``steps_followed``, ``table1_by_formula``: of :mod:`.measures`. NAMEs are relative to RESULTS.
+    Filters: ``num``, ``pm``, ``pct``, ``pct_pm``, ``interval``, ``fixed(digits)``, ``g``, ``e``,
     ``median``.
     """
     environment = jinja2.Environment(
@@ -196,6 +198,15 @@ def _environment(root: Path) -> jinja2.Environment:
         rows: SurveyRows = _of_file(root, f"{name}/{RESULTS}", read_survey)
         return TASKS[rows.task].survey().comparison(rows)
 
+    @functools.cache
+    def together(name: str) -> dict[int, dict[str, list[Any]]]:
+        found: dict[int, dict[str, list[Any]]] = {}
+        for run in read_manifest(root / name)["configuration"]["runs"]:
+            summary = loads(f"{name}/{run}.json") | {"name": run}
+            cell = found.setdefault(summary["params"], {})
+            cell.setdefault(summary["model"], []).append(summary)
+        return found
+
     def rows(name: str, model: str, params: int) -> Mapping[str, Any]:
         return results_of(name).cells[model, params].arrays
 
@@ -205,6 +216,7 @@ def _environment(root: Path) -> jinja2.Environment:
     environment.globals |= {
         "grid": grid,
         "survey": survey,
+        "together": together,
         "rows": rows,
         "shared": shared,
         "json": loads,
@@ -214,6 +226,7 @@ def _environment(root: Path) -> jinja2.Environment:
         "manifest": lambda name: read_manifest(root / name),
         "published": PROTOCOLS,
         "operations": layer.operations,
+        "mean_interval": measures.mean_interval,
         "steps_followed": measures.steps_followed,
         "table1_by_formula": measures.table1_by_formula,
         "cells": CELLS,

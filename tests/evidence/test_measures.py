@@ -1,9 +1,15 @@
 """Numbers that only pages quote."""
 
 import numpy as np
+import pytest
 
 from cwrnn_cli.evidence.differences import compare_lines, same_values
-from cwrnn_cli.evidence.measures import FOLLOWS, steps_followed, table1_by_formula
+from cwrnn_cli.evidence.measures import (
+    FOLLOWS,
+    mean_interval,
+    steps_followed,
+    table1_by_formula,
+)
 
 
 def test_steps_are_counted_up_to_the_first_that_is_off():
@@ -13,6 +19,13 @@ def test_steps_are_counted_up_to_the_first_that_is_off():
     outputs[2, 0] = -1
     outputs[3, 4] = np.nan
     assert steps_followed(outputs, targets) == [5, 3, 0, 4]
+
+
+def test_the_interval_of_a_mean():
+    found = mean_interval([1.0, 2.0, 3.0])  # t(0.975, 2) = 4.302653
+    half = 4.302653 / 3**0.5
+    assert found == pytest.approx({"n": 3, "mean": 2, "low": 2 - half, "high": 2 + half}, rel=1e-6)
+    assert mean_interval([4.0]) == {"n": 1, "mean": 4, "low": None, "high": None}
 
 
 def test_ten_sizes_of_table_1_are_not_the_nearest():
