@@ -90,12 +90,18 @@ def frames_of(strokes: np.ndarray, options: PathOptions) -> np.ndarray:
             points[:, 0] -= points[:, 1] * ((weight * step[:, 0] * step[:, 1]).sum() / total)
     points[:, :2] -= points[:, :2].min(axis=0)
     points[:, 2] = np.maximum.accumulate(points[:, 2]) - points[0, 2]
-    ends = np.flatnonzero(points[:, 3])
-    to_come = ends[np.searchsorted(ends, np.arange(len(points)))] - np.arange(len(points))
-    kept: np.ndarray = points[to_come % options.every == 0]
+    kept: np.ndarray = points[which_kept(strokes, options)]
     if options.offsets:
         kept[1:, :3] -= kept[:-1, :3].copy()
         kept[0, :3] = 0
+    return kept
+
+
+def which_kept(strokes: np.ndarray, options: PathOptions) -> np.ndarray:
+    """(N,) bool, the points of a line that :func:`frames_of` makes frames of."""
+    at = np.arange(len(strokes))
+    ends = np.flatnonzero(strokes[:, 3])
+    kept: np.ndarray = (ends[np.searchsorted(ends, at)] - at) % options.every == 0
     return kept
 
 

@@ -12,6 +12,7 @@ _COMMANDS = {
     "eval": "Errors of a trained run, beside the paper's.",
     "generate": "Let a trained network play what it has learnt.",
     "compare": "Train the paper's grid; its tables and figures.",
+    "draw": "Write by hand, and watch a network read.",
     "scan": "Try learning rates, each model's own, on held-out seeds.",
     "bench": "Measure speed on this machine.",
     "keep": "Only the weights of a run, made small.",

@@ -107,6 +107,11 @@ class CellSpec(ABC):
         ``weight_ih`` is not there if m is 0. All shapes of the cell come from here.
         """
 
+    @property
+    def modules(self) -> tuple[tuple[int, int], ...]:
+        """Period and number of units of each module, in the order of the units; here one of all."""
+        return ((1, self.hidden_size),)
+
     def parameter_count(self, input_size: int, directions: int = 1) -> int:
         """Parameters as the paper counts them (Section 4), without the output layer."""
         return directions * sum(prod(shape) for shape in self.weights(input_size).values())

@@ -53,6 +53,11 @@ class ClockedSpec(CellSpec):
         """Periods and sizes, and what follows from them."""
 
     @property
+    def modules(self) -> tuple[tuple[int, int], ...]:
+        """See :meth:`CellSpec.modules`; the clock's."""
+        return tuple(zip(self.clock.periods, self.clock.sizes, strict=True))
+
+    @property
     def origin(self) -> int:
         """The number of a sequence's first step, 0 or 1."""
         return 0

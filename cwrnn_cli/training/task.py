@@ -45,7 +45,7 @@ class Task(ABC, Generic[D, E]):
         train_options: fields of :class:`.TrainConfig` that only some tasks let the user set.
         eval_options: of `cwrnn eval`, passed on to :meth:`evaluate`.
         commands: (group, name) -> "module:command", click commands of its own, such as `cwrnn
-            prepare NAME`; imported when they are called.
+            prepare NAME`; imported when they are called. No group: a file of that name in cli.
         data_parallel: whether the processes of torchrun can train one run together.
         standin_label: what a corpus that stands in for the paper's is, or is not.
         without_data: what is trained on where nothing has been prepared, for the help; "": nothing.

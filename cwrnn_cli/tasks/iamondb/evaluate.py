@@ -6,12 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from data_prep.errors import UserError
-from data_prep.iamondb import PathOptions, frames_of
 from data_prep.iamondb_files import lag, read_strokes
-from data_prep.standardise import apply
 from data_prep.store import Split
 
 from ...console import say
@@ -23,6 +20,7 @@ from ...training.stopping import BestNetworks
 from .data import Decode, IamondbData, best_path, edits
 from .decode import BeamOptions, BeamSearch
 from .engines import transcripts
+from .reading import Reader
 
 
 @dataclass(frozen=True)
@@ -86,14 +84,13 @@ def evaluate(
     )
 
 
-@torch.no_grad()
 def recognise(run: RunFolder, data: IamondbData, file: Path) -> str:
     """What the run's best network (on the validation set) writes for one line file of IAM-OnDB.
 
     Raises:
         UserError: no checkpoint; or no such file, or not one line of strokes; or all diverged.
     """
-    best = BestNetworks.of(run)
+    reader = Reader.of(run, data)
     try:
         strokes = read_strokes(Path(file).read_bytes())
     except OSError as error:
@@ -103,12 +100,7 @@ def recognise(run: RunFolder, data: IamondbData, file: Path) -> str:
     behind = lag(strokes)
     if behind:
         say(f"{file}: its clock runs back by {behind:.2f} s; its time was made monotone")
-    frames = frames_of(strokes, PathOptions(**data.options))
-    frames = apply(frames, data.train.shift, data.train.scale)
-    x = torch.from_numpy(frames)[None, None]
-    part = best.ensemble.part(torch.tensor([best.best()]))
-    (units,) = best_path(part(x)[0], torch.tensor([x.shape[2]]))
-    return data.decode(units)
+    return reader.read(strokes).text
 
 
 def about(evaluation: IamondbEvaluation) -> dict[str, Any]:

@@ -67,6 +67,7 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
     commands: ClassVar[Mapping[tuple[str, str], str]] = {
         ("prepare", "iamondb"): "cwrnn_cli.tasks.iamondb.commands:prepare",
         ("bench", "handwriting"): "cwrnn_cli.tasks.iamondb.benchmark:command",
+        ("", "draw"): "cwrnn_cli.tasks.iamondb.draw:command",
     }
     data_parallel = True
     standin_label = "synthetic writers, not IAM-OnDB"
