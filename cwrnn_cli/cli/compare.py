@@ -26,6 +26,7 @@ from ..training import distributed
 from ..training.configure import check, configure
 from ..training.folder import CONFIG, RunFolder, check_free, names_of
 from ..training.grid import RESULTS, Grid, open_grid, run_grid
+from ..training.jobs import cores, one_thread
 from ..training.manifest import MANIFEST, certified, certified_whole, note
 from ..training.registry import AnyTask
 from ..training.results import read_results, write_runs
@@ -47,6 +48,7 @@ from .options import (
 )
 from .several import asks_for_several, compare_several
 
+_AT_ONCE = [task.name for task in TASKS.values() if task.data_parallel]
 # options that `compare --run` has
 _OF_RUNS = {"task", "given_runs", "split", "at", "data", "out", "resume", "as_json"}
 
@@ -81,6 +83,13 @@ _OF_RUNS = {"task", "given_runs", "split", "at", "data", "out", "resume", "as_js
     "--out", type=click.Path(path_type=Path), help="Folder.  [default: runs/compare-TASK]"
 )
 @click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Train so many cells (a model at a size) at once, each in a process of its own on one "
+    "thread; how many changes no number.  "
+    f"[default: {', '.join(_AT_ONCE)}: as many as cores; else one after the other, on all cores]",
+)
+@click.option(
     "--resume",
     is_flag=True,
     help="Go on with this same command's comparison; with --run: write it anew.",
@@ -96,6 +105,7 @@ def command(
     data: tuple[Path, ...],
     device: str,
     out: Path | None,
+    jobs: int | None,
     resume: bool,
     as_json: bool,
     **options: Any,
@@ -128,7 +138,10 @@ def command(
     }
     for model, own in of_model.items():
         check(experiment, model, **own)
+    at_once = _jobs(experiment, jobs, used)
     if asks_for_several(data):
+        if jobs:
+            raise UserError("--jobs: with one --data only")
         out = out or RUNS_FOLDER / f"compare-{task}-several"
         compare_several(experiment, data, budgets, of_model, out, resume, as_json)
         return
@@ -152,10 +165,13 @@ def command(
 
     files: list[Path] = []
     certificate = certified(out, command_line(), corpus, grid.configuration)
-    with certificate if first_process() else nullcontext():
+    with (
+        one_thread() if at_once else nullcontext(),
+        certificate if first_process() else nullcontext(),
+    ):
         try:
             with resumable(bar, " of a network"):
-                run_grid(grid, corpus, out, show)
+                run_grid(grid, corpus, out, show, at_once)
         finally:
             distributed.stop()
         if first_process():
@@ -169,6 +185,17 @@ def command(
     else:
         click.echo(experiment.comparison_text(results))
     say_written(out / RESULTS, *files, out / MANIFEST)
+
+
+def _jobs(experiment: AnyTask, given: int | None, device: str) -> int:
+    """How many cells to train at once; 0: one after the other, in this process."""
+    if distributed.world_size() > 1:
+        if given:
+            raise UserError("--jobs: not under torchrun, whose processes share the networks out")
+        return 0
+    if given is None:
+        return cores() if experiment.data_parallel and device == "cpu" else 0
+    return given
 
 
 def _compare_runs(

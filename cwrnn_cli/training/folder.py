@@ -79,6 +79,8 @@ class RunFolder:
             UserError: as there, or the run here computes something else, or cannot go on.
         """
         if not self.exists:
+            for half_written in self.path.glob(f".{CONFIG}.*"):  # killed while it began
+                half_written.unlink()
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
                 raise UserError(f"{self.path}: no run folder; choose another --out")
             self.start(config)

@@ -1,4 +1,4 @@
-"""The paper's grid for one task: models x sizes x runs, one cell after the other, resumable.
+"""The paper's grid for one task: models x sizes x runs, a cell or several at a time, resumable.
 
 Every cell is a run folder below ``cells/``. What the tables and figures need of a finished cell
 goes into ``results.h5``, one row per network, and only that stays in memory.
@@ -19,6 +19,7 @@ from . import distributed
 from .config import TrainConfig, versions
 from .data import Data
 from .folder import CELLS_FOLDER, RunFolder, check_free
+from .jobs import train_at_once
 from .loop import Progress, train
 from .registry import TASKS
 from .results import Cell, write_results
@@ -78,7 +79,9 @@ def open_grid(out: Path, grid: Grid, resume: bool) -> None:
     write_text(path, json.dumps(values, indent=1) + "\n")
 
 
-def run_grid(grid: Grid, data: Data, out: Path, progress: Progress | None = None) -> None:
+def run_grid(
+    grid: Grid, data: Data, out: Path, progress: Progress | None = None, jobs: int = 0
+) -> None:
     """Train what is not trained yet, and collect.
 
     Under torchrun the cells are dealt out to the processes, and the first one collects.
@@ -88,12 +91,17 @@ def run_grid(grid: Grid, data: Data, out: Path, progress: Progress | None = None
         data: the prepared corpus.
         out: the grid's folder.
         progress: called with the epochs done over all cells and a summary.
+        jobs: cells to train at once, each on one thread; 0: one after the other, in this process.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; everything done so far is saved.
     """
     mine = grid.cells[distributed.rank() :: distributed.world_size()]
-    train_cells(((config, cell_folder(out, config)) for config in mine), data, progress)
+    cells = [(config, cell_folder(out, config)) for config in mine]
+    if jobs:
+        train_at_once(cells, data, jobs, progress)
+    else:
+        train_cells(cells, data, progress)
     distributed.wait()
     if distributed.rank() == 0:
         _collect(grid, data, out)

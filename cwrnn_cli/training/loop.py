@@ -27,8 +27,11 @@ class Interrupted(Exception):
     """
 
     def __init__(self, epoch: int) -> None:
-        super().__init__(f"interrupted after epoch {epoch}")
+        super().__init__(epoch)
         self.epoch = epoch
+
+    def __str__(self) -> str:
+        return f"interrupted after epoch {self.epoch}"
 
 
 def train(
@@ -66,7 +69,7 @@ def train(
     if writes:
         folder.cut_metrics(trainer.epoch)
     saved = time.monotonic()
-    with _deferred_signals() as stop:
+    with deferred_signals() as stop:
         while not trainer.finished:
             summary = trainer.advance()
             if writes:
@@ -83,7 +86,7 @@ def train(
 
 
 @contextmanager
-def _deferred_signals() -> Iterator[list[int]]:
+def deferred_signals() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM in a list; a second SIGINT interrupts at once."""
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():

@@ -46,7 +46,8 @@ class Task(ABC, Generic[D, E]):
         eval_options: of `cwrnn eval`, passed on to :meth:`evaluate`.
         commands: (group, name) -> "module:command", click commands of its own, such as `cwrnn
             prepare NAME`; imported when they are called. No group: a file of that name in cli.
-        data_parallel: whether the processes of torchrun can train one run together.
+        data_parallel: whether the processes of torchrun can train one run together; `cwrnn compare`
+            then trains several runs at once, as one does not fill the cores.
         standin_label: what a corpus that stands in for the paper's is, or is not.
         without_data: what is trained on where nothing has been prepared, for the help; "": nothing.
         progress: names of metrics.jsonl that the progress bar shows.

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from cwrnn_cli.tasks import TASKS
 from cwrnn_cli.training.configure import configure
 from cwrnn_cli.training.folder import RunFolder
+from cwrnn_cli.training.jobs import cores
 from cwrnn_cli.training.loop import train
 from cwrnn_cli.training.manifest import digests
 from data_prep import store
@@ -197,6 +199,27 @@ def test_nothing_is_written_over_without_a_word(cwrnn, runs, tmp_path):
         assert message == f"{name}: holds no comparison of runs; choose another --out"
     message = one_line_error(compare(cwrnn, runs, "--out", "text", expect=2))
     assert message.startswith("text: exists already")
+
+
+def test_several_at_once_where_they_can_be(cwrnn, piece, lines, runs, monkeypatch):
+    """And the default: as many as cores for task 3, none of task 1's, whose loops fill them."""
+    said = []
+    monkeypatch.setattr(
+        "cwrnn_cli.cli.compare.run_grid", lambda *words: said.append(words[-1]) or sys.exit(0)
+    )
+    words = ("compare", "--data", piece, "--sizes", 100, "--out")
+    cwrnn(*words, "default")
+    cwrnn(*words, "three", "--jobs", 3)
+    cwrnn("compare", "--task", "iamondb", "--data", lines, "--out", "lines")
+    assert said == [0, 3, cores()]
+    message = one_line_error(cwrnn(*words, "two", "--data", piece, "--jobs", 2, expect=2))
+    assert message == "--jobs: with one --data only"
+    message = one_line_error(compare(cwrnn, runs, "--jobs", 2, expect=2))
+    assert message == "--jobs: not with --run, which trains nothing"
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    message = one_line_error(cwrnn(*words, "other", "--jobs", 2, expect=2))
+    assert message.startswith("--jobs: not under torchrun")
+    assert not any(Path(name).exists() for name in ("two", "other"))
 
 
 def test_task_1_has_no_such_report(cwrnn, piece):

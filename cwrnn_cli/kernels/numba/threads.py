@@ -12,6 +12,11 @@ _pools: dict[int, ThreadPoolExecutor] = {}
 os.register_at_fork(after_in_child=_pools.clear)
 
 
+def default_threads() -> int:
+    """Those that networks are shared out to: as many as cores, or 1 where torch has but one."""
+    return 1 if torch.get_num_threads() == 1 else os.cpu_count() or 1
+
+
 def run_all(work: Callable[..., Any], items: Iterable[tuple[Any, ...]], threads: int) -> list[Any]:
     """``[work(*item) for item in items]``, shared out over ``threads`` threads.
 

@@ -5,7 +5,6 @@ squares or their mean, backward, Nesterov step as in `torch.optim.SGD(nesterov=T
 on its own.
 """
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,7 @@ from ...kernels.lstm.layout import CELL_OUTPUTS
 from ...kernels.numba import train_generator
 from ...kernels.numba.cache import log_compilation
 from ...kernels.numba.simd import LANES
-from ...kernels.numba.threads import run_all
+from ...kernels.numba.threads import default_threads, run_all
 from ...models import ClockedSpec, ClockworkSpec, LSTMSpec, SRNSpec
 from ...models.cell import CellSpec
 from ...models.ensemble import Ensemble
@@ -118,7 +117,7 @@ class CompiledEngine:
             :data:`LOOPS`; its weights are the start.
         targets: (R, T).
         generators: one per network; nothing is drawn from them in training.
-        threads: how many; None: as many as cores.
+        threads: how many; None: :func:`.default_threads`.
         loss: of :data:`.data.LOSSES`.
         delta_clip: see :attr:`.TrainConfig.delta_clip`.
 
@@ -146,7 +145,7 @@ class CompiledEngine:
         self._generators = generators
         cell = ensemble.shape.cell
         self._loop = LOOPS[type(cell)](cell)
-        self._threads = threads or os.cpu_count() or 1
+        self._threads = threads or default_threads()
         self.gradient_lengths = np.zeros((1, self._networks))
         with log_compilation("the training loop"):
             nothing = np.empty(0, self._theta.dtype)

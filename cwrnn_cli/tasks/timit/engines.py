@@ -4,7 +4,6 @@ An update learns from the mean of a few sequences, of one in the protocol; every
 order and its own noise.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,7 +16,7 @@ from data_prep.store import Split
 
 from ...kernels.numba.cache import log_compilation
 from ...kernels.numba.classifier import Updates
-from ...kernels.numba.threads import run_all
+from ...kernels.numba.threads import default_threads, run_all
 from ...kernels.sequences import last_valid
 from ...models import ClockworkSpec, LSTMSpec, SRNSpec
 from ...models.cell import CellSpec
@@ -168,7 +167,7 @@ class CompiledEngine:
         words: the training set.
         noise: standard deviation of the noise.
         generators: one per network, on which training goes on drawing.
-        threads: how many; None: as many as cores.
+        threads: how many; None: :func:`.default_threads`.
         learning: what the protocol leaves open.
 
     Attributes:
@@ -187,7 +186,7 @@ class CompiledEngine:
         self._words, self._noise = words, noise
         self._learning = learning or Learning()
         self._generators = generators
-        self._threads = threads or os.cpu_count() or 1
+        self._threads = threads or default_threads()
         self._layout = LAYOUTS[type(ensemble.shape.cell)](ensemble)
         self._theta = self._layout.pack(dict(ensemble.named_parameters()))  # (R, P)
         self._velocity = torch.zeros_like(self._theta)

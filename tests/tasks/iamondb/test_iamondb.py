@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +24,6 @@ from tests.conftest import one_line_error
 from tests.conftest import shape_of as Shape
 from tests.corpora import CHARACTERS
 
-ROOT = Path(__file__).parents[3]
 evaluate = IamondbTask().evaluate_run
 
 
@@ -178,44 +175,6 @@ def test_killed_and_resumed_it_ends_the_same(lines, tmp_path, monkeypatch, optio
     assert a.epoch == b.epoch == 6 and a.generators == b.generators
     for mine, theirs in ((a.weights, b.weights), (a.velocity, b.velocity), (a.extra, b.extra)):
         assert all(torch.equal(mine[name], theirs[name]) for name in mine)
-
-
-def torchrun(folder: Path, *words: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2"]
-    return subprocess.run(
-        [*command, "-m", "cwrnn_cli", *map(str, words)],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-
-
-@pytest.mark.parametrize("batch", [5, 19])  # of 20 lines: with 19, one is left for two processes
-def test_two_processes_train_as_one(lines, tmp_path, batch):
-    one = trained(lines, tmp_path / "one", epochs=3, batch=batch).checkpoint()
-    common = ("train", "--task", "iamondb", "--model", "cw", "--params", 1000, "--runs", 2)
-    options = (*common, "--epochs", 3, "--batch", batch, "--data", lines, "--out", "two", "--json")
-    result = torchrun(tmp_path, *options)
-    assert result.returncode == 0, result.stderr
-    two = RunFolder(tmp_path / "two").checkpoint()
-    for name, weight in one.weights.items():
-        torch.testing.assert_close(weight, two.weights[name], rtol=1e-3, atol=1e-6)
-    assert torch.equal(one.extra["best_epoch"], two.extra["best_epoch"])
-    assert json.loads(result.stdout)["networks"] == 2  # one object, from the first process
-    assert len((tmp_path / "two" / "metrics.jsonl").read_text().splitlines()) == 3
-
-
-def test_two_processes_share_a_comparison(lines, tmp_path):
-    options = ("compare", "--task", "iamondb", "--sizes", 1000, "--runs", 1, "--epochs", 2)
-    result = torchrun(tmp_path, *options, "--data", lines, "--out", "grid", "--json")
-    assert result.returncode == 0, result.stderr
-    cells = json.loads(result.stdout)["cells"]
-    assert [cell["model"] for cell in cells] == ["srn", "lstm", "cw"]
-    assert (tmp_path / "grid" / "table.txt").exists()
 
 
 def test_the_commands(cwrnn, lines, tmp_path):
