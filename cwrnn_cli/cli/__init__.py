@@ -13,6 +13,7 @@ _COMMANDS = {
     "generate": "Let a trained network play what it has learnt.",
     "compare": "Train the paper's grid; its tables and figures.",
     "scan": "Try learning rates, each model's own, on held-out seeds.",
+    "search": "Hyperparameters by Optuna, on validation data.",
     "bench": "Measure speed on this machine.",
     "verify": "Check published numbers against their raw rows.",
 }
