@@ -27,7 +27,7 @@ from .config import TrainConfig, versions
 from .configure import configure
 from .data import Data
 from .folder import CHECKPOINT, CONFIG, RunFolder, check_free
-from .loop import Progress, train
+from .loop import Interrupted, Progress, train
 from .manifest import program
 from .registry import TASKS
 from .search_space import SEARCHED, Bound, Tried
@@ -245,12 +245,16 @@ def _trained(
     resumed, began = folder.has_checkpoint, time.monotonic()
     folder.start_or_resume(config)
     train(config, search.data, folder, progress)
+    try:
+        judgement = _judged(search, folder)
+    except KeyboardInterrupt:  # its weights are saved
+        raise Interrupted(folder.checkpoint().epoch) from None
     row = {
         "number": trial.number,
         "published": trial.number == 0,
         "parameters": trial.user_attrs["parameters"],
         "options": options,
-        **_judged(search, folder),
+        **judgement,
         "seconds": round(time.monotonic() - began, 3),
         "resumed": resumed,
         **made_by,

@@ -1,7 +1,9 @@
 """`cwrnn search` as its users type it."""
 
 import json
+import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -92,6 +94,18 @@ def test_interrupted_it_says_how_to_go_on(search, monkeypatch):
     search("--resume")
     assert json.loads(Path("found/trials.json").read_text())["trials"][2]["epochs"] == 2
     assert "exists already; go on with --resume" in one_line_error(search(expect=2))
+
+
+def test_interrupted_while_a_trial_is_judged_it_goes_on_too(search, monkeypatch):
+    def stop(*arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(TASKS["iamondb"]), "selection", stop)
+        assert "the same command with --resume goes on" in search(expect=130).stderr
+    search("--resume")
+    rows = json.loads(Path("found/trials.json").read_text())["trials"]
+    assert [row["resumed"] for row in rows] == [True, False, False]
 
 
 def test_words_that_were_held_out_judge(cwrnn, spoken):
