@@ -14,6 +14,7 @@ _COMMANDS = {
     "compare": "Train the paper's grid; its tables and figures.",
     "draw": "Write by hand, and watch a network read.",
     "scan": "Try learning rates, each model's own, on held-out seeds.",
+    "search": "Hyperparameters by Optuna, on validation data.",
     "bench": "Measure speed on this machine.",
     "keep": "Only the weights of a run, made small.",
     "verify": "Check published numbers against their raw rows.",

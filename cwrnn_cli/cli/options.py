@@ -153,12 +153,13 @@ _PER_SEQUENCE = [t.name for t in TASKS.values() if t.protocol.network_per_sequen
 _OWN_DATA = [f"{t.name}: else {t.without_data}" for t in TASKS.values() if t.without_data]
 
 
-def protocol_options(seed: int = 0, several: bool = False) -> Decorator:
-    """The options that `train`, `compare` and `scan` share.
+def protocol_options(seed: int = 0, several: bool = False, runs: int | None = None) -> Decorator:
+    """The options that `train`, `compare`, `scan` and `search` share.
 
     Args:
         seed: the root seed's default.
         several: whether there may be several prepared files, as a tuple.
+        runs: default of ``--runs``; None: each protocol's.
     """
     more = ""
     if several:
@@ -168,9 +169,10 @@ def protocol_options(seed: int = 0, several: bool = False) -> Decorator:
             click.option(
                 "--runs",
                 type=int,
+                default=runs,
                 help="Trainings with other initial weights "
                 f"({', '.join(_PER_SEQUENCE)}: of each sequence).  "
-                + by_task(lambda p: str(p.runs)),
+                + (f"[default: {runs}]" if runs else by_task(lambda p: str(p.runs))),
             ),
             click.option("--seed", type=int, default=seed, show_default=True, help="Root seed."),
             click.option(

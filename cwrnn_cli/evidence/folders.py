@@ -11,12 +11,14 @@ from data_prep.errors import UserError
 from ..reporting.benchmarks import layer_text, precision_text
 from ..reporting.page import TABLE, report_texts
 from ..reporting.scan import SCAN_TEXT, scan_text
+from ..reporting.search import search_text
 from ..reporting.survey import survey_texts
 from ..tasks import TASKS
 from ..training.grid import RESULTS
 from ..training.manifest import MANIFEST, digests
 from ..training.results import Cell, Results, read_results, read_runs
 from ..training.scan import SCAN, SCAN_ROWS, scores
+from ..training.search import BEST, TRIALS, judged
 from ..training.survey import is_survey, read_survey
 from .differences import Difference, compare_lines, same_values
 
@@ -87,7 +89,7 @@ def check_folder(folder: Path, name: str) -> list[Difference]:
         Difference(f"{name}/{file}", "a file", "none: the manifest does not know it")
         for file in there.keys() - noted
     ]
-    for part in (_grid, _survey, _evaluation, _runs, _scan, _benchmarks):
+    for part in (_grid, _survey, _evaluation, _runs, _scan, _search, _benchmarks):
         found += _checked(part, folder, name, manifest, changed)
     explained = {difference.file for difference in found}
     found += [
@@ -226,6 +228,18 @@ def _scan(
         scan |= scores(folder / SCAN_ROWS)
     yield SCAN, json.dumps(scan, indent=1) + "\n"
     yield SCAN_TEXT, scan_text(scan) + "\n"
+
+
+def _search(
+    folder: Path, name: str, manifest: dict[str, Any]
+) -> Iterator[Difference | tuple[str, str]]:
+    """Of `cwrnn search`, from what each trial has left."""
+    if not (folder / TRIALS).exists():
+        return
+    result = judged(json.loads((folder / TRIALS).read_text(encoding="utf-8")), folder)
+    yield TRIALS, json.dumps(result, indent=1) + "\n"
+    yield BEST, json.dumps(result["best"], indent=1) + "\n"
+    yield TABLE, search_text(result) + "\n"
 
 
 def _benchmarks(

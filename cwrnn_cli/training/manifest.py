@@ -65,7 +65,7 @@ def certified(folder: Path, command: str, data: Source, configuration: Any) -> I
     """
     path = folder / MANIFEST
     begun = {"command": command, "started": _now(), "ended": None}
-    session: dict[str, Any] = {**begun, **_program(), **_place()}
+    session: dict[str, Any] = {**begun, **program(), **_place()}
     manifest = {
         "command": command,
         "configuration": configuration,
@@ -161,7 +161,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _program() -> dict[str, Any]:
+def program() -> dict[str, Any]:
     """The commit that the program runs from, and whether its tree was as committed."""
     if not (_TREE / ".git").exists():
         return {"commit": None, "clean": None}

@@ -1,0 +1,108 @@
+"""`cwrnn search`: hyperparameters of one model by Optuna, on validation data."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from data_prep.errors import UserError
+
+from ..console import command_line, print_json, progress_bar, say, say_written
+from ..reporting.search import search_text, write_search
+from ..tasks import TASKS
+from ..training import distributed
+from ..training.configure import check
+from ..training.manifest import MANIFEST, certified
+from ..training.scan import HELD_OUT_SEED
+from ..training.search import (
+    BEST,
+    TRIALS,
+    Search,
+    check_optuna,
+    collect,
+    open_search,
+    run_search,
+)
+from ..training.search_space import SEARCHED, chosen, described
+from .options import (
+    MODEL,
+    cell_options,
+    chosen_device,
+    load_prepared,
+    protocol_options,
+    rate_option,
+    resumable,
+    task_option,
+    together,
+)
+
+_BY_DEFAULT = ",".join(name for name, searched in SEARCHED.items() if searched.by_default)
+
+
+@click.command()
+@task_option
+@click.option("--model", type=MODEL, required=True, help="Which network.")
+@click.option(
+    "--params",
+    type=click.IntRange(min=1),
+    help="Parameters of a network, in every trial.  [default: Table 1's largest]",
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="How many, diverged ones too; the first has the published values.",
+)
+@click.option(
+    "--search",
+    "names",
+    metavar="NAME,...",
+    help=f"What to look for: {described()}.  "
+    f"[default: {_BY_DEFAULT}, as far as the task has them and they are not given]",
+)
+@rate_option
+@together(cell_options())
+@protocol_options(seed=HELD_OUT_SEED, runs=1)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder.")
+@click.option("--resume", is_flag=True, help="Go on with this same command's search.")
+def command(
+    task: str,
+    trials: int,
+    names: str | None,
+    data: Path | None,
+    device: str,
+    out: Path,
+    resume: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Look for one model's hyperparameters by Optuna, never by the test set.
+
+    Options of training that are given are the same in every trial. A table (table.txt) and JSON
+    (trials.json) of every trial, diverged ones too, and the name of the split that judges; the
+    best one as a `cwrnn train` command (best.json). Needs the extra `search`.
+    """
+    experiment, model = TASKS[task], options["model"]
+    check_optuna()
+    if distributed.world_size() > 1:
+        raise UserError("torchrun: a search trains in one process")
+    options["device"] = chosen_device(device)
+    fixed = {name: value for name, value in options.items() if value is not None}
+    check(experiment, **{name: value for name, value in fixed.items() if name != "params"})
+    wanted = chosen(names.split(",") if names is not None else None, experiment, model, fixed)
+    corpus = load_prepared(experiment, data)
+    search = Search(corpus, fixed, wanted, trials)
+    open_search(out, search, resume)
+    say(f"{trials} trials of {search.base.model}, judged by the split {search.judged_by}: {out}")
+    bar = progress_bar(trials * search.base.epochs, "all trials")
+    with certified(out, command_line(), corpus, search.configuration):
+        with resumable(bar, " of a trial"):
+            run_search(search, out, lambda epoch, _: bar.update(epoch - bar.n))
+        result = collect(search, out, command_line(), data)
+        written = write_search(out, result)
+    if as_json:
+        print_json(result)
+    else:
+        click.echo(search_text(result))
+    say_written(out / TRIALS, written, *[out / BEST] * bool(result["best"]), out / MANIFEST)

@@ -1,0 +1,377 @@
+"""Hyperparameters by Optuna, on validation data: every trial kept, each model treated alike.
+
+What a trial tries follows from the seed, its number and the trials before it, never from a
+sampler's memory. The study (an Optuna journal) gets one line when a trial begins and one when it
+has ended, and a trial trains in a run folder of its own: killed at any moment and called again, a
+search ends with the same trials and the same values.
+"""
+
+import json
+import math
+import os
+import shlex
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from data_prep.errors import UserError
+from data_prep.files import write_text
+
+from .config import TrainConfig, versions
+from .configure import configure
+from .data import Data
+from .folder import CHECKPOINT, CONFIG, RunFolder, check_free
+from .loop import Interrupted, Progress, train
+from .manifest import program
+from .registry import TASKS
+from .search_space import SEARCHED, Bound, Tried
+
+if TYPE_CHECKING:  # of the extra `search`
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+
+TRIALS, BEST, STUDY = "trials.json", "best.json", "study.log"
+_FOLDER, _TRIAL, _NAME = "trials", "trial.json", "search"
+_OPTIONS = "options"  # a trial's, in the study
+_TRAINED_ON = "train"  # the split, of every task
+_NOT_OF_THE_BEST = ("runs", "seed", "epochs", "device")  # the search's own
+
+
+@dataclass(frozen=True)
+class Search:
+    """What `cwrnn search` computes.
+
+    Attributes:
+        data: the corpus.
+        fixed: ``model``, ``params`` and options, as for :func:`.configure`, the same in all trials.
+        names: what is looked for, of :data:`.SEARCHED`.
+        trials: how many.
+    """
+
+    data: Data
+    fixed: Mapping[str, Any]
+    names: Sequence[str]
+    trials: int
+
+    @cached_property
+    def base(self) -> TrainConfig:
+        """The first trial: the published values of what is looked for."""
+        return configure(self.data, **self.fixed)
+
+    @cached_property
+    def space(self) -> dict[str, Bound]:
+        """Where it is looked for."""
+        return {n: SEARCHED[n].bound(self.base, self.data, self.fixed) for n in self.names}
+
+    @property
+    def judged_by(self) -> str:
+        """The split that judges; never the test set."""
+        return TASKS[self.base.task].judged_by(self.base)
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """All that decides what is computed, as JSON."""
+        found = {
+            "trials": self.trials,
+            "search": {name: bound.to_json() for name, bound in self.space.items()},
+            "base": self.base.computed(),
+        }
+        return dict(json.loads(json.dumps(found)))
+
+
+def check_optuna() -> None:
+    """Raises UserError if it is not installed; else it says no more than warnings."""
+    try:
+        import optuna  # noqa: PLC0415
+    except ImportError as error:
+        raise UserError(
+            "search: needs Optuna, which is not installed: pip install 'cwrnn[search]'"
+        ) from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def open_search(out: Path, search: Search, resume: bool) -> None:
+    """Make the folder of a search, or check that it holds this one; it may get more trials.
+
+    Raises:
+        UserError: it holds something and ``resume`` is not set, or it holds something else.
+    """
+    path = out / CONFIG
+    if not resume:
+        check_free(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            different, before = _differences(found, search), int(found["trials"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{out}: holds no search; choose another --out") from error
+        if different:
+            raise UserError(
+                f"{out}: a search with another {', '.join(different)}; "
+                "resume with the same options, or choose another --out"
+            )
+        if before > search.trials:
+            raise UserError(
+                f"--trials {search.trials}: {out} holds a search of {before}; "
+                "resume with as many or more"
+            )
+    check_optuna()
+    import optuna  # noqa: PLC0415
+
+    noted = search.configuration | {"versions": versions() | {"optuna": optuna.__version__}}
+    write_text(path, json.dumps(noted, indent=1) + "\n")
+
+
+def _differences(found: Mapping[str, Any], search: Search) -> list[str]:
+    """Names of what another search computes otherwise."""
+    base = TrainConfig.from_json({**found["base"], "data_path": ""})
+    other = found["search"] != search.configuration["search"]
+    return base.differences(search.base) + ["--search"] * other
+
+
+def run_search(search: Search, out: Path, progress: Progress | None = None) -> None:
+    """Do the trials that are not done yet.
+
+    Args:
+        search: what to do; :func:`open_search` has been called with it.
+        out: the search's folder.
+        progress: called with the epochs done over all trials and a summary.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM; everything done so far is saved.
+        UserError: a damaged file, or a place that cannot be written.
+    """
+    import optuna  # noqa: PLC0415
+
+    study, epochs = _study(out), search.base.epochs
+    made_by = {**program(), "optuna": optuna.__version__}
+    for number in range(search.trials):
+
+        def show(epoch: int, values: dict[str, Any], before: int = number * epochs) -> None:
+            if progress:
+                progress(before + epoch, values)
+
+        trials, folder = study.get_trials(deepcopy=False), trial_folder(out, number)
+        if number == len(trials):
+            study.add_trial(_proposed(search, trials))
+            trials = study.get_trials(deepcopy=False)
+        if not trials[number].state.is_finished():
+            row = _trained(search, trials[number], folder, made_by, show)
+            study.tell(number, math.inf if row["value"] is None else row["value"])
+        (folder.path / CHECKPOINT).unlink(missing_ok=True)
+        show(epochs, {})
+
+
+def trial_folder(out: Path, number: int) -> RunFolder:
+    """Where a trial is trained."""
+    return RunFolder(out / _FOLDER / f"{number:03d}")
+
+
+def _study(out: Path) -> "Study":
+    """The study of a folder, as far as it is.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    import optuna  # noqa: PLC0415
+    from optuna.storages.journal import JournalFileBackend  # noqa: PLC0415
+
+    path = out / STUDY
+    if path.exists():  # what is left of a line within which it was killed, and of its lock
+        whole = path.read_bytes().rfind(b"\n") + 1
+        os.truncate(path, whole)
+        path.with_name(f"{STUDY}.lock").unlink(missing_ok=True)
+    try:
+        storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+        return optuna.create_study(study_name=_NAME, storage=storage, load_if_exists=True)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: damaged; search again into another --out") from error
+
+
+def _proposed(search: Search, trials: "Sequence[FrozenTrial]") -> "FrozenTrial":
+    """The next trial: the published values first, then what Optuna's TPE makes of those before.
+
+    Its sampler is a new one for each trial, with a seed of its own: a search that goes on later
+    tries what it would have tried.
+    """
+    import optuna  # noqa: PLC0415
+
+    bounds = search.space
+    distributions = {bound.label: bound.distribution() for bound in bounds.values()}
+    if trials:
+        seed = np.random.SeedSequence([search.base.seed, len(trials)]).generate_state(1)[0]
+        before = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=int(seed)))
+        before.add_trials(trials)
+        asked = before.ask(distributions).params
+        found = {name: bound.tried(asked[bound.label]) for name, bound in bounds.items()}
+    else:
+        found = {name: bound.published for name, bound in bounds.items()}
+    tried: dict[str, Tried] = {name: each for name, (each, _) in found.items()}
+    return optuna.trial.create_trial(
+        state=optuna.trial.TrialState.RUNNING,
+        params={bounds[name].label: noted for name, (_, noted) in found.items()},
+        distributions=distributions,
+        user_attrs={
+            "parameters": {name: each.value for name, each in tried.items()},
+            _OPTIONS: {k: v for each in tried.values() for k, v in each.options.items()},
+        },
+    )
+
+
+def _trained(
+    search: Search,
+    trial: "FrozenTrial",
+    folder: RunFolder,
+    made_by: Mapping[str, Any],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Train a trial from where it is, judge it, and note that beside its metrics."""
+    path = folder.path / _TRIAL
+    if path.exists():  # killed before the study knew
+        return _row(path)
+    if not folder.exists:  # killed before there was a configuration
+        shutil.rmtree(folder.path, ignore_errors=True)
+    options: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in trial.user_attrs[_OPTIONS].items()
+    }
+    config = configure(search.data, **search.fixed, **options)
+    resumed, began = folder.has_checkpoint, time.monotonic()
+    folder.start_or_resume(config)
+    train(config, search.data, folder, progress)
+    try:
+        judgement = _judged(search, folder)
+    except KeyboardInterrupt:  # its weights are saved
+        raise Interrupted(folder.checkpoint().epoch) from None
+    row = {
+        "number": trial.number,
+        "published": trial.number == 0,
+        "parameters": trial.user_attrs["parameters"],
+        "options": options,
+        **judgement,
+        "seconds": round(time.monotonic() - began, 3),
+        "resumed": resumed,
+        **made_by,
+    }
+    write_text(path, json.dumps(row, indent=1) + "\n")
+    return row
+
+
+def _judged(search: Search, folder: RunFolder) -> dict[str, Any]:
+    """What a trial was worth: its networks' errors by which choices are made, and their mean.
+
+    A network that diverged is as bad as can be: the mean is no number, ``value`` null.
+    """
+    task = TASKS[search.base.task]
+    evaluation = task.evaluate_run(folder, search.data, search.judged_by)
+    errors = [_number(error) for error in task.selection(evaluation)]
+    value = None if None in errors else _number(np.mean(np.array(errors, np.float64)))
+    best = folder.checkpoint().extra.get("best_epoch")
+    return {
+        "value": value,
+        "state": "diverged" if value is None else "complete",
+        "errors": errors,
+        "diverged": int(evaluation.diverged.sum()),
+        "epochs": evaluation.epoch,
+        "best_epochs": None if best is None else best.tolist(),
+    }
+
+
+def _number(value: Any) -> float | None:
+    """For JSON, which has no infinity."""
+    return float(value) if np.isfinite(value) else None
+
+
+def _row(path: Path) -> dict[str, Any]:
+    """Of a trial.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        row: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        row["number"], row["value"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: damaged; search again into another --out") from error
+    return row
+
+
+def collect(search: Search, out: Path, command: str, data_option: Path | None) -> dict[str, Any]:
+    """Write trials.json and, unless all diverged, best.json.
+
+    Args:
+        search: whose trials are done.
+        out: its folder.
+        command: what made it.
+        data_option: the corpus as it was named.
+
+    Returns:
+        What trials.json has.
+    """
+    base, data = search.base, search.data
+    options = {"task": base.task, **search.fixed}
+    if data_option:
+        options["data"] = str(data_option)
+    heading = {
+        "command": command,
+        "task": base.task,
+        "model": base.model,
+        "params": base.params,
+        "data": {"name": data.source, "sha256": data.sha256},
+        "standin": data.standin,
+        "judged_by": search.judged_by,
+        "judged_on_training_set": search.judged_by == _TRAINED_ON,
+        "seed": base.seed,
+        "runs": base.runs,
+        "epochs": base.epochs,
+        "search": search.configuration["search"],
+        "fixed": {n: v for n, v in options.items() if n not in _NOT_OF_THE_BEST},
+    }
+    result = judged(heading, out)
+    write_text(out / TRIALS, json.dumps(result, indent=1) + "\n")
+    if result["best"]:
+        write_text(out / BEST, json.dumps(result["best"], indent=1) + "\n")
+    return result
+
+
+def judged(heading: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """The contents of trials.json from its heading and what every trial has left.
+
+    Args:
+        heading: what does not come from the trials; what does is replaced.
+        out: the search's folder.
+    """
+    rows = [_row(path) for path in sorted((out / _FOLDER).glob(f"*/{_TRIAL}"))]
+    rows.sort(key=lambda row: row["number"])
+    finite = [row for row in rows if row["value"] is not None]
+    best = None
+    if finite:
+        row = min(finite, key=lambda row: row["value"])
+        options = {**heading["fixed"], **row["options"]}
+        best = {
+            "trial": row["number"],
+            "value": row["value"],
+            "options": options,
+            "command": train_command(options),
+        }
+    return {**heading, "diverged": len(rows) - len(finite), "best": best, "trials": rows}
+
+
+def train_command(options: Mapping[str, Any]) -> str:
+    """The `cwrnn train` with these options; None is not given."""
+    words = ["cwrnn", "train"]
+    for name, value in options.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif isinstance(value, list | tuple):
+            words += [f"--{flag}", ",".join(map(str, value))]
+        elif value is not None:
+            words += [f"--{flag}", str(value)]
+    return shlex.join(words)

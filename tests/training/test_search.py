@@ -1,0 +1,272 @@
+"""A search: what is tried first and next, what counts, what a kill changes, what is never read."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import optuna
+import pytest
+
+from cwrnn_cli.tasks import TASKS
+from cwrnn_cli.tasks.timit.engines import TimitTrainer
+from cwrnn_cli.training import search as module
+from cwrnn_cli.training.configure import configure
+from cwrnn_cli.training.folder import METRICS
+from cwrnn_cli.training.loop import Interrupted
+from cwrnn_cli.training.search import Search, collect, open_search, run_search, trial_folder
+from cwrnn_cli.training.search_space import SEARCHED, LogRange, chosen, searchable
+from data_prep.errors import UserError
+from tests.training.test_scan import Unread
+
+TRIALS = 13  # more than Optuna draws at random
+
+
+@pytest.fixture(scope="module")
+def words(spoken):
+    return TASKS["timit"].load(spoken)
+
+
+@pytest.fixture(scope="module")
+def pen(lines):
+    return TASKS["iamondb"].load(lines)
+
+
+def search_of(data, names=("lr", "momentum"), trials=TRIALS, model="srn", **fixed):
+    fixed = {"model": model, "params": 200, "runs": 1, "epochs": 2, "seed": 1000} | fixed
+    return Search(data, fixed, names, trials)
+
+
+def searched(search, out, resume=False):
+    open_search(out, search, resume)
+    run_search(search, out)
+    return collect(search, out, "cwrnn search", None)
+
+
+def study_of(out):
+    backend = optuna.storages.journal.JournalFileBackend(str(out / "study.log"))
+    return optuna.load_study(study_name="search", storage=optuna.storages.JournalStorage(backend))
+
+
+def told(out):
+    """What the study knows, but for times."""
+    return [(t.number, t.state, t.params, t.value, t.user_attrs) for t in study_of(out).trials]
+
+
+def same(rows):
+    """Rows without what depends on the clock."""
+    return [{k: v for k, v in row.items() if k not in {"seconds", "resumed"}} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def whole(words, tmp_path_factory):
+    """A search that nobody disturbed."""
+    out = tmp_path_factory.mktemp("search") / "whole"
+    return out, searched(search_of(words), out)
+
+
+def test_every_trial_is_kept_and_the_least_error_is_best(whole, words):
+    out, found = whole
+    rows = found["trials"]
+    assert [row["number"] for row in rows] == list(range(TRIALS))
+    assert found == json.loads((out / "trials.json").read_text())
+    assert found["best"] == json.loads((out / "best.json").read_text())
+    least = min(rows, key=lambda row: row["value"])
+    assert found["best"]["trial"] == least["number"] and found["best"]["value"] == least["value"]
+    assert found["judged_by"] == "train" and found["judged_on_training_set"] is True
+    for row in rows:
+        folder = trial_folder(out, row["number"])
+        assert not folder.has_checkpoint  # weights are dropped
+        lines = [json.loads(line) for line in (folder.path / METRICS).read_text().splitlines()]
+        assert len(lines) == row["epochs"] == 2 and row["best_epochs"] == [2]
+        assert folder.config() == configure(
+            words, "srn", 200, runs=1, epochs=2, seed=1000, **row["parameters"]
+        )
+        assert 3e-5 <= row["parameters"]["lr"] <= 3e-3
+        assert 0.5 <= row["parameters"]["momentum"] <= 0.99
+
+
+def test_the_study_is_optunas(whole):
+    out, found = whole
+    study = study_of(out)
+    assert [trial.value for trial in study.trials] == [row["value"] for row in found["trials"]]
+    assert study.best_trial.number == found["best"]["trial"]
+    assert all(
+        round(1 - trial.params["1 - momentum"], 12) == row["parameters"]["momentum"]
+        for trial, row in zip(study.trials, found["trials"], strict=True)
+    )
+
+
+@pytest.mark.parametrize("model", ["srn", "lstm", "cw", "gru"])
+def test_the_first_trial_has_the_published_values(model, pen, tmp_path):
+    names = searchable(TASKS["iamondb"], model)
+    assert names == ["lr", "momentum", "clip", "weight-std"] + ["clock"] * (model == "cw")
+    search = search_of(pen, names, 1, model, params=700, epochs=1)
+    row = searched(search, tmp_path / model)["trials"][0]
+    ours = configure(pen, model, 700, runs=1, epochs=1, seed=1000)
+    assert trial_folder(tmp_path / model, 0).config() == ours and ours.clip is None
+    assert row["published"] and row["parameters"]["clip"] is None
+    (trial,) = study_of(tmp_path / model).trials
+    assert trial.params["clip"] == 100  # none counts as the upper end
+
+
+def test_models_are_treated_alike(words, whole):
+    """What is drawn before anything is known is the same, relative to each one's own rate."""
+    first = whole[1]["trials"][1]["parameters"]
+    other = search_of(words, model="lstm", params=400)
+    trials = study_of(whole[0]).trials[:1]
+    (_, options) = module._proposed(other, trials).user_attrs.values()
+    assert options["lr"] / other.base.lr == pytest.approx(first["lr"] / 3e-4)
+    assert options["momentum"] == first["momentum"]
+
+
+def test_trials_may_be_added(words, whole, tmp_path):
+    searched(search_of(words, trials=4), tmp_path)
+    before = (tmp_path / "trials/003/trial.json").stat().st_mtime_ns
+    found = searched(search_of(words), tmp_path, resume=True)
+    assert same(found["trials"]) == same(whole[1]["trials"]) and told(tmp_path) == told(whole[0])
+    assert (tmp_path / "trials/003/trial.json").stat().st_mtime_ns == before
+    with pytest.raises(UserError, match=r"--trials 4: .* holds a search of 13"):
+        open_search(tmp_path, search_of(words, trials=4), resume=True)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from cwrnn_cli.tasks import TASKS
+from cwrnn_cli.tasks.timit.engines import TimitTrainer
+from cwrnn_cli.training.search import Search, open_search, run_search
+
+advance = TimitTrainer.advance
+begun = []
+
+def kill(self):
+    begun.append(self.epoch)
+    if len(begun) == 2 * 11 + 2:  # in the second epoch of trial 11
+        os.kill(os.getpid(), signal.SIGKILL)
+    return advance(self)
+
+TimitTrainer.advance = kill
+fixed = {"model": "srn", "params": 200, "runs": 1, "epochs": 2, "seed": 1000}
+search = Search(TASKS["timit"].load(Path(sys.argv[1])), fixed, ("lr", "momentum"), 13)
+open_search(Path(sys.argv[2]), search, False)
+run_search(search, Path(sys.argv[2]))
+"""
+
+
+def test_killed_within_a_trial_and_resumed_it_is_the_same_study(spoken, words, whole, tmp_path):
+    out = tmp_path / "killed"
+    run = subprocess.run([sys.executable, "-c", KILLED, spoken, out], env=os.environ, timeout=300)
+    assert run.returncode == -9
+    states = [trial.state.name for trial in study_of(out).trials]
+    assert states == ["COMPLETE"] * 11 + ["RUNNING"]
+    with (out / "study.log").open("a") as file:
+        file.write('{"op_code":4,"worker_')  # and within a line,
+    (out / "study.log.lock").symlink_to(out / "study.log")  # with the file locked
+    found = searched(search_of(words), out, resume=True)
+    assert told(out) == told(whole[0]) and same(found["trials"]) == same(whole[1]["trials"])
+
+
+@pytest.mark.parametrize("where", ["_trained", "_judged", "tell"])
+def test_killed_between_two_files_too(where, words, whole, tmp_path, monkeypatch):
+    place = optuna.Study if where == "tell" else module
+    right, calls = getattr(place, where), []
+
+    def dead(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise SystemExit
+        return right(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, where, dead)
+        with pytest.raises(SystemExit):
+            searched(search_of(words), tmp_path)
+    assert (tmp_path / "trials/002/trial.json").exists() is (where == "tell")
+    found = searched(search_of(words), tmp_path, resume=True)
+    assert told(tmp_path) == told(whole[0]) and same(found["trials"]) == same(whole[1]["trials"])
+
+
+@pytest.mark.parametrize("name", ["study.log", "trials/001/trial.json"])
+def test_what_is_damaged_is_named(name, words, tmp_path):
+    searched(search_of(words, trials=2), tmp_path)
+    (tmp_path / name).write_text("hello\n")
+    with pytest.raises(UserError, match=f"{name}: damaged; search again into another --out"):
+        searched(search_of(words, trials=2), tmp_path, resume=True)
+
+
+def test_interrupted_it_goes_on_from_the_trials_checkpoint(words, whole, tmp_path, monkeypatch):
+    advance, begun = TimitTrainer.advance, []
+
+    def stop(self):
+        begun.append(self.epoch)
+        if len(begun) == 2 * 5 + 1:
+            os.kill(os.getpid(), 15)
+        return advance(self)
+
+    monkeypatch.setattr(TimitTrainer, "advance", stop)
+    with pytest.raises(Interrupted):
+        searched(search_of(words), tmp_path)
+    assert trial_folder(tmp_path, 5).has_checkpoint
+    rows = searched(search_of(words), tmp_path, resume=True)["trials"]
+    assert len(begun) == 2 * TRIALS  # no epoch was trained twice
+    assert same(rows) == same(whole[1]["trials"])
+    assert [row["number"] for row in rows if row["resumed"]] == [5]
+
+
+def test_what_diverges_is_counted_as_worst_and_the_search_goes_on(words, tmp_path, monkeypatch):
+    monkeypatch.setitem(SEARCHED, "lr", LogRange("lr", 1e-2, 1e120, of_published=True))
+    found = searched(search_of(words, ["lr"], 20), tmp_path)
+    rows = found["trials"]
+    bad = [row for row in rows if row["state"] == "diverged"]
+    assert 3 <= len(bad) == found["diverged"] < 20
+    assert all(r["value"] is None and r["errors"] == [None] and r["diverged"] == 1 for r in bad)
+    values = [trial.value for trial in study_of(tmp_path).trials]
+    assert values.count(math.inf) == len(bad)
+    assert {trial.state.name for trial in study_of(tmp_path).trials} == {"COMPLETE"}
+    assert rows[found["best"]["trial"]]["state"] == "complete"
+    # it learns from them: after the random draws there are fewer
+    early = [row for row in bad if row["number"] < 10]
+    assert len(early) > 2 * (len(bad) - len(early))
+
+
+def test_where_all_diverge_there_is_no_best(words, tmp_path):
+    found = searched(search_of(words, ["momentum"], 3, lr=3e38), tmp_path)
+    assert found["best"] is None and found["diverged"] == 3
+    assert not (tmp_path / "best.json").exists()
+
+
+def test_the_test_set_is_never_read(pen, words, tmp_path):
+    for data, params in ((pen, 700), (words, 200)):
+        blind = replace(data, test=Unread())
+        found = searched(search_of(blind, trials=2, params=params), tmp_path / data.task)
+        assert found["diverged"] == 0
+    assert json.loads((tmp_path / "iamondb/trials.json").read_text())["judged_by"] == "valid"
+
+
+def test_clocks_are_those_that_the_parameters_allow(pen, tmp_path):
+    (clocks,) = search_of(pen, ["clock"], model="cw", params=1500).space.values()
+    names = list(clocks.choices)
+    assert names[:5] == ["published", "3-equal", "3-fast-first", "4-equal", "4-fast-first"]
+    assert "9-equal" not in names  # it is the published one
+    assert "9-fast-first" not in names  # has 256 units at the least
+    assert clocks.choices["4-fast-first"] == {"periods": 4, "module_shares": (4, 2, 1, 1)}
+    found = searched(search_of(pen, ["clock"], 4, "cw", params=1500), tmp_path)
+    for row in found["trials"]:
+        config = trial_folder(tmp_path, row["number"]).config()
+        assert abs(config.parameter_count() - 1500) < 50
+        modules = row["options"].get("periods", 9)
+        assert config.cell.periods == tuple(2**i for i in range(modules))
+
+
+def test_what_is_given_is_not_searched(pen):
+    task = TASKS["iamondb"]
+    assert chosen(None, task, "srn", ["batch"]) == ["lr", "momentum", "clip"]
+    assert chosen(None, task, "srn", ["clip", "lr"]) == ["momentum"]
+    assert chosen(None, TASKS["timit"], "srn", []) == ["lr", "momentum"]
+    assert chosen(["weight_std", "lr"], task, "srn", []) == ["lr", "weight-std"]
+    search = search_of(pen, ["lr"], batch=5, optimizer="adam", params=700)
+    assert (search.base.batch, search.base.optimizer) == (5, "adam")
+    assert search.configuration["base"]["batch"] == 5
