@@ -2,14 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from data_prep.errors import UserError
 from data_prep.files import sha256_of, whole_folder, write_text
 
 from .engine import Weights
 from .folder import CHECKPOINT, CONFIG, Checkpoint, RunFolder
-from .manifest import MANIFEST
+from .manifest import MANIFEST, digests
 from .stopping import BEST
 
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16}
@@ -31,25 +33,46 @@ def keep(run: RunFolder, out: Path, precision: str) -> int:
         Bytes of the weights' file.
 
     Raises:
-        UserError: no such run, or ``out`` is taken.
+        UserError: no such run or one that was kept already, a weight beyond the precision, a
+            damaged manifest, or ``out`` is taken.
     """
     config, last = run.config(), run.checkpoint()
+    if not last.velocity:
+        raise UserError(f"{run.path}: kept already; keep the run itself")
     dtype = PRECISIONS[precision]
 
     def rounded(tensors: Weights) -> Weights:
-        return {n: w.to(dtype) if w.dtype == torch.float32 else w for n, w in tensors.items()}
+        found = {n: w.to(dtype) if w.dtype == torch.float32 else w for n, w in tensors.items()}
+        for name, weight in found.items():
+            if (weight.isinf() & tensors[name].isfinite()).any():
+                raise UserError(f"{run.path}: {name} is too large for {precision}")
+        return found
 
     judged = any(name.startswith(BEST) for name in last.extra)
     weights = {} if judged else rounded(last.weights)
     kept = Checkpoint(last.epoch, weights, {}, "[]", rounded(last.extra))
-    source = run.path / MANIFEST
-    manifest = json.loads(source.read_text(encoding="utf-8")) if source.exists() else {}
+    manifest = _manifest(run.path / MANIFEST)
     with whole_folder(out) as folder:
         small = RunFolder(folder)
         write_text(folder / CONFIG, json.dumps(config.to_json(), indent=1) + "\n")
         small.save(kept)
         file = folder / CHECKPOINT
         size = file.stat().st_size
+        manifest["files"] = digests(folder)
         manifest["weights"] = {"file": CHECKPOINT, "sha256": sha256_of(file), "as": precision}
         write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     return size
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """A run's; empty where it has none, as runs of before.
+
+    Raises:
+        UserError: a damaged one.
+    """
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: damaged ({error}); remove it to keep the run without") from error

@@ -74,7 +74,8 @@ class Layout(ABC):
         return torch.cat(parts, dim=1).contiguous()
 
     def unpack(self, theta: Tensor) -> Weights:
-        """The reverse of :meth:`pack`."""
+        """The reverse of :meth:`pack`: copies."""
+        theta = theta.clone()  # what has no padding would else be a view of it
         state: Weights = {}
         columns = []
         for d, suffix in enumerate(self.shape.suffixes):
@@ -87,7 +88,7 @@ class Layout(ABC):
         bias = self.readouts[0].bias * LANES
         return state | {
             "weight_out": torch.cat(columns, dim=2).contiguous(),
-            "bias_out": theta[:, bias : bias + self.outputs].clone(),
+            "bias_out": theta[:, bias : bias + self.outputs],
         }
 
     @abstractmethod

@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from cwrnn_cli import load
 from cwrnn_cli.training.folder import RunFolder
+from cwrnn_cli.training.manifest import digests
 from tests.conftest import one_line_error
 
 TASKS = {
@@ -41,6 +41,7 @@ def test_it_is_evaluated_as_the_run_is(cwrnn, lines, piece, task, precision):
     assert sizes[1] < sizes[0]
     manifests = [json.loads((Path(r) / "manifest.json").read_text()) for r in ("run", "small")]
     assert manifests[1].pop("weights")["as"] == precision
+    assert manifests[1]["files"] == digests(Path("small"))
     assert manifests[0]["sessions"] == manifests[1]["sessions"]
 
 
@@ -57,6 +58,20 @@ def test_it_cannot_be_trained_on(cwrnn, lines, piece):
 def test_mistakes(cwrnn, lines, piece):
     trained(cwrnn, "iamondb", lines, piece)
     assert "no run folder" in one_line_error(cwrnn("keep", "none", "--out", "small", expect=2))
+    before = {path.name: path.read_bytes() for path in Path("run").iterdir()}
     assert "exists already" in one_line_error(cwrnn("keep", "run", "--out", "run", expect=2))
+    assert before == {path.name: path.read_bytes() for path in Path("run").iterdir()}
+    cwrnn("keep", "run", "--out", "kept")
+    assert "kept already" in one_line_error(cwrnn("keep", "kept", "--out", "small", expect=2))
+    run = RunFolder(Path("run"))
+    last = run.checkpoint()
+    last.extra["best.bias"][0, 0] = 1e5
+    run.save(last)
+    message = one_line_error(cwrnn("keep", "run", "--out", "small", expect=2))
+    assert "run: best.bias is too large for float16" in message
+    for damaged in ("{", "[1]"):
+        Path("run/manifest.json").write_text(damaged)
+        words = ("keep", "run", "--out", "small", "--precision", "float32")
+        message = one_line_error(cwrnn(*words, expect=2))
+        assert "run/manifest.json: damaged" in message
     assert not Path("small").exists()
-    assert np.isfinite(RunFolder(Path("run")).checkpoint().extra["lowest"].numpy()).all()

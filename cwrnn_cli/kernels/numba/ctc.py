@@ -118,11 +118,11 @@ def _note(p, log_p, y, y_exponents, t, j):
     if p > _PLAIN:
         y[t, j], y_exponents[t, j] = p, 0
         return
-    exponent = round(log_p / _LOG_STEP)
-    if exponent < _LEAST:
+    if log_p < _LEAST * _LOG_STEP:
         y[t, j], y_exponents[t, j] = 0.0, _NOTHING
     else:
-        y[t, j], y_exponents[t, j] = math.exp(log_p - exponent * _LOG_STEP), int(exponent)
+        exponent = round(log_p / _LOG_STEP)
+        y[t, j], y_exponents[t, j] = math.exp(log_p - exponent * _LOG_STEP), exponent
 
 
 @jit
@@ -142,7 +142,8 @@ def ctc(logits, first, stride, width, units, steps, text, buffers, share):
 
     Returns:
         The loss; 0, with a gradient of 0, if the text is too long for its path; NaN, with a
-        gradient of NaN, if a logit is not finite, or 1e14 below another that it needs.
+        gradient of NaN, if a step's logits have no largest finite one, or if the text has no
+        probability left: a unit of it is 1e14 below another.
     """
     y, y_exponents, alpha, alpha_exponents, beta, beta_exponents = buffers
     length = text.size

@@ -21,6 +21,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from ...benchmarks import machine
 from ...benchmarks.options import kept, numbers_or, out_option, show
 from ...console import DATA_FOLDER, json_option, progress_bar
+from ...kernels.numba.threads import run_all
 from ...models import CELLS, LSTMSpec
 from ...option import at_least
 from ...paper import IAMONDB
@@ -44,7 +45,11 @@ def _compiled(
 ) -> Callable[[], None]:
     engine = CompiledEngine(config, data)
     rates, momenta = np.full(len(chosen), config.lr), np.full(len(chosen), MOMENTUM)
-    return lambda: (engine.learn(0, chosen, rates, momenta), None)[1]
+
+    def call() -> None:  # in a thread of the pool, as in training
+        run_all(engine.learn, [(0, chosen, rates, momenta)], 1)
+
+    return call
 
 
 def _autograd(config: TrainConfig, data: IamondbData) -> Update:

@@ -166,7 +166,7 @@ def data_like(config: TrainConfig, data: IamondbData) -> IamondbData:
     """Data of a run, or of the same kind: its characters and standardisation are all it is for.
 
     Raises:
-        UserError: other characters or frames than the run's.
+        UserError: of another corpus, prepared otherwise, or with more or fewer characters.
     """
     if data.sha256 != config.data_sha256:
         ours = (config.data_name, config.standin, config.data_options, config.output_size)
@@ -175,7 +175,8 @@ def data_like(config: TrainConfig, data: IamondbData) -> IamondbData:
             return IamondbTask().data_of(config, data)  # which refuses it
         warn(
             f"{data.path}: not the data of this run, but as many characters of the same corpus, "
-            "prepared alike: taken for what lines look like (`cwrnn eval` would refuse it)"
+            "prepared alike: taken for which they are and what lines look like (`cwrnn eval` would "
+            "refuse it)"
         )
     return data
 
@@ -268,7 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             raise  # hung up: there is nobody to tell
         except Exception as error:  # a mistake of ours; the page goes on
-            warn(f"{self.command} {self.path}: {error!r}")
+            warn(f"{self.command} {self.path!r}: {error!r}")
             self._json(500, {"error": "a mistake in cwrnn; see the terminal"})
 
     def _check_host(self) -> None:

@@ -12,7 +12,7 @@ import torch
 from data_prep.store import Split
 
 from ...kernels.numba.cache import log_compilation
-from ...kernels.numba.threads import run_all
+from ...kernels.numba.threads import default_threads, run_all
 from ...kernels.numba.transcriber import Lines, Updates
 from ...models import ClockworkSpec, LSTMSpec, SRNSpec
 from ...models.cell import CellSpec
@@ -120,7 +120,7 @@ class CompiledEngine:
     Args:
         config: of the run; its cell is one of :data:`LAYOUTS`.
         data: the lines.
-        threads: how many; None: as many as torch has.
+        threads: how many; None: :func:`.default_threads`.
         dtype: to compute in.
 
     Attributes:
@@ -137,7 +137,7 @@ class CompiledEngine:
     ) -> None:
         ensemble, self.generators = config.start()
         self.config, self._data = config, data
-        self._threads = threads or torch.get_num_threads()
+        self._threads = threads or default_threads()
         self._layout = LAYOUTS[type(config.cell)](ensemble.to(dtype))
         self._theta = self._layout.pack(dict(ensemble.named_parameters()))  # (R, P)
         self._velocity = torch.zeros_like(self._theta)
@@ -147,6 +147,10 @@ class CompiledEngine:
         self.updates = 0
         with log_compilation("the training loop of lines"):
             self.learn(0, [], np.empty(0), np.empty(0))
+            offsets = self._train.offsets[:2]
+            frames = self._train.frames[: offsets[1] * self._train.features]
+            first = self._train._replace(frames=frames, offsets=offsets)
+            self._layout.best_paths(first, 1, self._theta[0].numpy())
 
     def _lines(self, split: Split, with_text: bool = True) -> Lines:
         """A split as the loop wants it."""

@@ -253,7 +253,7 @@ def _cells_table(summaries: Mapping[str, Mapping[str, Any]], split: str) -> str:
             percent(cell["valid_cer"]["mean"]),
             str(cell["diverged"]),
             str(cell["cut_short"]),
-            percent(IAMONDB.table.get(cell["params"], {}).get(cell["model"])),
+            percent(_published(cell)),
         ]
         for cell in cells
     ]
@@ -304,10 +304,16 @@ def _departs(result: Mapping[str, Any]) -> str:
     return ", ".join(f"{d['name']} {d['ours']}" for d in variant)
 
 
+def _published(cell: Mapping[str, Any]) -> float | None:
+    """The paper's mean for what does not depart from it, if it has the cell."""
+    if cell["departs"]:
+        return None
+    return IAMONDB.table.get(cell["params"], {}).get(cell["model"])
+
+
 def _run_cells(name: str, result: Mapping[str, Any]) -> list[str]:
     model, params, metrics = result["model"], result["params"], result["metrics"]
     departs = _departs(result)
-    papers = None if departs else IAMONDB.table.get(params, {}).get(model)
     end = "the rule"
     if result["cut_short"]:
         changed = {deviation["name"]: deviation["ours"] for deviation in result["deviations"]}
@@ -320,7 +326,7 @@ def _run_cells(name: str, result: Mapping[str, Any]) -> list[str]:
         departs or "–",
         str(result["hidden_size"]),
         percent(metrics["cer"]["mean"]),
-        percent(papers),
+        percent(_published(dict(result) | {"departs": departs})),
         percent(metrics["valid_cer"]["mean"]),
         "–" if best is None else f"{best:.0f}",
         str(result["epochs"]),

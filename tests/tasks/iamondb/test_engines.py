@@ -17,6 +17,7 @@ from cwrnn_cli.tasks.iamondb.engines import (
 )
 from cwrnn_cli.training import distributed
 from cwrnn_cli.training.configure import configure
+from data_prep import store
 
 OWN = {
     "cw": st.fixed_dictionaries(
@@ -94,6 +95,45 @@ def test_it_goes_on_from_autograds_state(lines, model):
         ends.append(state)
     for name, weight in ends[0].weights.items():
         torch.testing.assert_close(ends[1].weights[name], weight, rtol=1e-8, atol=1e-11)
+
+
+def lines_of(texts: list[str], steps: list[int], rng: np.random.Generator) -> store.Split:
+    frames = rng.standard_normal((sum(steps), 4)).astype(np.float32)
+    names = [f"line {i}" for i in range(len(steps))]
+    shift, scale = np.zeros((1, 4)), np.ones((1, 4))
+    offsets = np.cumsum([0, *steps])
+    return store.Split(frames, offsets, names, shift, scale, text=texts)
+
+
+@pytest.mark.parametrize("model", ["cw", "srn", "lstm"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_lines_that_are_short_long_empty_or_too_short_for_their_text(lines, model, batch):
+    rng = np.random.default_rng(0)
+    texts, steps = ["a", "", "abcabc", "aa", "", "ab"], [1, 1, 4, 2, 7, 700]  # 700: many pieces
+    train, valid = lines_of(texts, steps, rng), lines_of(["a", "b"], [1, 900], rng)
+    data = replace(handwriting.load(lines), train=train, valid=valid)
+    config = configure(data, model, 3000, batch=batch, runs=1, lr=1e-3)
+    engines = [engine(config, data, dtype=torch.float64) for engine in (CtcEngine, CompiledEngine)]
+    updates = -(-len(steps) // batch)
+    given = np.arange(1), np.full(updates, 1e-3), np.full(updates, 0.5, np.float32)
+    np.testing.assert_allclose(*(engine.train(*given) for engine in engines), rtol=1e-9)
+    weights = [engine.weights() for engine in engines]
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(weights[1][name], weight, rtol=1e-8, atol=1e-11)
+    assert len({str(engine.transcripts(np.arange(1), valid)) for engine in engines}) == 1
+
+
+def test_weights_are_copies(lines):
+    """Also of a network without any padding, whose weights lie in theta as they are."""
+    data = handwriting.load(lines)
+    config = configure(data, "lstm", 3000, runs=1, peepholes=True)
+    config = replace(config, cell=replace(config.cell, hidden_size=16))
+    engine = CompiledEngine(config, data)
+    before = engine.weights()
+    kept = {name: weight.clone() for name, weight in before.items()}
+    engine.train(np.arange(1), np.full(3, 1e-3), np.zeros(3, np.float32))
+    assert all(torch.equal(kept[name], before[name]) for name in kept)
+    assert not any(torch.equal(kept[name], weight) for name, weight in engine.weights().items())
 
 
 def test_a_network_that_diverges_is_seen(lines):
