@@ -98,6 +98,7 @@ def test_interrupted_it_says_how_to_go_on(search, monkeypatch):
 
 def test_interrupted_while_a_trial_is_judged_it_goes_on_too(search, monkeypatch):
     def stop(*arguments):
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started this
         os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
