@@ -24,8 +24,8 @@ from .mistakes import Choice
 def command(run: Path, out: Path, precision: str, as_json: bool) -> None:
     """What RUN is evaluated by, and no more: a small folder to keep or to give away.
 
-    `cwrnn eval`, `cwrnn generate` and cwrnn_cli.load read it as they read RUN; it cannot be trained
-    on.
+    `cwrnn eval`, `cwrnn generate` (both with --data) and cwrnn_cli.load read it as they read RUN;
+    it cannot be trained on.
 
     Example: cwrnn keep runs/RUN --out weights/RUN
     """

@@ -1,6 +1,7 @@
 """A trained run made small: the weights to evaluate it by, and no more, to keep or to give away."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def keep(run: RunFolder, out: Path, precision: str) -> int:
     """Write a run folder that holds only what its networks are evaluated by.
 
     Momentum, random generators, and the last epoch's weights where the best epoch's are evaluated
-    are left out, so it cannot be trained on. The manifest is the run's, with ``weights``: the file,
+    are left out, so it cannot be trained on; and in which folder its data were. The manifest is the run's, with ``weights``: the file,
     its sha256 and the precision.
 
     Args:
@@ -37,6 +38,7 @@ def keep(run: RunFolder, out: Path, precision: str) -> int:
             damaged manifest, or ``out`` is taken.
     """
     config, last = run.config(), run.checkpoint()
+    config = replace(config, data_path=Path(config.data_path).name)
     if not last.velocity:
         raise UserError(f"{run.path}: kept already; keep the run itself")
     dtype = PRECISIONS[precision]
@@ -52,6 +54,8 @@ def keep(run: RunFolder, out: Path, precision: str) -> int:
     weights = {} if judged else rounded(last.weights)
     kept = Checkpoint(last.epoch, weights, {}, "[]", rounded(last.extra))
     manifest = _manifest(run.path / MANIFEST)
+    if "configuration" in manifest:
+        manifest["configuration"] |= {"data_path": config.data_path}
     with whole_folder(out) as folder:
         small = RunFolder(folder)
         write_text(folder / CONFIG, json.dumps(config.to_json(), indent=1) + "\n")

@@ -27,7 +27,14 @@ def trained(cwrnn, task: str, lines: Path, piece: Path) -> None:
 def test_it_is_evaluated_as_the_run_is(cwrnn, lines, piece, task, precision):
     trained(cwrnn, task, lines, piece)
     cwrnn("keep", "run", "--out", "small", "--precision", precision)
-    whole, small = (json.loads(cwrnn("eval", r, "--json").stdout) for r in ("run", "small"))
+    data = {"iamondb": lines, "audio": piece}[task]
+    whole, small = (
+        json.loads(cwrnn("eval", run, "--data", data, "--json").stdout) for run in ("run", "small")
+    )
+    # where the data were is nobody's business
+    assert not any(str(data) in path.read_text() for path in Path("small").glob("config.json"))
+    configuration = json.loads(Path("small/manifest.json").read_text())["configuration"]
+    assert configuration["data_path"] == data.name
     near = 1e-6 if precision == "float32" else 0.05
     assert whole["networks"] == small["networks"]
     for name, values in whole["metrics"].items():
