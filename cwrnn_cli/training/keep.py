@@ -22,8 +22,8 @@ def keep(run: RunFolder, out: Path, precision: str) -> int:
     """Write a run folder that holds only what its networks are evaluated by.
 
     Momentum, random generators, and the last epoch's weights where the best epoch's are evaluated
-    are left out, so it cannot be trained on; and in which folder its data were. The manifest is the run's, with ``weights``: the file,
-    its sha256 and the precision.
+    are left out, so it cannot be trained on; and in which folder its data were. The manifest is the
+    run's, with ``weights``: the file, its sha256 and the precision.
 
     Args:
         run: trained, to its end or not.
