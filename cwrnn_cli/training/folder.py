@@ -43,6 +43,12 @@ class Checkpoint:
     extra: dict[str, torch.Tensor]
 
 
+def drop_half_written(folder: Path) -> None:
+    """Clear away what is left of a config.json where a command was killed while it began."""
+    for half_written in folder.glob(f".{CONFIG}.*"):
+        half_written.unlink()
+
+
 class RunFolder:
     """One training run's folder.
 
@@ -79,8 +85,7 @@ class RunFolder:
             UserError: as there, or the run here computes something else, or cannot go on.
         """
         if not self.exists:
-            for half_written in self.path.glob(f".{CONFIG}.*"):  # killed while it began
-                half_written.unlink()
+            drop_half_written(self.path)
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
                 raise UserError(f"{self.path}: no run folder; choose another --out")
             self.start(config)

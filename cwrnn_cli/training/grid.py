@@ -18,7 +18,7 @@ from data_prep.files import write_text
 from . import distributed
 from .config import TrainConfig, versions
 from .data import Data
-from .folder import CELLS_FOLDER, RunFolder, check_free
+from .folder import CELLS_FOLDER, RunFolder, check_free, drop_half_written
 from .jobs import train_at_once
 from .loop import Progress, train
 from .registry import TASKS
@@ -63,6 +63,8 @@ def open_grid(out: Path, grid: Grid, resume: bool) -> None:
     path = out / "config.json"
     if not resume:
         check_free(out)
+    elif not path.exists():
+        drop_half_written(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         try:
             cells = json.loads(path.read_text(encoding="utf-8"))["cells"]

@@ -26,7 +26,7 @@ from data_prep.files import write_text
 from .config import TrainConfig, versions
 from .configure import configure
 from .data import Data
-from .folder import CHECKPOINT, CONFIG, RunFolder, check_free
+from .folder import CHECKPOINT, CONFIG, RunFolder, check_free, drop_half_written
 from .loop import Interrupted, Progress, train
 from .manifest import program
 from .registry import TASKS
@@ -105,6 +105,8 @@ def open_search(out: Path, search: Search, resume: bool) -> None:
     path = out / CONFIG
     if not resume:
         check_free(out)
+    elif not path.exists():
+        drop_half_written(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         try:
             found = json.loads(path.read_text(encoding="utf-8"))

@@ -132,6 +132,12 @@ def test_trials_may_be_added(words, whole, tmp_path):
         open_search(tmp_path, search_of(words, trials=4), resume=True)
 
 
+def test_killed_while_its_configuration_was_written_it_begins_anew(words, tmp_path):
+    (tmp_path / ".config.json.x.json").write_text("{")
+    open_search(tmp_path, search_of(words), resume=True)
+    assert [path.name for path in tmp_path.glob("*config*")] == ["config.json"]
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
