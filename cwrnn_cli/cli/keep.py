@@ -18,7 +18,7 @@ from .mistakes import Choice
     type=Choice(list(PRECISIONS)),
     default="float16",
     show_default=True,
-    help="Of the weights; float16 may change a result in its third digit.",
+    help="Of the weights.",
 )
 @json_option
 def command(run: Path, out: Path, precision: str, as_json: bool) -> None:

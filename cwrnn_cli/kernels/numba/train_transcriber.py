@@ -50,7 +50,7 @@ def run_layer(theta, direction, features, piece, x, buffers, contributions, plac
         places: (g,) where each module's are.
         width: vectors of K outputs.
     """
-    raise NotImplementedError
+    raise NotImplementedError("only in compiled code, by the overloads below")
 
 
 def learn_layer(
@@ -60,12 +60,12 @@ def learn_layer(
 
     Arguments as there, but ``contributions`` are their gradients.
     """
-    raise NotImplementedError
+    raise NotImplementedError("only in compiled code, by the overloads below")
 
 
 def derive_layer(theta, features, layer):
     """What a layer keeps beside theta."""
-    raise NotImplementedError
+    raise NotImplementedError("only in compiled code, by the overloads below")
 
 
 @jit

@@ -206,9 +206,9 @@ def runs_cells(summaries: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any
 
     Returns:
         For each model, size and departure from the paper (a limit of epochs is one), in the order
-        of the runs: params, model,
-        departs, runs (names), networks, diverged, cut_short, and of cer and valid_cer the mean,
-        min and max over all networks that did not diverge; None where all did.
+        of the runs: params, model, departs, runs (names), networks, diverged, cut_short, and of cer
+        and valid_cer the mean, min and max over all networks that did not diverge; None where all
+        did.
     """
     together: dict[tuple[Any, ...], list[str]] = {}
     for name, summary in summaries.items():
@@ -314,7 +314,7 @@ def _published(cell: Mapping[str, Any]) -> float | None:
 def _run_cells(name: str, result: Mapping[str, Any]) -> list[str]:
     model, params, metrics = result["model"], result["params"], result["metrics"]
     departs = _departs(result)
-    end = "the rule"
+    end = "divergence" if result["diverged"] == result["networks"] else "the rule"
     if result["cut_short"]:
         changed = {deviation["name"]: deviation["ours"] for deviation in result["deviations"]}
         epochs = changed.get("epochs", IAMONDB.epochs)
