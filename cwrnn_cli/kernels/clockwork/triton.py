@@ -15,19 +15,10 @@ import triton.language as tl
 from torch import Tensor
 
 from ..autograd import Arguments, FastFunction, Tensors
+from ..triton.functions import tanh
 from .cascade import steps_of
 
 TILE = 16  # rows of a program: the least that tl.dot takes
-
-
-@triton.jit
-def tanh(z):
-    """Tanh to 3e-7: a series near 0, where the formula by exp would lose digits."""
-    q = z * z
-    series = z * (1 + q * (-1 / 3 + q * (2 / 15 + q * (-17 / 315 + q * (62 / 2835)))))
-    e = tl.exp(-2 * tl.abs(z))
-    far = (1 - e) / (1 + e)
-    return tl.where(tl.abs(z) < 0.25, series, tl.where(z < 0, -far, far))
 
 
 @triton.jit

@@ -14,14 +14,8 @@ from torch import Tensor
 
 from .. import reference
 from ..autograd import Arguments, FastFunction, Tensors
-from ..clockwork.triton import TILE, precision_of, tanh
-
-
-@triton.jit
-def _sigmoid(z):
-    """1 / (1 + exp(-z)) without overflow, for any sign of z."""
-    e = tl.exp(-tl.abs(z))
-    return tl.where(z < 0, e, 1.0) / (1 + e)
+from ..clockwork.triton import TILE, precision_of
+from ..triton.functions import sigmoid, tanh
 
 
 @triton.jit
@@ -64,11 +58,11 @@ def _forward(
         z_f += tl.dot(y, w_f, input_precision=PRECISION).to(y.dtype) + p_f * cell
         z_g += tl.dot(y, w_g, input_precision=PRECISION).to(y.dtype)
         z_o += tl.dot(y, w_o, input_precision=PRECISION).to(y.dtype)
-        i = _sigmoid(z_i)
-        f = _sigmoid(z_f)
+        i = sigmoid(z_i)
+        f = sigmoid(z_f)
         g = tanh(z_g)
         cell = f * cell + i * g
-        o = _sigmoid(z_o + p_o * cell)
+        o = sigmoid(z_o + p_o * cell)
         y = o * tanh(cell)
         tl.store(z, i, mask=inside)
         tl.store(z + cells, f, mask=inside)
