@@ -23,7 +23,8 @@ from ..backend import (
 from . import cascade
 
 _STARTS = 8  # different ones at most, one after the other; 64 were faster step by step
-TRITON_UNITS = 128  # k x k float32 numbers beyond that do not fit on chip
+# of a Triton program, by the units of a module that it does at the most; more do not fit on chip
+WARPS = {16: 1, 32: 2, 64: 4, 128: 8}
 
 
 class Arguments(NamedTuple):
@@ -163,7 +164,7 @@ def _unsupported_by_triton(arguments: Arguments) -> str | None:
     if arguments.delta_clip is not None:
         return _CLIPS_NO_DELTAS
     units = max(arguments.clock.merged().sizes)
-    return unsupported_by_triton(arguments.weight_hh, units, TRITON_UNITS)
+    return unsupported_by_triton(arguments.weight_hh, units, max(WARPS))
 
 
 def _unsupported_by_torch(arguments: Arguments) -> str | None:
