@@ -4,6 +4,8 @@ A kernel whose numbers do not fit into a thread's registers keeps some of them i
 stack, its spills) and crawls. The compiler says so without a GPU; ``cuobjdump`` comes with Triton.
 """
 
+import ast
+import hashlib
 import re
 import subprocess
 import tempfile
@@ -16,7 +18,6 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-ARCHITECTURES = (80, 90, 100)  # A100, H100 and H200, B200
 _WARP = 32  # threads
 _TOOLS = Path(str(triton.__file__)).parent / "backends/nvidia/bin"
 
@@ -44,6 +45,12 @@ class Variant:
     warps: int = 4
     registers: int | None = None
 
+    def digest(self) -> str:
+        """Of all that is compiled: the source, without comments, and the settings."""
+        settings = self.signature, self.constants, self.warps, self.registers
+        text = f"{_source(self.function)}{settings}"
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -60,6 +67,14 @@ class Resources:
     stack: int
     spills: int
     shared: int
+
+
+def _source(function: Any) -> str:
+    """Of a kernel and of the functions in Triton that it calls."""
+    names = function.fn.__code__.co_names
+    called = [function.fn.__globals__.get(name) for name in names]
+    sources = [_source(other) for other in called if isinstance(other, triton.JITFunction)]
+    return "\n".join([ast.unparse(ast.parse(function.src)), *sources])
 
 
 def resources(variant: Variant, architecture: int) -> Resources:
