@@ -1,4 +1,4 @@
-"""`cwrnn bench gpu-resources`: every Triton kernel fits, and results/gpu says so of today's code."""
+"""`cwrnn bench gpu-resources`: every Triton kernel fits; results/gpu says so of this code."""
 
 import json
 import os
@@ -51,13 +51,13 @@ def test_what_is_published_is_of_these_kernels_and_all_fit():
 @compiles
 def test_one_that_does_not_fit_is_named(cwrnn, monkeypatch):
     variant = gpu_resources.variants()[0]
-    starved = replace(variant, registers=24)
+    starved = replace(variant, registers=40)
     assert starved.digest() != variant.digest()
     monkeypatch.setattr(gpu_resources, "variants", lambda: [starved])
     result = cwrnn("bench", "gpu-resources", "--architectures", "80,100", "--json", expect=1)
     rows = json.loads(result.stdout)["rows"]
     assert [row["arch"] for row in rows] == ["sm_80", "sm_100"]
-    assert all(row["registers"] <= 24 and 0 < row["stack"] and 0 < row["spills"] for row in rows)
+    assert all(row["registers"] <= 40 and 0 < row["stack"] and 0 < row["spills"] for row in rows)
     name = f"{variant.kernel} {variant.width} {variant.constants['PRECISION']}"
     said = f"these kernels do not fit into registers: {name} sm_80, {name} sm_100"
     assert said in result.stderr
