@@ -182,12 +182,16 @@ def _unsupported_by_export(arguments: Arguments) -> str | None:
 
 
 def _fastest(arguments: Arguments) -> str:
-    """The backend that was the fastest on shapes like this (results/bench)."""
+    """The backend that was the fastest on shapes like this (results/bench); on a GPU, a guess.
+
+    There torch's cuDNN, if it can, else one kernel for all steps; nothing has been measured.
+    """
     if exporting():
         return "exported"
     by_torch = not _unsupported_by_torch(arguments)
     if _unsupported_by_numba(arguments):
-        return "torch" if by_torch else "reference"
+        by_triton = arguments.weight_hh.is_cuda and not _unsupported_by_triton(arguments)
+        return "torch" if by_torch else "triton" if by_triton else "reference"
     return "torch" if by_torch and arguments.weight_hh.shape[2] > 512 else "compiled"
 
 
