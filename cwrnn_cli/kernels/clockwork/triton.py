@@ -29,7 +29,10 @@ def _forward(
     drive, weight, initial, hidden, batch, units, ticks,
     ROWS: tl.constexpr, WIDTH: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """hidden[s] = tanh(drive[s] + hidden[s - 1] W^T); (R, ticks, B, k) each."""
+    """hidden[s] = tanh(drive[s] + hidden[s - 1] W^T); (R, ticks, B, k) each.
+
+    What the next tick needs is on its way while a tick is computed.
+    """
     network = tl.program_id(0).to(tl.int64)
     b = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     u = tl.arange(0, WIDTH)
@@ -41,13 +44,15 @@ def _forward(
     y = tl.load(initial + network * batch * units + place, mask=inside, other=0.0)
     drive += network * ticks * batch * units
     hidden += network * ticks * batch * units
-    s = 0
-    while s < ticks:
-        z = tl.load(drive + place, mask=inside, other=0.0)
+    z = tl.load(drive + place, mask=inside, other=0.0)
+    s = 1
+    while s <= ticks:
+        drive += batch * units
+        later = tl.load(drive + place, mask=inside & (s < ticks), other=0.0)
         y = tanh(z + tl.dot(w, y, input_precision=PRECISION).to(z.dtype))
         tl.store(hidden + place, y, mask=inside)
-        drive += batch * units
         hidden += batch * units
+        z = later
         s += 1
 
 
@@ -68,15 +73,20 @@ def _backward(
     grad_hidden += ((network + 1) * ticks - 1) * batch * units
     hidden += ((network + 1) * ticks - 1) * batch * units
     from_next = tl.zeros((WIDTH, ROWS), dtype=w.dtype)
-    s = 0
-    while s < ticks:
-        y = tl.load(hidden + place, mask=inside, other=0.0)
-        grad = tl.load(grad_hidden + place, mask=inside, other=0.0)
-        grad = (grad + from_next) * (1 - y * y)
+    y = tl.load(hidden + place, mask=inside, other=0.0)
+    outside = tl.load(grad_hidden + place, mask=inside, other=0.0)
+    s = 1
+    while s <= ticks:
+        hidden -= batch * units
+        more = inside & (s < ticks)
+        earlier = tl.load(hidden + place, mask=more, other=0.0)
+        outside_earlier = tl.load(grad_hidden - batch * units + place, mask=more, other=0.0)
+        grad = (outside + from_next) * (1 - y * y)
         tl.store(grad_hidden + place, grad, mask=inside)
         from_next = tl.dot(w, grad, input_precision=PRECISION).to(w.dtype)
         grad_hidden -= batch * units
-        hidden -= batch * units
+        y = earlier
+        outside = outside_earlier
         s += 1
     tl.store(grad_initial + network * batch * units + place, from_next, mask=inside)
 

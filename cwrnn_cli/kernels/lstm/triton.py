@@ -52,7 +52,8 @@ def _forward(
 ):  # fmt: skip
     """All steps; gates (R, T, B, 4, n) come as their input and stay as i, f, g, o.
 
-    h and c are (R, 1 + T, B, n), the initial states first.
+    h and c are (R, 1 + T, B, n), the initial states first. What the next step needs is on its way
+    while a step is computed.
     """
     network = tl.program_id(0).to(tl.int64)
     b = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
@@ -77,15 +78,23 @@ def _forward(
     gates += network * steps * batch * 4 * cells
     y = tl.load(h + place, mask=inside, other=0.0)
     cell = tl.load(c + place, mask=inside, other=0.0)
-    s = 0
-    while s < steps:
+    z = gates + four
+    z_i = tl.load(z, mask=inside, other=0.0)
+    z_f = tl.load(z + cells, mask=inside, other=0.0)
+    z_g = tl.load(z + 2 * cells, mask=inside, other=0.0)
+    z_o = tl.load(z + 3 * cells, mask=inside, other=0.0)
+    s = 1
+    while s <= steps:
         h += batch * cells
         c += batch * cells
         z = gates + four
-        z_i = tl.load(z, mask=inside, other=0.0)
-        z_f = tl.load(z + cells, mask=inside, other=0.0)
-        z_g = tl.load(z + 2 * cells, mask=inside, other=0.0)
-        z_o = tl.load(z + 3 * cells, mask=inside, other=0.0)
+        gates += batch * 4 * cells
+        more = inside & (s < steps)
+        later = gates + four
+        later_i = tl.load(later, mask=more, other=0.0)
+        later_f = tl.load(later + cells, mask=more, other=0.0)
+        later_g = tl.load(later + 2 * cells, mask=more, other=0.0)
+        later_o = tl.load(later + 3 * cells, mask=more, other=0.0)
         every = tl.broadcast_to(y[None, :, :], (PARTS, WIDTH, ROWS))
         product = tl.dot(w, every, input_precision=PRECISION).to(y.dtype)
         product = tl.reshape(product, (4, WIDTH, ROWS))
@@ -102,7 +111,10 @@ def _forward(
         tl.store(z + 3 * cells, o, mask=inside)
         tl.store(h + place, y, mask=inside)
         tl.store(c + place, cell, mask=inside)
-        gates += batch * 4 * cells
+        z_i = later_i
+        z_f = later_f
+        z_g = later_g
+        z_o = later_o
         s += 1
 
 
