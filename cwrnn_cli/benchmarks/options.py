@@ -17,7 +17,8 @@ from ..training.data import Data
 out_option = click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="New folder for bench.json, bench.txt (layer: bench.png) and manifest.json.",
+    help="New folder for bench.json, bench.txt (layer: bench.png; gpu-resources: resources.json, "
+    "resources.txt) and manifest.json.",
 )
 
 BENCH = "bench.json"
@@ -59,8 +60,21 @@ def kept(
     say_written(*sorted(out.iterdir()))
 
 
-def show(result: dict[str, Any], text: str, as_json: bool, folder: Path | None) -> None:
+def show(
+    result: dict[str, Any],
+    text: str,
+    as_json: bool,
+    folder: Path | None,
+    name: str = Path(BENCH).stem,
+) -> None:
     """A benchmark's result on stdout, as JSON or as a table, and both in a folder if there is one.
+
+    Args:
+        result: of JSON types.
+        text: the table.
+        as_json: what goes to stdout.
+        folder: None: nowhere else.
+        name: of the two files in it.
 
     Raises:
         UserError: the folder cannot be written.
@@ -70,5 +84,5 @@ def show(result: dict[str, Any], text: str, as_json: bool, folder: Path | None) 
     else:
         click.echo(text)
     if folder:
-        write_text(folder / BENCH, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-        write_text(folder / "bench.txt", text + "\n")
+        write_text(folder / f"{name}.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        write_text(folder / f"{name}.txt", text + "\n")

@@ -1,9 +1,11 @@
 """`cwrnn bench precision`: what TF32 and bfloat16 products cost in accuracy, without a GPU.
 
 TF32 (`torch.backends.cuda.matmul.allow_tf32`, which the Triton kernels follow too) rounds both
-factors of a product to 10 bits behind the leading one and adds up in float32; bfloat16 has 7. Here
-every matrix product of a layer, forward and backward, gets its factors rounded so, and outputs and
-gradients are compared with float64's. An emulation: no GPU is involved.
+factors of a product to 10 bits behind the leading one and adds up in float32; bfloat16 has 7. TF32
+three times, which those kernels do by default, is TF32 of the factors and of what rounding took
+from them: three of the four products, added up. Here every matrix product of a layer, forward and
+backward, gets its factors rounded so, and outputs and gradients are compared with float64's. An
+emulation: no GPU is involved, and sums are a CPU's float32.
 """
 
 from contextlib import nullcontext
@@ -20,7 +22,13 @@ BATCH = 8
 MODULES = 8
 _aten = torch.ops.aten
 PRODUCTS = {_aten.mm.default, _aten.bmm.default, _aten.addmm.default, _aten.baddbmm.default}
-PRECISIONS: dict[str, int | None] = {"float32 (ieee)": None, "TF32": 10, "bfloat16 factors": 7}
+# how many bits behind the leading one, and whether what rounding takes away is multiplied, too
+PRECISIONS: dict[str, tuple[int, bool] | None] = {
+    "float32 (ieee)": None,
+    "TF32 three times": (10, True),
+    "TF32": (10, False),
+    "bfloat16 factors": (7, False),
+}
 
 
 class Rounded(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -28,11 +36,13 @@ class Rounded(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     Args:
         bits: how many, of float32's 23.
+        rests: what rounding took from either factor, rounded itself, times the other is added.
     """
 
-    def __init__(self, bits: int) -> None:
+    def __init__(self, bits: int, rests: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._lost = 23 - bits
+        self._rests = rests
 
     def _round(self, tensor: Tensor) -> Tensor:
         bits = tensor.view(torch.int32) + (1 << (self._lost - 1))
@@ -40,15 +50,22 @@ class Rounded(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Round the last two arguments of a product."""
-        if func in PRODUCTS:
-            args = (*args[:-2], *(self._round(a.contiguous()) for a in args[-2:]))
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if func not in PRODUCTS:
+            return func(*args, **kwargs)
+        a, b = (factor.contiguous() for factor in args[-2:])
+        high = self._round(a), self._round(b)
+        product = func(*args[:-2], *high, **kwargs)
+        if not self._rests:
+            return product
+        low = self._round(a - high[0]), self._round(b - high[1])
+        return product + (low[0] @ high[1] + high[0] @ low[1])
 
 
-def _pass(layer: RecurrentLayer, x: Tensor, bits: int | None) -> list[Tensor]:
+def _pass(layer: RecurrentLayer, x: Tensor, rounding: tuple[int, bool] | None) -> list[Tensor]:
     """Outputs and all weights' gradients of one forward and backward pass, in float64."""
     layer.zero_grad()
-    with nullcontext() if bits is None else Rounded(bits):
+    with nullcontext() if rounding is None else Rounded(*rounding):
         y, _ = layer(x)
         y.square().sum().backward()
     gradients = [w.grad for w in layer.parameters() if w.grad is not None]
@@ -79,8 +96,8 @@ def run(units: int, steps: int) -> dict[str, Any]:
         exact.load_state_dict({n: w.double() for n, w in layer.state_dict().items()})
         exact.backend = backend
         wanted = _pass(exact, x.double(), None)
-        for name, bits in PRECISIONS.items():
-            found = zip(_pass(layer, x, bits), wanted, strict=True)
+        for name, rounding in PRECISIONS.items():
+            found = zip(_pass(layer, x, rounding), wanted, strict=True)
             errors = [float((a - b).abs().max() / b.abs().max()) for a, b in found]
             row = {"cell": cell.label, "precision": name}
             rows.append(row | {"outputs": errors[0], "gradients": max(errors[1:])})

@@ -80,3 +80,34 @@ def precision(units: int, steps: int, out: Path | None, as_json: bool) -> None:
     with kept(out, {"units": units, "steps": steps}) as folder:
         result = benchmark.run(units, steps)
         show(result, report.precision_text(result), as_json, folder)
+
+
+@command.command()
+@click.option("--architectures", help="Compute capabilities times ten.  [default: 80,90,100]")
+@out_option
+@json_option
+@click.pass_context
+def gpu_resources(
+    context: click.Context, architectures: str | None, out: Path | None, as_json: bool
+) -> None:
+    """Registers, stack and spills of all Triton kernels, without a GPU.
+
+    Exit status 1: some kernel has a stack, and would crawl.
+    """
+    from ..benchmarks import gpu_resources as benchmark  # noqa: PLC0415  (slow to import)
+    from ..reporting import benchmarks as report  # noqa: PLC0415
+
+    chosen = numbers_or(benchmark.ARCHITECTURES, architectures, "--architectures")
+    known = sorted((*benchmark.ARCHITECTURES, *benchmark.OTHERS))
+    if unknown := set(chosen) - set(known):
+        raise UserError(f"--architectures {min(unknown)}: expected some of {known}")
+    if missing := benchmark.missing():
+        raise UserError(missing)
+    with kept(out, {"architectures": list(chosen)}) as folder:
+        bar = progress_bar(len(benchmark.variants()) * len(chosen), "kernels", unit="kernel")
+        result = benchmark.run(chosen, tick=lambda: bar.update(1))
+        bar.close()
+        show(result, report.gpu_resources_text(result), as_json, folder, "resources")
+    if unfit := benchmark.unfit(result):
+        say(f"these kernels do not fit into registers: {', '.join(unfit)}")
+        context.exit(1)

@@ -8,7 +8,7 @@ from typing import Any
 
 from data_prep.errors import UserError
 
-from ..reporting.benchmarks import layer_text, precision_text
+from ..reporting.benchmarks import gpu_resources_text, layer_text, precision_text
 from ..reporting.page import TABLE, report_texts
 from ..reporting.scan import SCAN_TEXT, scan_text
 from ..reporting.search import search_text
@@ -268,6 +268,8 @@ def _bench_text(result: Any) -> str | None:
     """What `cwrnn bench` shows of its JSON; None: it is not a benchmark's."""
     if not isinstance(result, dict) or not result.get("rows"):
         return None
+    if "registers" in result["rows"][0]:
+        return gpu_resources_text(result)
     if "precision" in result["rows"][0]:
         return precision_text(result)
     if "width" in result["rows"][0]:

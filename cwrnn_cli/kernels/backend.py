@@ -1,13 +1,18 @@
 """Several ways to compute one thing: which one is taken, and why another is refused."""
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+
+_TF32 = (8, 0)  # the first compute capability with such products
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -34,7 +39,8 @@ class Backends(Generic[A, R]):
     Attributes:
         table: name -> backend.
         fastest: what "auto" takes for these arguments: the name of the one that was the fastest
-            where it was measured, of those that can do them.
+            where it was measured, of those that can do them; on a GPU, where nothing has been
+            measured, the one with the least to launch and to read.
     """
 
     table: dict[str, Backend[A, R]]
@@ -128,11 +134,34 @@ def unsupported_by_triton(weight: Tensor, units: int, most: int) -> str | None:
     """Why a Triton kernel that takes ``most`` units cannot do ``units`` of them, if it cannot."""
     if traced():
         return "its code cannot be traced"
-    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-    if weight.device.type != "cuda" and not interpreted:
-        return f"it runs on a GPU, not on {weight.device.type}"
-    if weight.dtype != torch.float32 and not interpreted:
-        return f"it computes in float32, not {weight.dtype}"
+    if os.environ.get("TRITON_INTERPRET") != "1":
+        if weight.device.type != "cuda":
+            return f"it runs on a GPU, not on {weight.device.type}"
+        if weight.dtype != torch.float32:
+            return f"it computes in float32, not {weight.dtype}"
+        if missing := _missing_for_triton():
+            return missing
+        capability = torch.cuda.get_device_capability(weight.device)
+        if capability < _TF32:
+            here = ".".join(map(str, capability))
+            return f"its products need compute capability 8.0, and this GPU has {here}"
     if units > most:
         return f"it does at most {most} units at once, not {units}"
     return None
+
+
+@cache
+def _missing_for_triton() -> str | None:
+    """What Triton looks for when it launches a kernel, and does not find."""
+    if find_spec("triton") is None:
+        return "Triton is not installed"
+    if "CC" in os.environ or any(map(shutil.which, ("gcc", "clang", "cc"))):
+        return None
+    return "Triton needs a C compiler (CC, gcc or clang), and there is none"
+
+
+def unsupported_by_graph(weight: Tensor) -> str | None:
+    """Why CUDA graphs cannot do this weight, if they cannot."""
+    if traced():
+        return "its graphs cannot be traced"
+    return None if weight.is_cuda else f"it runs on a GPU, not on {weight.device.type}"

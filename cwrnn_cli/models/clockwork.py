@@ -246,8 +246,8 @@ class ClockworkRNN(ClockedLayer):
         clock: the periods and sizes of the first layer.
         clocks: those of each layer; `state_dict` has them, too, and weights under another clock are
             refused.
-        backend: "auto", "reference", "cascade", "compiled", "triton", "exported" or "torch"
-            (:mod:`cwrnn_cli.kernels`); may be set at any time.
+        backend: "auto", "reference", "cascade", "compiled", "triton", "graph", "exported" or
+            "torch" (:mod:`cwrnn_cli.kernels`); may be set at any time.
 
     All weights start from U(-1/sqrt(n), 1/sqrt(n)), as in `torch.nn.RNN`.
 

@@ -73,6 +73,17 @@ def precision_text(result: Mapping[str, Any]) -> str:
     )
 
 
+def gpu_resources_text(result: Mapping[str, Any]) -> str:
+    """A row per kernel, width, precision and architecture."""
+    columns = ("kernel", "width", "precision", "arch", "warps", "registers", "stack", "spills")
+    rows = [[str(row[column]) for column in (*columns, "shared")] for row in result["rows"]]
+    return (
+        f"Triton {result['triton']}; compiled, not run\n"
+        "registers, and bytes of stack and spills, of a thread; shared: bytes of a program, which\n"
+        "is one network's tile of sequences\n\n" + table((*columns, "shared"), rows)
+    )
+
+
 def plot_layers(path: Path, result: dict[str, Any]) -> None:
     """Ratio to torch.nn.RNN over the width, a panel per length, a line per batch."""
     rows = [r for r in result["rows"] if r["cell"] == "ClockworkRNN" and r["backend"] == "compiled"]

@@ -53,11 +53,12 @@ def test_precision(cwrnn):
     assert {cell for cell, _ in rows} == {cell.label for cell in CELLS.values()}
     for cell in CELLS.values():
         for what in ("outputs", "gradients"):
-            exact, tf32, bfloat16 = (
+            exact, thrice, tf32, bfloat16 = (
                 rows[cell.label, precision][what]
-                for precision in ("float32 (ieee)", "TF32", "bfloat16 factors")
+                for precision in ("float32 (ieee)", "TF32 three times", "TF32", "bfloat16 factors")
             )
             assert 0 < exact < 1e-5 < tf32 < bfloat16 < 0.1
+            assert 0 < thrice < min(1e-5, 4 * exact)
     assert json.loads(cwrnn(*words, "--json").stdout) == found  # the seed is fixed
     assert "CW-RNN" in cwrnn(*words).stdout
 
@@ -124,6 +125,18 @@ def test_rounding_is_to_the_nearest_of_so_many_bits():
     with Rounded(7):
         for given, wanted in ((1 + 0.4 * step, 1.0), (1 + 0.6 * step, 1 + step), (-1.0, -1.0)):
             assert (torch.full((1, 1), given) @ one).item() == wanted
+
+
+def test_rests_are_multiplied_too():
+    given = torch.full((1, 1), 1 + 2.0**-9)  # of TF32's 10 bits, the last but one
+    rest = torch.full((1, 1), 1 + 2.0**-13)  # beyond them
+    with Rounded(10, rests=True):
+        assert (given @ rest).item() == ((1 + 2.0**-9) * (1 + 2.0**-13))
+        assert (rest @ given).item() == ((1 + 2.0**-9) * (1 + 2.0**-13))
+        added = torch.addmm(torch.ones(1, 1), rest, given).item()  # what is added counts once
+    assert added == 1 + (1 + 2.0**-9) * (1 + 2.0**-13)
+    with Rounded(10):
+        assert (given @ rest).item() == 1 + 2.0**-9
 
 
 @pytest.mark.parametrize(

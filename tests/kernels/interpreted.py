@@ -13,7 +13,9 @@ CASES = [  # networks, batch, steps, inputs, units, periods
     (1, 1, 17, 0, 20, 4),
     (1, 18, 6, 3, 40, [2, 5]),
     (2, 2, 5, 1, 18, [1]),
-]
+    (1, 9, 4, 2, 50, [1]),
+    (2, 2, 3, 1, 70, [1]),
+]  # of each width in WARPS
 
 
 def check(device: str, dtype: torch.dtype, tolerance: float) -> int:
@@ -50,7 +52,8 @@ LSTM_CASES = [  # networks, batch, steps, inputs, cells, peepholes
     (2, 3, 7, 2, 5, True),
     (1, 18, 5, 0, 20, True),
     (3, 2, 6, 3, 16, False),
-]
+    (1, 9, 3, 2, 40, True),
+]  # of each width in WARPS
 
 
 def check_lstm(device: str, dtype: torch.dtype, tolerance: float) -> int:

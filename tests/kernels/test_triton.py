@@ -22,7 +22,7 @@ def test_in_the_interpreter():
         capture_output=True,
         text=True,
     )
-    assert result.stdout == "14 cases agree\n", result.stderr
+    assert result.stdout == "20 cases agree\n", result.stderr
 
 
 @pytest.mark.gpu

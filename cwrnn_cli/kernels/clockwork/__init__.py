@@ -16,6 +16,7 @@ from ..backend import (
     exporting,
     one_network,
     traced,
+    unsupported_by_graph,
     unsupported_by_numba,
     unsupported_by_torch,
     unsupported_by_triton,
@@ -23,7 +24,8 @@ from ..backend import (
 from . import cascade
 
 _STARTS = 8  # different ones at most, one after the other; 64 were faster step by step
-TRITON_UNITS = 128  # k x k float32 numbers beyond that do not fit on chip
+# of a Triton program, by the units of a module that it does at the most; more do not fit on chip
+WARPS = {16: 1, 32: 2, 64: 4, 128: 8}
 
 
 class Arguments(NamedTuple):
@@ -113,6 +115,12 @@ def _triton(arguments: Arguments) -> Tensor:
     return cascade.clockwork(*arguments[:6], _one_start(arguments), "tanh", scan)
 
 
+def _graph(arguments: Arguments) -> Tensor:
+    from .graph import scan  # noqa: PLC0415  (as the others)
+
+    return cascade.clockwork(*arguments[:6], _one_start(arguments), "tanh", scan)
+
+
 def _one_start(arguments: Arguments) -> int:
     """For a backend that cannot do several."""
     assert isinstance(arguments.start, int)
@@ -157,13 +165,21 @@ def _unsupported_by_numba(arguments: Arguments) -> str | None:
     return unsupported_by_numba(arguments.weight_hh)
 
 
-def _unsupported_by_triton(arguments: Arguments) -> str | None:
+def _unsupported_by_scan(arguments: Arguments) -> str | None:
+    """By the cascade with a scan of its own."""
     if arguments.nonlinearity != "tanh":
         return f"it has no {arguments.nonlinearity}"
-    if arguments.delta_clip is not None:
-        return _CLIPS_NO_DELTAS
+    return None if arguments.delta_clip is None else _CLIPS_NO_DELTAS
+
+
+def _unsupported_by_triton(arguments: Arguments) -> str | None:
     units = max(arguments.clock.merged().sizes)
-    return unsupported_by_triton(arguments.weight_hh, units, TRITON_UNITS)
+    by_kernel = unsupported_by_triton(arguments.weight_hh, units, max(WARPS))
+    return _unsupported_by_scan(arguments) or by_kernel
+
+
+def _unsupported_by_graph(arguments: Arguments) -> str | None:
+    return _unsupported_by_scan(arguments) or unsupported_by_graph(arguments.weight_hh)
 
 
 def _unsupported_by_torch(arguments: Arguments) -> str | None:
@@ -184,7 +200,12 @@ def _unsupported_by_export(arguments: Arguments) -> str | None:
 
 
 def _fastest(arguments: Arguments) -> str:
-    """The backend that was the fastest on shapes like this (results/bench)."""
+    """The backend that was the fastest on shapes like this (results/bench); on a GPU, a guess.
+
+    Nothing has been measured there. A tick that torch launches step by step takes microseconds for
+    a product that takes less; so one kernel for all ticks, or if a module is too wide for that, one
+    graph for many of them.
+    """
     if exporting():
         return "exported"
     clips = arguments.delta_clip is not None and _unsupported_by_numba(arguments) is not None
@@ -195,7 +216,14 @@ def _fastest(arguments: Arguments) -> str:
     wide = arguments.weight_hh.shape[2] >= 512 and arguments.x.shape[1] >= 32
     if (wide or not compiled) and not _unsupported_by_torch(arguments):
         return "torch"
-    return "compiled" if compiled else "cascade"
+    if compiled:
+        return "compiled"
+    if arguments.weight_hh.is_cuda:
+        if not _unsupported_by_triton(arguments):
+            return "triton"
+        if not _unsupported_by_graph(arguments):
+            return "graph"
+    return "cascade"
 
 
 BACKENDS = Backends(
@@ -204,6 +232,7 @@ BACKENDS = Backends(
         "cascade": Backend(_cascade, _unsupported_by_cascade),
         "compiled": Backend(_compiled, _unsupported_by_numba),
         "triton": Backend(_triton, _unsupported_by_triton),
+        "graph": Backend(_graph, _unsupported_by_graph),
         "exported": Backend(_exported, _unsupported_by_export),
         "torch": Backend(_torch, _unsupported_by_torch),
     },

@@ -19,7 +19,8 @@ from ..backend import (
 )
 from ..sequences import last_valid
 
-TRITON_CELLS = 64  # four n x n blocks of float32 numbers beyond that do not fit on chip
+# of a Triton program, by the cells that it does at the most; more do not fit on chip
+WARPS = {16: 4, 32: 8, 64: 16}
 
 Outputs = tuple[Tensor, Tensor, Tensor]  # (R, B, T, n) outputs; last outputs and cells (R, B, n)
 
@@ -158,7 +159,7 @@ def _unsupported_by_triton(arguments: Arguments) -> str | None:
         return f"its cells give out tanh, not {arguments.cell_output}"
     if arguments.delta_clip is not None:
         return _CLIPS_NO_DELTAS
-    return unsupported_by_triton(weight, weight.shape[2], TRITON_CELLS)
+    return unsupported_by_triton(weight, weight.shape[2], max(WARPS))
 
 
 def _unsupported_by_torch(arguments: Arguments) -> str | None:
@@ -181,12 +182,16 @@ def _unsupported_by_export(arguments: Arguments) -> str | None:
 
 
 def _fastest(arguments: Arguments) -> str:
-    """The backend that was the fastest on shapes like this (results/bench)."""
+    """The backend that was the fastest on shapes like this (results/bench); on a GPU, a guess.
+
+    There torch's cuDNN, if it can, else one kernel for all steps; nothing has been measured.
+    """
     if exporting():
         return "exported"
     by_torch = not _unsupported_by_torch(arguments)
     if _unsupported_by_numba(arguments):
-        return "torch" if by_torch else "reference"
+        by_triton = arguments.weight_hh.is_cuda and not _unsupported_by_triton(arguments)
+        return "torch" if by_torch else "triton" if by_triton else "reference"
     return "torch" if by_torch and arguments.weight_hh.shape[2] > 512 else "compiled"
 
 

@@ -1,11 +1,12 @@
 """An LSTM's recurrence over all steps in one Triton kernel, for ensembles and peepholes on a GPU.
 
-One program does one network and a tile of the batch; the four n x n blocks of W_H stay on chip for
-all steps. For one network without peepholes torch has cuDNN's (:mod:`cwrnn_cli.kernels`).
+One program does one network and a few sequences; the four n x n blocks of W_H stay in registers for
+all steps, 16 rows of them in each piece of the product, which are dealt out to the warps. For one
+network without peepholes torch has cuDNN's (:mod:`cwrnn_cli.kernels`). Inside, a tile is cells x
+sequences (:mod:`..triton.launch`).
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import triton
@@ -14,55 +15,95 @@ from torch import Tensor
 
 from .. import reference
 from ..autograd import Arguments, FastFunction, Tensors
-from ..clockwork.triton import TILE, precision_of
 from ..triton.functions import sigmoid, tanh
+from ..triton.launch import launch, variants_of
+from ..triton.resources import Variant
+from . import WARPS
+
+SIZES = ("batch", "cells", "steps")
+POINTERS = ("gates", "weight", "peephole", "h", "c", "grad_h", "grad_c")
 
 
 @triton.jit
+def _gates(four, ROWS: tl.constexpr, WIDTH: tl.constexpr):
+    """(4, WIDTH, ROWS) to the four gates' (WIDTH, ROWS)."""
+    pairs = tl.reshape(tl.permute(four, (1, 2, 0)), (WIDTH, ROWS, 2, 2))
+    i_g, f_o = tl.split(pairs)
+    i, g = tl.split(i_g)
+    f, o = tl.split(f_o)
+    return i, f, g, o
+
+
+@triton.jit
+def _sum(parts, ROWS: tl.constexpr, WIDTH: tl.constexpr, PARTS: tl.constexpr):
+    """(PARTS, WIDTH, ROWS) to their sum, by halves: `tl.sum` leaves it to each warp as a whole."""
+    x = tl.permute(parts, (1, 2, 0))
+    for k in tl.static_range(4):
+        if PARTS >> k > 1:
+            a, b = tl.split(tl.reshape(x, (WIDTH, ROWS, PARTS >> k + 1, 2)))
+            x = a + b
+    return tl.reshape(x, (WIDTH, ROWS))
+
+
+@triton.jit(do_not_specialize=SIZES, do_not_specialize_on_alignment=POINTERS)
 def _forward(
     gates, weight, peephole, h, c, batch, cells, steps,
     ROWS: tl.constexpr, WIDTH: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """All steps; gates (R, T, B, 4, n) come as their input and stay as i, f, g, o.
 
-    h and c are (R, 1 + T, B, n), the initial states first.
+    h and c are (R, 1 + T, B, n), the initial states first. What the next step needs is on its way
+    while a step is computed.
     """
-    network = tl.program_id(0)
+    network = tl.program_id(0).to(tl.int64)
     b = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     u = tl.arange(0, WIDTH)
     real = u < cells
-    inside = (b < batch)[:, None] & real[None, :]
-    square = real[:, None] & real[None, :]
-    block = cells * cells
-    across = weight + network * 4 * block + u[:, None] + u[None, :] * cells
-    w_i = tl.load(across, mask=square, other=0.0)  # w[c, u] = W[u, c]
-    w_f = tl.load(across + block, mask=square, other=0.0)
-    w_g = tl.load(across + 2 * block, mask=square, other=0.0)
-    w_o = tl.load(across + 3 * block, mask=square, other=0.0)
+    inside = real[:, None] & (b < batch)[None, :]
+    place = u[:, None] + b[None, :] * cells
+    four = u[:, None] + b[None, :] * 4 * cells
+    # 16 rows each of the 4 WIDTH of the weights, all of one gate
+    PARTS: tl.constexpr = WIDTH // 4
+    part = tl.arange(0, PARTS)
+    row = (part * 16 % WIDTH)[:, None] + tl.arange(0, 16)[None, :]
+    rows = (part * 16 // WIDTH * cells)[:, None] + row
+    at = weight + network * 4 * cells * cells + rows[:, :, None] * cells + u[None, None, :]
+    w = tl.load(at, mask=(row < cells)[:, :, None] & real[None, None, :], other=0.0)
     see = peephole + network * 3 * cells + u
-    p_i = tl.load(see, mask=real, other=0.0)[None, :]
-    p_f = tl.load(see + cells, mask=real, other=0.0)[None, :]
-    p_o = tl.load(see + 2 * cells, mask=real, other=0.0)[None, :]
-    place = network * (1 + steps) * batch * cells + b[:, None] * cells + u[None, :]
-    z = gates + network * steps * batch * 4 * cells + b[:, None] * 4 * cells + u[None, :]
+    p_i = tl.load(see, mask=real, other=0.0)[:, None]
+    p_f = tl.load(see + cells, mask=real, other=0.0)[:, None]
+    p_o = tl.load(see + 2 * cells, mask=real, other=0.0)[:, None]
+    h += network * (1 + steps) * batch * cells
+    c += network * (1 + steps) * batch * cells
+    gates += network * steps * batch * 4 * cells
     y = tl.load(h + place, mask=inside, other=0.0)
     cell = tl.load(c + place, mask=inside, other=0.0)
-    s = 0
-    while s < steps:
-        place += batch * cells
-        z_i = tl.load(z, mask=inside, other=0.0)
-        z_f = tl.load(z + cells, mask=inside, other=0.0)
-        z_g = tl.load(z + 2 * cells, mask=inside, other=0.0)
-        z_o = tl.load(z + 3 * cells, mask=inside, other=0.0)
-        z_i += tl.dot(y, w_i, input_precision=PRECISION).to(y.dtype) + p_i * cell
-        z_f += tl.dot(y, w_f, input_precision=PRECISION).to(y.dtype) + p_f * cell
-        z_g += tl.dot(y, w_g, input_precision=PRECISION).to(y.dtype)
-        z_o += tl.dot(y, w_o, input_precision=PRECISION).to(y.dtype)
-        i = sigmoid(z_i)
-        f = sigmoid(z_f)
-        g = tanh(z_g)
+    z = gates + four
+    z_i = tl.load(z, mask=inside, other=0.0)
+    z_f = tl.load(z + cells, mask=inside, other=0.0)
+    z_g = tl.load(z + 2 * cells, mask=inside, other=0.0)
+    z_o = tl.load(z + 3 * cells, mask=inside, other=0.0)
+    s = 1
+    while s <= steps:
+        h += batch * cells
+        c += batch * cells
+        z = gates + four
+        gates += batch * 4 * cells
+        more = inside & (s < steps)
+        later = gates + four
+        later_i = tl.load(later, mask=more, other=0.0)
+        later_f = tl.load(later + cells, mask=more, other=0.0)
+        later_g = tl.load(later + 2 * cells, mask=more, other=0.0)
+        later_o = tl.load(later + 3 * cells, mask=more, other=0.0)
+        every = tl.broadcast_to(y[None, :, :], (PARTS, WIDTH, ROWS))
+        product = tl.dot(w, every, input_precision=PRECISION).to(y.dtype)
+        product = tl.reshape(product, (4, WIDTH, ROWS))
+        r_i, r_f, r_g, r_o = _gates(product, ROWS, WIDTH)
+        i = sigmoid(z_i + r_i + p_i * cell)
+        f = sigmoid(z_f + r_f + p_f * cell)
+        g = tanh(z_g + r_g)
         cell = f * cell + i * g
-        o = sigmoid(z_o + p_o * cell)
+        o = sigmoid(z_o + r_o + p_o * cell)
         y = o * tanh(cell)
         tl.store(z, i, mask=inside)
         tl.store(z + cells, f, mask=inside)
@@ -70,11 +111,14 @@ def _forward(
         tl.store(z + 3 * cells, o, mask=inside)
         tl.store(h + place, y, mask=inside)
         tl.store(c + place, cell, mask=inside)
-        z += batch * 4 * cells
+        z_i = later_i
+        z_f = later_f
+        z_g = later_g
+        z_o = later_o
         s += 1
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES, do_not_specialize_on_alignment=POINTERS)
 def _backward(
     grad_h, grad_c, gates, weight, peephole, c, batch, cells, steps,
     ROWS: tl.constexpr, WIDTH: tl.constexpr, PRECISION: tl.constexpr,
@@ -84,30 +128,34 @@ def _backward(
     grad_h and grad_c, (R, 1 + T, B, n), come as the gradients from outside; index 0 becomes the
     initial states'.
     """
-    network = tl.program_id(0)
+    network = tl.program_id(0).to(tl.int64)
     b = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     u = tl.arange(0, WIDTH)
     real = u < cells
-    inside = (b < batch)[:, None] & real[None, :]
-    square = real[:, None] & real[None, :]
-    block = cells * cells
-    straight = weight + network * 4 * block + u[:, None] * cells + u[None, :]
-    w_i = tl.load(straight, mask=square, other=0.0)
-    w_f = tl.load(straight + block, mask=square, other=0.0)
-    w_g = tl.load(straight + 2 * block, mask=square, other=0.0)
-    w_o = tl.load(straight + 3 * block, mask=square, other=0.0)
+    inside = real[:, None] & (b < batch)[None, :]
+    place = u[:, None] + b[None, :] * cells
+    four = u[:, None] + b[None, :] * 4 * cells
+    # 16 rows each of the 4 WIDTH of the weights, transposed; what they give is added up
+    PARTS: tl.constexpr = WIDTH // 4
+    part = tl.arange(0, PARTS)
+    row = (part * 16 % WIDTH)[:, None] + tl.arange(0, 16)[None, :]
+    rows = (part * 16 // WIDTH * cells)[:, None] + row
+    at = weight + network * 4 * cells * cells + rows[:, None, :] * cells + u[None, :, None]
+    w = tl.load(at, mask=(row < cells)[:, None, :] & real[None, :, None], other=0.0)
     see = peephole + network * 3 * cells + u
-    p_i = tl.load(see, mask=real, other=0.0)[None, :]
-    p_f = tl.load(see + cells, mask=real, other=0.0)[None, :]
-    p_o = tl.load(see + 2 * cells, mask=real, other=0.0)[None, :]
-    first = network * (1 + steps) * batch * cells + b[:, None] * cells + u[None, :]
-    place = first + steps * batch * cells
-    z = gates + (network + 1) * steps * batch * 4 * cells - batch * 4 * cells
-    z += b[:, None] * 4 * cells + u[None, :]
-    from_h = tl.zeros((ROWS, WIDTH), dtype=w_i.dtype)
-    from_c = tl.zeros((ROWS, WIDTH), dtype=w_i.dtype)
+    p_i = tl.load(see, mask=real, other=0.0)[:, None]
+    p_f = tl.load(see + cells, mask=real, other=0.0)[:, None]
+    p_o = tl.load(see + 2 * cells, mask=real, other=0.0)[:, None]
+    last = (network * (1 + steps) + steps) * batch * cells
+    grad_h += last
+    grad_c += last
+    c += last
+    gates += ((network + 1) * steps - 1) * batch * 4 * cells
+    from_h = tl.zeros((WIDTH, ROWS), dtype=w.dtype)
+    from_c = tl.zeros((WIDTH, ROWS), dtype=w.dtype)
     s = 0
     while s < steps:
+        z = gates + four
         i = tl.load(z, mask=inside, other=0.0)
         f = tl.load(z + cells, mask=inside, other=0.0)
         g = tl.load(z + 2 * cells, mask=inside, other=0.0)
@@ -126,23 +174,26 @@ def _backward(
         tl.store(z + cells, grad_zf, mask=inside)
         tl.store(z + 2 * cells, grad_zg, mask=inside)
         tl.store(z + 3 * cells, grad_zo, mask=inside)
-        from_h = tl.dot(grad_zi, w_i, input_precision=PRECISION).to(grad.dtype)
-        from_h += tl.dot(grad_zf, w_f, input_precision=PRECISION).to(grad.dtype)
-        from_h += tl.dot(grad_zg, w_g, input_precision=PRECISION).to(grad.dtype)
-        from_h += tl.dot(grad_zo, w_o, input_precision=PRECISION).to(grad.dtype)
-        place -= batch * cells
-        z -= batch * 4 * cells
+        every = tl.join(tl.join(grad_zi, grad_zg), tl.join(grad_zf, grad_zo))
+        every = tl.permute(tl.reshape(every, (WIDTH, ROWS, 4)), (2, 0, 1))
+        every = tl.reshape(every, (PARTS, 16, ROWS))
+        product = tl.dot(w, every, input_precision=PRECISION).to(grad.dtype)
+        from_h = _sum(product, ROWS, WIDTH, PARTS)
+        grad_h -= batch * cells
+        grad_c -= batch * cells
+        c -= batch * cells
+        gates -= batch * 4 * cells
         s += 1
-    tl.store(grad_h + first, from_h, mask=inside)
-    tl.store(grad_c + first, from_c, mask=inside)
+    tl.store(grad_h + place, from_h, mask=inside)
+    tl.store(grad_c + place, from_c, mask=inside)
 
 
-def _launch(kernel: Any, shape: tuple[int, ...], *tensors: Any) -> None:
-    networks, steps, batch, _, cells = shape
-    width = max(16, triton.next_power_of_2(cells))
-    kernel[(networks, triton.cdiv(batch, TILE))](
-        *tensors, batch, cells, steps, ROWS=TILE, WIDTH=width, PRECISION=precision_of()
-    )
+def variants() -> list[Variant]:
+    """Every kernel that may be launched, for each width and precision."""
+    return [
+        *variants_of("lstm forward", _forward, WARPS, POINTERS),
+        *variants_of("lstm backward", _backward, WARPS, POINTERS),
+    ]
 
 
 def _forward_pass(_: None, arguments: Arguments, learns: bool) -> tuple[Tensors, Tensors]:
@@ -151,7 +202,7 @@ def _forward_pass(_: None, arguments: Arguments, learns: bool) -> tuple[Tensors,
     gates = drive.clone()
     h, c = (drive.new_empty(networks, 1 + steps, batch, cells) for _ in range(2))
     h[:, 0], c[:, 0] = h0, c0
-    _launch(_forward, drive.shape, gates, weight, peephole, h, c)
+    launch(_forward, WARPS, (networks, batch, cells, steps), gates, weight, peephole, h, c)
     return (h[:, 1:].clone(), c[:, 1:].clone()), (gates, h, c)
 
 
@@ -167,8 +218,9 @@ def _backward_pass(
     for into, grad in ((grad_h, grads[0]), (grad_c, grads[1])):
         if grad is not None:
             into[:, 1:] = grad
-    _launch(_backward, gates.shape, grad_h, grad_c, grad_gates, weight, peephole, c)
     networks, steps, batch, _four, cells = gates.shape
+    sizes = networks, batch, cells, steps
+    launch(_backward, WARPS, sizes, grad_h, grad_c, grad_gates, weight, peephole, c)
     flat = grad_gates.view(networks, steps * batch, 4 * cells)
     before = h[:, :-1].reshape(networks, -1, cells)
     grad_peephole = torch.stack(
@@ -204,7 +256,8 @@ def lstm(
 ) -> tuple[Tensor, Tensor]:
     """As :func:`cwrnn_cli.kernels.reference.lstm`; float32 on a GPU, cells that fit on chip.
 
-    Products are exact (IEEE) unless `torch.backends.cuda.matmul.allow_tf32` is set.
+    Products have float32's accuracy, or TF32's if `torch.backends.cuda.matmul.allow_tf32` is set
+    (:func:`..triton.launch.precision_of`).
     """
     networks, batch, steps, _ = x.shape
     cells = weight_hh.shape[2]

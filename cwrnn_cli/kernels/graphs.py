@@ -1,0 +1,80 @@
+"""Many small kernels in a row as one CUDA graph, so that a GPU need not wait for Python.
+
+Only :class:`_Graph` needs a GPU; what is captured is plain torch operations, which run anywhere.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_MOST = 16  # graphs of a function that are kept, each with memory of its own
+_LARGE = 1 << 19  # bytes of a step that is taken to last longer than its launch; unmeasured
+
+
+class Replayed:
+    """A function that changes its first tensor in place, step by step along its leading axis.
+
+    On a GPU its operations are captured when tensors of such shapes come for the first time, and
+    replayed from then on. Elsewhere, inside of somebody's own capture, and where one step is large,
+    it is simply called.
+
+    Args:
+        function: of tensors only, with operations that may be captured: no sizes or branches that
+            depend on numbers in them.
+    """
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        self._function = function
+        self._graphs: OrderedDict[Any, _Graph] = OrderedDict()  # the latest last
+        self._lock = Lock()  # graphs have memory of their own, one call after the other
+
+    def __call__(self, changed: Tensor, *others: Tensor) -> None:
+        """Call it, or replay it."""
+        large = changed[0].numel() * changed.element_size() >= _LARGE
+        if not changed.is_cuda or large or torch.cuda.is_current_stream_capturing():
+            self._function(changed, *others)
+            return
+        tensors = changed, *others
+        key = (
+            changed.device,
+            torch.cuda.current_stream(changed.device).cuda_stream,
+            torch.backends.cuda.matmul.allow_tf32,  # chosen when captured
+            tuple((tensor.shape, tensor.dtype) for tensor in tensors),
+        )
+        with self._lock, torch.cuda.device(changed.device):
+            graph = self._graphs.pop(key, None) or _Graph(self._function, tensors)
+            self._graphs[key] = graph
+            if len(self._graphs) > _MOST:
+                self._graphs.popitem(last=False)
+            graph.replay(tensors)
+
+
+class _Graph:
+    """A function's operations on tensors of some shapes, captured on the current device.
+
+    Args:
+        function: changes the first tensor.
+        tensors: like those that it will get.
+    """
+
+    def __init__(self, function: Callable[..., None], tensors: tuple[Tensor, ...]) -> None:
+        self._own = [torch.zeros_like(t, memory_format=torch.contiguous_format) for t in tensors]
+        before = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        before.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(before):
+            function(*self._own)  # cuBLAS makes what it needs, which cannot be captured
+        torch.cuda.current_stream().wait_stream(before)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            function(*self._own)
+
+    def replay(self, tensors: tuple[Tensor, ...]) -> None:
+        """Do to these what the function does."""
+        for own, tensor in zip(self._own, tensors, strict=True):
+            own.copy_(tensor)
+        self._graph.replay()
+        tensors[0].copy_(self._own[0])
