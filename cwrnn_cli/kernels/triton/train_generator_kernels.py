@@ -58,17 +58,15 @@ def _columns(WIDTH: tl.constexpr):
 
 
 @triton.jit
-def _matvec(w, y, WIDTH: tl.constexpr):
-    """(n,) sums over a tile's rows, four at a time: a chain of all would wait for itself."""
-    products = tl.reshape(w * y[None, :], (WIDTH, WIDTH // 4, 4))
-    return tl.sum(tl.sum(products, axis=1), axis=1)
+def _sum_row(tile, WIDTH: tl.constexpr):
+    """(WIDTH,) sums of a tile's rows, four at a time: a chain of all would wait for itself."""
+    return tl.sum(tl.sum(tl.reshape(tile, (WIDTH, WIDTH // 4, 4)), axis=1), axis=1)
 
 
 @triton.jit
-def _vecmat(w, grad, WIDTH: tl.constexpr):
-    """Likewise over its columns."""
-    products = tl.reshape(w * grad[:, None], (WIDTH // 4, 4, WIDTH))
-    return tl.sum(tl.sum(products, axis=0), axis=0)
+def _sum_column(tile, WIDTH: tl.constexpr):
+    """Likewise of its columns."""
+    return tl.sum(tl.sum(tl.reshape(tile, (WIDTH // 4, 4, WIDTH)), axis=0), axis=0)
 
 
 @triton.jit
@@ -168,7 +166,7 @@ def clockwork_epochs(
         until = first  # a unit's next tick
         t = 0
         while t <= steps:
-            z = _matvec(w, y, WIDTH) + b
+            z = _sum_row(w * y[None, :], WIDTH) + b
             y = tl.where(real & (until == 0) & (t < steps), tanh(z), y)
             error = tl.where(readout & (t > 0), z - target, 0.0)
             squared += error * error
@@ -194,7 +192,7 @@ def clockwork_epochs(
             grad = tl.where(readout, now, _clipped(grad, limit))
             grad_w += grad[:, None] * tl.where(t > 0, before, 0.0)[None, :]
             grad_b += grad
-            from_next = _vecmat(w, grad, WIDTH) + tl.where(ticks, 0.0, from_next)
+            from_next = _sum_column(w * grad[:, None], WIDTH) + tl.where(ticks, 0.0, from_next)
             since = tl.where(ticks, period, since) - 1
             now = before
             before = early
@@ -262,10 +260,10 @@ def lstm_epochs(
         squared = tl.zeros((WIDTH,), b_i.dtype)
         t = 0
         while t <= steps:
-            z_i = _matvec(w_i, y, WIDTH) + b_i
-            z_f = _matvec(w_f, y, WIDTH) + b_f
-            z_g = _matvec(w_g, y, WIDTH) + b_g
-            z_o = _matvec(w_o, y, WIDTH) + b_o
+            z_i = _sum_row(w_i * y[None, :], WIDTH) + b_i
+            z_f = _sum_row(w_f * y[None, :], WIDTH) + b_f
+            z_g = _sum_row(w_g * y[None, :], WIDTH) + b_g
+            z_o = _sum_row(w_o * y[None, :], WIDTH) + b_o
             z_i += p_i * cell
             z_f += p_f * cell
             gate_i = sigmoid(z_i)
@@ -341,8 +339,11 @@ def lstm_epochs(
             grad_wf += grad_f[:, None] * y[None, :]
             grad_wg += grad_g[:, None] * y[None, :]
             grad_wo += grad_o[:, None] * y[None, :]
-            from_next = _vecmat(w_i, grad_i, WIDTH) + _vecmat(w_f, grad_f, WIDTH)
-            from_next += _vecmat(w_g, grad_g, WIDTH) + _vecmat(w_o, grad_o, WIDTH)
+            tile = w_i * grad_i[:, None]
+            tile += w_f * grad_f[:, None]
+            tile += w_g * grad_g[:, None]
+            tile += w_o * grad_o[:, None]
+            from_next = _sum_column(tile, WIDTH)
             gate_i = past_i
             gate_f = past_f
             gate_g = past_g

@@ -1,10 +1,16 @@
 """Task 1's Triton kernels against autograd; run with TRITON_INTERPRET=1 (or on a GPU, without)."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import torch
 
-from cwrnn_cli.tasks.audio.engines import SilenceEngine
+from cwrnn_cli.models.ensemble import Ensemble
+from cwrnn_cli.tasks.audio.data import AudioData
+from cwrnn_cli.tasks.audio.engines import AudioTrainer, SilenceEngine
 from cwrnn_cli.tasks.audio.fused import FusedEngine
+from cwrnn_cli.training.configure import configure
 from tests.conftest import random_ensemble
 
 NETWORKS = 2
@@ -116,16 +122,62 @@ def check_diverged(device: str, shape) -> None:
         assert torch.equal(weight[[0, 2]], ill.weights()[name][[0, 2]])
 
 
+def trainer_of(model: str, lr: float, autograd: bool) -> AudioTrainer:
+    """A run of a few epochs on a GPU, which stands in for the CPU where there is none."""
+    targets = targets_of(2, 5).float().numpy()
+    one = np.ones(2, np.float32)
+    data = AudioData("a", False, "", Path("a.h5"), targets, one, one, ["a", "b"])
+    config = configure(data, model, 100, runs=1, epochs=3, lr=lr)
+    trainer = AudioTrainer(replace(config, device="cuda"), data)
+    assert isinstance(trainer.engine, FusedEngine)
+    if autograd:
+        ensemble, generators = config.start()
+        trainer.engine = SilenceEngine(ensemble, torch.from_numpy(targets), generators, "reference")
+    return trainer
+
+
+def check_run(model: str, lr: float) -> None:
+    """A run tells what it does with autograd, and goes on from a checkpoint bit for bit."""
+    mine, judge = (trainer_of(model, lr, autograd) for autograd in (False, True))
+    second = trainer_of(model, lr, False)
+    while not mine.finished:
+        found, expected = mine.advance(), judge.advance()
+        assert found["diverged"] == expected["diverged"]
+        np.testing.assert_allclose(
+            *(
+                [line[name] or 0.0 for name in ("epoch", "mse_median")]
+                for line in (found, expected)
+            ),
+            rtol=1e-4,
+        )
+        if mine.epoch == 1:
+            second.restore(mine.checkpoint())
+    assert (found["diverged"] > 0) == (lr > 1)
+    assert np.array_equal(mine.stop.diverged_at, judge.stop.diverged_at)
+    np.testing.assert_allclose(mine.gradients.length, judge.gradients.length, rtol=1e-4)
+    while not second.finished:
+        second.advance()
+    ends = mine.checkpoint(), second.checkpoint()
+    for kept in ("weights", "velocity", "extra"):
+        for name, value in getattr(ends[0], kept).items():
+            assert np.array_equal(value, getattr(ends[1], kept)[name], equal_nan=True)
+    assert ends[0].generators == ends[1].generators
+
+
 def check_rest(device: str) -> int:
-    """All that is not a comparison with autograd; how many checks there were."""
+    """All that is not an engine beside autograd's; how many checks there were."""
     checks = (check_resumed, check_alone, check_diverged)
     for each in checks:
         for shape in SHAPES:
             each(device, shape)
-    return len(checks) * len(SHAPES)
+    runs = [("cw", 1e-2), ("lstm", 1e-2), ("srn", 1e10)]
+    for model, lr in runs:
+        check_run(model, lr)
+    return len(checks) * len(SHAPES) + len(runs)
 
 
 if __name__ == "__main__":
+    Ensemble.to = lambda ensemble, _: ensemble  # there is no GPU
     with np.errstate(all="ignore"):  # some diverge
         done = check("cpu", torch.float64, 1e-9)
         done += check("cpu", torch.float32, 1e-4, [CASES[0], CASES[7]])
