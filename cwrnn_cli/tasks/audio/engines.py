@@ -1,11 +1,14 @@
 """Two ways to do the epochs of task 1: the compiled loop, and autograd as its test.
 
+A third, on a GPU, is :mod:`.fused`.
+
 An engine holds the ensemble's weights and momentum and runs epochs: forward, half the sum of
 squares or their mean, backward, Nesterov step as in `torch.optim.SGD(nesterov=True)`, every network
 on its own.
 """
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -225,6 +228,11 @@ def make_engine(config: TrainConfig, data: AudioData) -> Engine:
     targets = torch.from_numpy(np.tile(data.targets, (config.runs, 1)))
     if config.device == "cpu" and type(config.cell) in LOOPS:
         return CompiledEngine(ensemble, targets, generators, None, config.loss, config.delta_clip)
+    if torch.device(config.device).type == "cuda" and find_spec("triton"):
+        from .fused import FusedEngine, networks_of  # noqa: PLC0415  (imports Triton)
+
+        if networks_of(config.cell):
+            return FusedEngine(ensemble, targets, generators, config.loss, config.delta_clip)
     return SilenceEngine(ensemble, targets, generators, "auto", config.loss, config.delta_clip)
 
 
