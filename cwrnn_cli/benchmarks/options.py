@@ -20,6 +20,12 @@ out_option = click.option(
     help="New folder for bench.json, bench.txt (layer: bench.png) and manifest.json.",
 )
 
+device_option = click.option(
+    "--device",
+    help="Measure there, such as cuda: against torch's own layers (cuDNN), whatever backend can do "
+    "it.  [default: the CPU, with all that it is compared with]",
+)
+
 BENCH = "bench.json"
 
 

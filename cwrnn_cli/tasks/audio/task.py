@@ -42,6 +42,7 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
         ("prepare", "audio"): "cwrnn_cli.tasks.audio.commands:prepare",
         ("generate", "audio"): "cwrnn_cli.tasks.audio.commands:generate",
         ("bench", "ensemble"): "cwrnn_cli.tasks.audio.benchmark:command",
+        ("bench", "figure3"): "cwrnn_cli.tasks.audio.on_device:figure3",
     }
     standin_label = "stand-in for the paper's music"
     without_data = "the built-in piece"
@@ -128,9 +129,11 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
         return report.comparison(results)
 
     def bench_text(self, result: Mapping[str, Any]) -> str | None:
-        """Of `cwrnn bench ensemble`."""
-        from . import benchmark  # noqa: PLC0415  (it imports the command line)
+        """Of `cwrnn bench ensemble` and `cwrnn bench figure3`."""
+        from . import benchmark, on_device  # noqa: PLC0415  (they import the command line)
 
+        if "device" in result:
+            return on_device.text(result)
         return benchmark.ensemble_text(result) if "figure3_s" in result else None
 
     def comparison_text(self, results: Results) -> str:
