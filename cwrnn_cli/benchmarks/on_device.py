@@ -21,7 +21,6 @@ from .layer import BASE, MODULES, operations
 BACKENDS = ("auto", "cascade", "triton")  # of ours; one that cannot do a layer is left out
 FLASHRNN = "flashrnn"
 _OTHERS = ("cuda_fused", "triton")  # backends of FlashRNN
-_FLASHRNN_CELLS = {"elman": 1, "lstm": 4}  # name -> gates
 Call = Callable[[], Any]
 Note = Callable[[str], None]
 
@@ -79,7 +78,7 @@ def peak_gflops(device: str, size: int = 4096) -> float:
 def describe(device: str) -> dict[str, Any]:
     """Of a benchmark's JSON: the machine, the device and what it reaches."""
     name = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
-    about = {**machine.describe(), "gpu": name}
+    about = {**machine.describe(), "gpu": name, "cudnn_tf32": torch.backends.cudnn.allow_tf32}
     return {"machine": about, "device": device, "peak_gflops": peak_gflops(device)}
 
 
@@ -207,9 +206,12 @@ def _entries(x: Tensor, gradient: Tensor, flashrnn: bool) -> Iterator[_Entry]:
             layer = spec.layer(width).to(x.device)
             layer.backend = backend
             yield _Entry(type(layer).__name__, backend, _pass(layer, x, gradient), spec)
-    for (name, gates), backend in product(_FLASHRNN_CELLS.items() if flashrnn else (), _OTHERS):
-        call = _flashrnn(name, gates, backend, x, gradient)
-        yield _Entry(f"flashrnn {name}, bfloat16", backend, call)
+    for cell, backend in product(CELLS.values() if flashrnn else (), _OTHERS):
+        if cell.peer:
+            name = "elman" if cell.peer is torch.nn.RNN else cell.peer.__name__.lower()
+            gates = len(cell.peer(1, 1).get_parameter("weight_hh_l0"))
+            call = _flashrnn(name, gates, backend, x, gradient)
+            yield _Entry(f"flashrnn {name}, bfloat16", backend, call)
 
 
 def _pass(layer: torch.nn.Module, x: Tensor, gradient: Tensor) -> Call:
@@ -241,6 +243,6 @@ def _flashrnn(name: str, gates: int, backend: str, x: Tensor, gradient: Tensor) 
         recurrent.grad = bias.grad = None
         drive = inputs(rows).view(batch, length, gates, 1, n).bfloat16()
         states, _ = flashrnn(drive, recurrent, bias, function=name, backend=backend)
-        states[0].view(batch, length, n).backward(grad.to(states.dtype))
+        states[0].reshape(batch, length, n).backward(grad.to(states.dtype))
 
     return call

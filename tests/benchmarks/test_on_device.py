@@ -32,7 +32,7 @@ def test_layers(cwrnn, tmp_path):
         "bench.json", "bench.txt", "manifest.json",
     }  # fmt: skip
     assert check_folder(tmp_path / "here", "here") == []
-    assert "on cpu, cpu" in (tmp_path / "here" / "bench.txt").read_text()
+    assert "on cpu, cpu; " in (tmp_path / "here" / "bench.txt").read_text()
 
 
 def test_what_device_does_not_go_with(cwrnn):

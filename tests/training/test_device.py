@@ -147,6 +147,16 @@ def test_a_run_goes_on_where_it_was_begun(cwrnn, piece, sees):
     cwrnn(*words, "--resume")
 
 
+def test_so_does_a_comparison(cwrnn, piece, sees):
+    words = ("compare", "--models", "cw", "--sizes", 100, "--runs", 200, "--epochs", 1)
+    words = (*words, "--data", piece, "--out", "grid")
+    cwrnn(*words)
+    sees(1)
+    message = one_line_error(cwrnn(*words, "--resume", expect=2))
+    expected = "grid: was begun on cpu; resume with that as --device, or choose another --out"
+    assert message == expected
+
+
 def test_a_run_of_a_gpu_is_evaluated_anywhere(cwrnn, piece, tmp_path):
     cwrnn("train", "--model", "cw", "--params", 100, "--runs", 1, "--epochs", 2, "--data", piece,
           "--out", "run", "--device", "cpu")  # fmt: skip
