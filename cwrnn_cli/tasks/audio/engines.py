@@ -219,6 +219,12 @@ class CompiledEngine:
         restore(self._generators, state.generators)
 
 
+# From how many networks per core of the CPU on a GPU is expected to train faster; calculated, not
+# measured. There a network's epoch is a chain of 320 steps forward and twice that backward, of
+# about 1 us each (a product on chip, and waiting for the slowest warp): 1 ms, however many train
+# beside it while there is room for all. A core does 14 to 86 networks' epochs in that time at
+# Table 1's sizes (results/bench), at most of them about 64 or fewer.
+NETWORKS_PER_CORE = 64
 LOG_LINES = 100  # of metrics.jsonl per run
 
 
