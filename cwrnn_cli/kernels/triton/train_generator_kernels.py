@@ -167,7 +167,7 @@ def clockwork_epochs(
         t = 0
         while t <= steps:
             z = _sum_row(w * y[None, :], WIDTH) + b
-            y = tl.where(real & (until == 0) & (t < steps), tanh(z), y)
+            y = tl.where(real & (until == 0), tanh(z), y)  # at step T read by nobody
             error = tl.where(readout & (t > 0), z - target, 0.0)
             squared += error * error
             tl.store(history + t * WIDTH, tl.where(readout, error * share, y))
@@ -230,8 +230,8 @@ def lstm_epochs(
     i = tl.arange(0, WIDTH)
     real = i < n
     readout = i == n
-    block: tl.constexpr = WIDTH * WIDTH
-    row: tl.constexpr = 5 * WIDTH  # of the history
+    block = tl.constexpr(WIDTH * WIDTH)
+    row = tl.constexpr(5 * WIDTH)  # of the history
     bias = 4 * block + i
     peephole = bias + 4 * WIDTH
     theta += network * parameters
