@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from cwrnn_cli.kernels import backend
 from cwrnn_cli.kernels.backend import (
     Backend,
     Backends,
@@ -41,3 +42,15 @@ def test_what_numba_and_triton_cannot_do(monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert unsupported_by_triton(half, 8, 8) is None
     assert "at most 8 units at once, not 9" in unsupported_by_triton(single, 9, 8)
+
+
+def test_what_triton_looks_for(monkeypatch):
+    missing = backend._missing_for_triton.__wrapped__
+    monkeypatch.setattr(backend, "find_spec", lambda _: object())
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", "")
+    assert missing() == "Triton needs a C compiler (CC, gcc or clang), and there is none"
+    monkeypatch.setenv("CC", "/opt/cc")
+    assert missing() is None
+    monkeypatch.setattr(backend, "find_spec", lambda _: None)
+    assert missing() == "Triton is not installed"

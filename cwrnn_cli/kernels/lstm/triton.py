@@ -153,15 +153,27 @@ def _backward(
     gates += ((network + 1) * steps - 1) * batch * 4 * cells
     from_h = tl.zeros((WIDTH, ROWS), dtype=w.dtype)
     from_c = tl.zeros((WIDTH, ROWS), dtype=w.dtype)
-    s = 0
-    while s < steps:
+    z = gates + four
+    i = tl.load(z, mask=inside, other=0.0)
+    f = tl.load(z + cells, mask=inside, other=0.0)
+    g = tl.load(z + 2 * cells, mask=inside, other=0.0)
+    o = tl.load(z + 3 * cells, mask=inside, other=0.0)
+    cell = tl.load(c + place, mask=inside, other=0.0)
+    c -= batch * cells
+    old = tl.load(c + place, mask=inside, other=0.0)
+    s = 1
+    while s <= steps:
         z = gates + four
-        i = tl.load(z, mask=inside, other=0.0)
-        f = tl.load(z + cells, mask=inside, other=0.0)
-        g = tl.load(z + 2 * cells, mask=inside, other=0.0)
-        o = tl.load(z + 3 * cells, mask=inside, other=0.0)
-        now = tanh(tl.load(c + place, mask=inside, other=0.0))
-        old = tl.load(c + place - batch * cells, mask=inside, other=0.0)
+        gates -= batch * 4 * cells
+        c -= batch * cells
+        more = inside & (s < steps)
+        earlier = gates + four
+        earlier_i = tl.load(earlier, mask=more, other=0.0)
+        earlier_f = tl.load(earlier + cells, mask=more, other=0.0)
+        earlier_g = tl.load(earlier + 2 * cells, mask=more, other=0.0)
+        earlier_o = tl.load(earlier + 3 * cells, mask=more, other=0.0)
+        older = tl.load(c + place, mask=more, other=0.0)
+        now = tanh(cell)
         grad = tl.load(grad_h + place, mask=inside, other=0.0) + from_h
         grad_zo = grad * now * o * (1 - o)
         grad = grad * o * (1 - now * now) + p_o * grad_zo + from_c  # of the cell
@@ -181,8 +193,12 @@ def _backward(
         from_h = _sum(product, ROWS, WIDTH, PARTS)
         grad_h -= batch * cells
         grad_c -= batch * cells
-        c -= batch * cells
-        gates -= batch * 4 * cells
+        i = earlier_i
+        f = earlier_f
+        g = earlier_g
+        o = earlier_o
+        cell = old
+        old = older
         s += 1
     tl.store(grad_h + place, from_h, mask=inside)
     tl.store(grad_c + place, from_c, mask=inside)
