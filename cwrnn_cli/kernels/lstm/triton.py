@@ -13,12 +13,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .. import reference
 from ..autograd import Arguments, FastFunction, Tensors
 from ..triton.functions import sigmoid, tanh
 from ..triton.launch import launch, variants_of
 from ..triton.resources import Variant
 from . import WARPS
+from .recurrence import lstm as lstm_by
+from .recurrence import plain
 
 SIZES = ("batch", "cells", "steps")
 POINTERS = ("gates", "weight", "peephole", "h", "c", "grad_h", "grad_c")
@@ -249,16 +250,7 @@ def _backward_pass(
     return grad_gates, flat.transpose(1, 2) @ before, grad_peephole, grad_h[:, 0], grad_c[:, 0]
 
 
-def _plain(_: None, arguments: Arguments) -> Tensors:
-    drive, weight, peephole, h0, c0 = arguments
-    assert drive is not None and weight is not None
-    x = drive.flatten(3).transpose(1, 2)  # (R, B, T, 4n): its own input weights are 1
-    one = torch.eye(x.shape[3], dtype=x.dtype, device=x.device)
-    outputs = reference.lstm(x, one.expand(len(x), -1, -1), weight, None, peephole, h0, c0)
-    return tuple(output.transpose(1, 2) for output in outputs)
-
-
-_lstm = FastFunction(_forward_pass, _backward_pass, _plain, outputs=2)
+_lstm = FastFunction(_forward_pass, _backward_pass, plain, outputs=2)
 
 
 def lstm(
@@ -275,20 +267,4 @@ def lstm(
     Products have float32's accuracy, or TF32's if `torch.backends.cuda.matmul.allow_tf32` is set
     (:func:`..triton.launch.precision_of`).
     """
-    networks, batch, steps, _ = x.shape
-    cells = weight_hh.shape[2]
-    drive = weight_hh.new_zeros(networks, steps, batch, 4 * cells)
-    if weight_ih is not None:
-        drive = drive + x.transpose(1, 2) @ weight_ih[:, None].transpose(2, 3)
-    if bias is not None:
-        drive = drive + bias[:, None, None]
-    zeros = weight_hh.new_zeros(networks, batch, cells)
-    y, c = _lstm(
-        None,
-        drive.view(networks, steps, batch, 4, cells),
-        weight_hh,
-        weight_hh.new_zeros(networks, 3, cells) if peephole is None else peephole,
-        zeros if h0 is None else h0,
-        zeros if c0 is None else c0,
-    )
-    return y.transpose(1, 2), c.transpose(1, 2)
+    return lstm_by(_lstm, x, weight_ih, weight_hh, bias, peephole, h0, c0)
