@@ -5,9 +5,13 @@ import pytest
 import torch
 
 from cwrnn_cli.models import LSTM, SRN, ClockworkRNN
+from cwrnn_cli.tasks import TASKS
 from cwrnn_cli.tasks.audio.engines import CompiledEngine, SilenceEngine
+from cwrnn_cli.tasks.iamondb.engines import CtcEngine
 from cwrnn_cli.tasks.timit.engines import StepwiseEngine
-from tests.conftest import random_ensemble
+from cwrnn_cli.training.configure import configure
+from cwrnn_cli.training.folder import RunFolder
+from tests.conftest import one_line_error, random_ensemble
 
 pytestmark = [
     pytest.mark.gpu,
@@ -82,3 +86,52 @@ def test_words_train_alike_on_both(model):
         states.append(engine.weights())
     for name, weight in states[0].items():
         torch.testing.assert_close(states[1][name], weight, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+@pytest.mark.parametrize("model", ["cw", "srn", "lstm", "gru"])
+def test_lines_train_alike_on_both(lines, model, runs):
+    data = TASKS["iamondb"].load(lines)
+    states = []
+    for device in ("cpu", "cuda"):
+        config = configure(data, model, 700, runs=runs, batch=4, device=device)
+        engine = CtcEngine(config, data)
+        losses = engine.train(np.arange(runs), np.full(5, 1e-3), np.full(5, 0.9, np.float32))
+        states.append((losses, engine.gradient_lengths, engine.weights()))
+    for here, there in zip(states[0][:2], states[1][:2], strict=True):
+        np.testing.assert_allclose(there, here, rtol=1e-3)
+    for name, weight in states[0][2].items():
+        torch.testing.assert_close(states[1][2][name], weight, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0"])
+@pytest.mark.parametrize(("task", "corpus"), [("audio", "piece"), ("timit", "spoken")])
+def test_a_run_from_its_start_to_its_evaluation(cwrnn, request, tmp_path, task, corpus, device):
+    data = request.getfixturevalue(corpus)
+    words = ("train", "--task", task, "--model", "cw", "--params", 500, "--runs", 2, "--epochs")
+    words = (*words, 4, "--data", data, "--device", device, "--out", "run")
+    cwrnn(*words)
+    run = RunFolder(tmp_path / "run")
+    assert run.config().device == device
+    assert all(w.device.type == "cpu" for w in run.checkpoint().weights.values())
+    cwrnn("eval", "run", "--data", data)
+    cwrnn(*words, "--resume")
+
+
+def test_auto_takes_it_for_many_networks(piece):
+    data = TASKS["audio"].load(piece)
+    assert configure(data, "cw", 1000, runs=100_000, device="auto").device == "cuda"
+    assert configure(data, "cw", 1000, runs=1, device="auto").device == "cpu"
+
+
+def test_memory_that_is_full_ends_in_a_line(cwrnn, piece, tmp_path):
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(2e-3)
+    try:
+        words = ("train", "--model", "gru", "--params", 1000, "--runs", 1000, "--epochs", 2)
+        result = cwrnn(*words, "--data", piece, "--device", "cuda", "--out", "run", expect=2)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    message = one_line_error(result)
+    assert message.startswith("--device cuda: its memory is full with --runs 1000: a run takes ")
+    assert not (tmp_path / "run").exists()

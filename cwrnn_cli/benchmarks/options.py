@@ -21,6 +21,12 @@ out_option = click.option(
     "resources.txt) and manifest.json.",
 )
 
+device_option = click.option(
+    "--device",
+    help="Measure there, such as cuda: against torch's own layers (cuDNN), whatever backend can do "
+    "it.  [default: the CPU, with all that it is compared with]",
+)
+
 BENCH = "bench.json"
 
 

@@ -8,14 +8,16 @@ import click
 
 from data_prep.errors import UserError
 
-from ..benchmarks.options import kept, numbers_or, out_option, show
+from ..benchmarks.options import device_option, kept, numbers_or, out_option, show
 from ..console import json_option, progress_bar, say, say_written
 from ..option import at_least
 from .groups import LazyGroup
 from .of_tasks import places
 
+_OWN = {"gpu-check": ("cwrnn_cli.cli.gpu_check:command", "")}
 
-@click.group(cls=LazyGroup, places=places("bench"))
+
+@click.group(cls=LazyGroup, places=places("bench") | _OWN)
 def command() -> None:
     """Measure speed on this machine, side by side with torch's own layers."""
 
@@ -27,6 +29,8 @@ def command() -> None:
 @click.option("--repeats", default=5, show_default=True, help="Rounds per point at the most.")
 @click.option("--seconds", default=20.0, show_default=True, help="Per point, about.")
 @click.option("--plot", type=click.Path(path_type=Path), help="PNG file of the ratios to write.")
+@device_option
+@click.option("--flashrnn", is_flag=True, help="With --device: FlashRNN's layers instead of ours.")
 @out_option
 @json_option
 def layer(
@@ -36,6 +40,8 @@ def layer(
     repeats: int,
     seconds: float,
     plot: Path | None,
+    device: str | None,
+    flashrnn: bool,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -53,6 +59,14 @@ def layer(
     if min(grid["widths"]) < benchmark.MODULES:
         raise UserError(f"--widths {widths}: at least {benchmark.MODULES}, a unit per module")
     settings: dict[str, Any] = {**grid, "repeats": repeats, "seconds": seconds}
+    if flashrnn and not device:
+        raise UserError("--flashrnn: only with --device")
+    if device:
+        if plot:
+            raise UserError("--plot: not with --device")
+        settings |= {"device": device, "flashrnn": flashrnn}
+        _layer_on_device(settings, out, as_json)
+        return
     with kept(out, settings) as folder:
         bar = progress_bar(prod(map(len, grid.values())), "layers", unit="point")
         result = benchmark.run(**settings, note=say, tick=lambda: bar.update(1))
@@ -63,6 +77,18 @@ def layer(
     if plot is not None:
         report.plot_layers(plot, result)
         say_written(plot)
+
+
+def _layer_on_device(settings: dict[str, Any], out: Path | None, as_json: bool) -> None:
+    """`bench layer --device`."""
+    from ..benchmarks import on_device  # noqa: PLC0415  (slow to import)
+    from ..reporting import benchmarks as report  # noqa: PLC0415
+    from ..training.device import check_device  # noqa: PLC0415
+
+    check_device(settings["device"], auto=False)
+    with kept(out, settings) as folder:
+        result = on_device.run(**settings, note=say)
+        show(result, report.layer_text(result), as_json, folder)
 
 
 @command.command()

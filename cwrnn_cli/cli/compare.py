@@ -24,6 +24,7 @@ from ..reporting.page import TABLE, write_report
 from ..tasks import TASKS
 from ..training import distributed
 from ..training.configure import check, configure
+from ..training.device import check_device
 from ..training.folder import CONFIG, RunFolder, check_free, names_of
 from ..training.grid import RESULTS, Grid, open_grid, run_grid
 from ..training.jobs import cores, one_thread
@@ -33,7 +34,6 @@ from ..training.results import read_results, write_runs
 from .mistakes import did_you_mean
 from .options import (
     cell_options,
-    chosen_device,
     chosen_models,
     chosen_sizes,
     load_prepared,
@@ -132,13 +132,14 @@ def command(
     budgets = chosen_sizes(sizes, experiment)
     own_rates = _rates(rates)
     refuse_others("--lr", own_rates, chosen)
-    used = chosen_device(device)
+    check_device(device)
     of_model = {
-        m: of_cell(m, chosen, options) | {"lr": own_rates.get(m), "device": used} for m in chosen
+        m: of_cell(m, chosen, options) | {"lr": own_rates.get(m), "device": device} for m in chosen
     }
     for model, own in of_model.items():
         check(experiment, model, **own)
-    at_once = _jobs(experiment, jobs, used)
+    if jobs and distributed.world_size() > 1:
+        raise UserError("--jobs: not under torchrun, whose processes share the networks out")
     if asks_for_several(data):
         if jobs:
             raise UserError("--jobs: with one --data only")
@@ -154,7 +155,9 @@ def command(
         ]
     )
     out = out or RUNS_FOLDER / f"compare-{task}"
-    distributed.start(used, data_parallel=False)
+    devices = {cell.device for cell in grid.cells}
+    at_once = _jobs(experiment, jobs, devices)
+    distributed.start("cuda" if "cuda" in devices else "cpu", data_parallel=False)
     if first_process():
         open_grid(out, grid, resume)
     distributed.wait()
@@ -187,14 +190,12 @@ def command(
     say_written(out / RESULTS, *files, out / MANIFEST)
 
 
-def _jobs(experiment: AnyTask, given: int | None, device: str) -> int:
+def _jobs(experiment: AnyTask, given: int | None, devices: set[str]) -> int:
     """How many cells to train at once; 0: one after the other, in this process."""
     if distributed.world_size() > 1:
-        if given:
-            raise UserError("--jobs: not under torchrun, whose processes share the networks out")
         return 0
     if given is None:
-        return cores() if experiment.data_parallel and device == "cpu" else 0
+        return cores() if experiment.data_parallel and devices == {"cpu"} else 0
     return given
 
 

@@ -18,6 +18,7 @@ from ..option import Option, numbers, short, shown_defaults
 from ..paper import Protocol
 from ..tasks import TASKS
 from ..training.data import Data
+from ..training.device import AUTO, KINDS, is_device
 from ..training.loop import Interrupted
 from ..training.registry import AnyTask
 from ..training.task import Task
@@ -137,6 +138,22 @@ class _WeightStd(click.ParamType[float | str]):
             self.fail(f"{value!r} is not a valid float, nor {SCALED}.", parameter, context)
 
 
+class _Device(click.ParamType[str]):
+    """A device, whether there is one here or not."""
+
+    name = "auto|cpu|cuda|cuda:N|mps|xpu"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> str:
+        """Raises click's error for anything else."""
+        word = str(value)
+        if not is_device(word):
+            near = did_you_mean(word, KINDS)
+            self.fail(f"{word!r} is none of {self.name.replace('|', ', ')}.{near}", parameter)
+        return word
+
+
 MODEL = Choice(list(CELLS))
 task_option = click.option(
     "--task",
@@ -150,6 +167,7 @@ rate_option = click.option(
 )
 
 _PER_SEQUENCE = [t.name for t in TASKS.values() if t.protocol.network_per_sequence]
+_GPU = "; ".join(f"{t.name}: {t.gpu_rule}" for t in TASKS.values() if t.gpu_rule)
 _OWN_DATA = [f"{t.name}: else {t.without_data}" for t in TASKS.values() if t.without_data]
 
 
@@ -218,10 +236,12 @@ def protocol_options(seed: int = 0, several: bool = False, runs: int | None = No
             *task_options(lambda task: task.train_options),
             click.option(
                 "--device",
-                type=Choice(["auto", "cpu", "cuda"]),
-                default="auto",
+                type=_Device(),
+                default=AUTO,
                 show_default=True,
-                help="Where to train; auto: the fastest for the task.",
+                help="Where to train, such as cuda:1; mps and xpu take plain torch operations.  "
+                f"auto: cpu, or cuda if torch sees a GPU and it is expected to be faster: {_GPU}.  "
+                "That is calculated; nothing has been measured on a GPU yet.",
             ),
             json_option,
         ]
@@ -230,22 +250,6 @@ def protocol_options(seed: int = 0, several: bool = False, runs: int | None = No
 
 def _surveying() -> str:
     return ", ".join(t.name for t in TASKS.values() if type(t).survey is not Task.survey)
-
-
-def chosen_device(name: str) -> str:
-    """The torch device for ``--device``.
-
-    Raises:
-        UserError: cuda was asked for and is not there.
-    """
-    if name == "cuda":
-        import torch  # noqa: PLC0415  (slow to import)
-
-        if not torch.cuda.is_available():
-            raise UserError("--device cuda: torch sees no GPU here; use --device cpu")
-        return "cuda"
-    # auto: the compiled loops on the CPU; on a GPU no task has a fused kernel yet
-    return "cpu"
 
 
 def load_prepared(task: AnyTask, path: Path | None) -> Data:

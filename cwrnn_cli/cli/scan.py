@@ -15,6 +15,7 @@ from ..reporting.scan import scan_text, write_scan
 from ..tasks import TASKS
 from ..training import distributed
 from ..training.configure import check, configure
+from ..training.device import check_device
 from ..training.folder import check_free
 from ..training.manifest import MANIFEST, certified
 from ..training.optimizer import OPTIMIZERS, PUBLISHED
@@ -22,7 +23,6 @@ from ..training.rows import MOMENTUM
 from ..training.scan import HELD_OUT_SEED, SCAN, Point, collect, configuration, run_scan
 from .options import (
     cell_options,
-    chosen_device,
     chosen_models,
     chosen_sizes,
     load_prepared,
@@ -82,7 +82,8 @@ def command(
     if distributed.world_size() > 1:
         raise UserError("torchrun: a scan trains in one process")
     varied = factors(vary, options, experiment.protocol)
-    options["device"] = chosen_device(device)
+    check_device(device)
+    options["device"] = device
     combinations = list(_combinations(chosen, varied, options))
     for model, _, given in combinations:
         check(experiment, model, **given)

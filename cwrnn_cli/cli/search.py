@@ -12,6 +12,7 @@ from ..reporting.search import search_text, write_search
 from ..tasks import TASKS
 from ..training import distributed
 from ..training.configure import check
+from ..training.device import check_device
 from ..training.manifest import MANIFEST, certified
 from ..training.scan import HELD_OUT_SEED
 from ..training.search import (
@@ -27,7 +28,6 @@ from ..training.search_space import SEARCHED, chosen, described
 from .options import (
     MODEL,
     cell_options,
-    chosen_device,
     load_prepared,
     protocol_options,
     rate_option,
@@ -87,7 +87,8 @@ def command(
     check_optuna()
     if distributed.world_size() > 1:
         raise UserError("torchrun: a search trains in one process")
-    options["device"] = chosen_device(device)
+    check_device(device)
+    options["device"] = device
     fixed = {name: value for name, value in options.items() if value is not None}
     check(experiment, **{name: value for name, value in fixed.items() if name != "params"})
     wanted = chosen(names.split(",") if names is not None else None, experiment, model, fixed)

@@ -22,13 +22,13 @@ from ..tasks import TASKS
 from ..training import distributed
 from ..training.config import TrainConfig
 from ..training.configure import check, configure
+from ..training.device import check_device
 from ..training.folder import RunFolder, free_folder
 from ..training.loop import train
 from ..training.manifest import certified
 from .options import (
     MODEL,
     cell_options,
-    chosen_device,
     load_prepared,
     protocol_options,
     rate_option,
@@ -72,7 +72,8 @@ def command(
     if distributed.world_size() > 1 and not experiment.data_parallel:
         raise UserError(f"torchrun: a run of task {task} trains in one process; use `compare`")
     params = options.pop("params")
-    options |= {"seed": seed, "device": chosen_device(device)}
+    check_device(device)
+    options |= {"seed": seed, "device": device}
     check(experiment, **options)
     corpus = load_prepared(experiment, data)
     config = configure(corpus, params=params, **options)
@@ -83,7 +84,7 @@ def command(
     say(
         f"training {count} {config.model} networks with "
         f"{config.hidden_size} hidden units ({config.parameter_count()} parameters) "
-        f"in {folder.path}"
+        f"on {config.device} in {folder.path}"
     )
     for deviation in config.deviations():
         say(

@@ -148,8 +148,8 @@ def _environment(root: Path) -> jinja2.Environment:
 
     ``grid(NAME)``: model -> parameters -> JSON of its `cwrnn eval`, and ``ratios``, ``wins`` of the
     comparison; ``survey(NAME)``: JSON of `cwrnn compare` on several corpora;
-    ``together(NAME)``: parameters -> model -> the runs of `cwrnn compare --run`, their JSON and
-    ``name``;
+    ``together(NAME, ...)``: parameters -> model -> the runs of `cwrnn compare --run`, one or more
+    of them, their JSON, ``name`` and ``folder``;
     ``rows(NAME, MODEL, PARAMS)`` and ``shared(NAME)``: arrays of a grid;
     ``json(NAME)``, ``lines(NAME)`` and ``text(NAME)``: a file's contents, of each line its JSON;
     ``manifest(NAME)``; ``claims()``: see :mod:`.claims`; ``published``: task -> the paper's
@@ -199,12 +199,13 @@ def _environment(root: Path) -> jinja2.Environment:
         return TASKS[rows.task].survey().comparison(rows)
 
     @functools.cache
-    def together(name: str) -> dict[int, dict[str, list[Any]]]:
+    def together(*names: str) -> dict[int, dict[str, list[Any]]]:
         found: dict[int, dict[str, list[Any]]] = {}
-        for run in read_manifest(root / name)["configuration"]["runs"]:
-            summary = loads(f"{name}/{run}.json") | {"name": run}
-            cell = found.setdefault(summary["params"], {})
-            cell.setdefault(summary["model"], []).append(summary)
+        for name in names:
+            for run in read_manifest(root / name)["configuration"]["runs"]:
+                summary = loads(f"{name}/{run}.json") | {"name": run, "folder": name}
+                cell = found.setdefault(summary["params"], {})
+                cell.setdefault(summary["model"], []).append(summary)
         return found
 
     def rows(name: str, model: str, params: int) -> Mapping[str, Any]:

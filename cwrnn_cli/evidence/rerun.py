@@ -24,6 +24,7 @@ from ..statistics import SLACK, median, tolerance
 from ..statistics import Numbers as Statistics
 from ..tasks import TASKS
 from ..training.corpora import files_of
+from ..training.device import seen
 from ..training.grid import RESULTS
 from ..training.registry import AnyTask
 from ..training.results import read_results
@@ -104,8 +105,17 @@ def again(folder: Path, out: Path, data: Path | None) -> Path:
         _check_several(manifest, data, words)
     elif manifest["data"]:
         words = [*_without_data(words), "--data", str(_data(manifest, data, words, out))]
+    words += _device(manifest)
     _run([*words, "--out", str(out / "again")])  # of options given twice the last counts
     return out / "again"
+
+
+def _device(manifest: dict[str, Any]) -> list[str]:
+    """The device that all was trained on, if it is here: ``auto`` may take another one here."""
+    found = manifest["configuration"]
+    cells = found.get("cells") if isinstance(found, dict) else found
+    devices = {cell.get("device") for cell in cells or []}
+    return ["--device", *devices] if len(devices) == 1 and devices <= set(seen()) else []
 
 
 def _data(manifest: dict[str, Any], given: Path | None, words: list[str], out: Path) -> Path:

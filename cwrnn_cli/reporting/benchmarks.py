@@ -13,6 +13,10 @@ def machine_text(result: Mapping[str, Any]) -> str:
     """One line about the machine."""
     machine = result["machine"]
     text = f"{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}"
+    if "device" in result:
+        text += f"; on {result['device']}, {machine['gpu']}"
+        if machine["cudnn_tf32"] and result["device"].startswith("cuda"):
+            text += ", cuDNN in TF32, as torch has it"
     if "peak_gflops" not in result:  # an older one
         return text
     return f"{text}; torch.mm reaches {result['peak_gflops']:.0f} GFLOP/s in float32"

@@ -47,7 +47,8 @@ class TrainConfig:
         data_name: name of the corpus.
         data_sha256: of the HDF5 file.
         standin: whether it stands in for the paper's.
-        device: "cpu" or "cuda".
+        device: "cpu", "cuda", "cuda:1" ..., "mps" or "xpu"; in the configuration of a run never
+            "auto".
         data_path: where the HDF5 file was; not part of what is computed.
         optimizer: of :data:`.optimizer.OPTIMIZERS`; ``momentum`` is Adam's first decay rate.
         clip: longest gradient of a network, over all of its weights; longer ones are shortened to

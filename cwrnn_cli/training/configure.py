@@ -1,7 +1,7 @@
 """From options to a :class:`TrainConfig`: each task's protocol, with what is given changed."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,10 @@ from ..models.ensemble import SCALED
 from ..models.sizing import hidden_size_for
 from ..option import at_least
 from ..paper import Protocol
+from . import distributed
 from .config import TrainConfig, learning_rate
 from .data import Data
+from .device import AUTO, gpus
 from .optimizer import OPTIMIZERS, PUBLISHED
 from .registry import TASKS, AnyTask
 
@@ -73,7 +75,8 @@ def configure(
         params: budget; None: the largest of the task in Table 1.
         size_option: what the user typed it behind.
         options: fields of :class:`TrainConfig`, and of the cell's options; None leaves the
-            protocol's value.
+            protocol's value. A ``device`` of "auto" becomes the one that the task expects to be
+            the fastest.
 
     Raises:
         UserError: a value out of range, or options that do not fit the model or the task.
@@ -107,7 +110,7 @@ def configure(
         sized = _sized(cell, protocol, params, sizes, checked.own)
     except ValueError as error:
         raise UserError(f"{size_option} {params}: {error}") from error
-    return TrainConfig(
+    config = TrainConfig(
         task=task.name,
         cell=sized,
         params=params,
@@ -119,6 +122,19 @@ def configure(
         **vars(problem),
         **(values | given),
     )
+    return placed(config)
+
+
+def placed(config: TrainConfig) -> TrainConfig:
+    """The configuration with a device in place of "auto".
+
+    A GPU for what its task expects to be trained faster there (:meth:`.Task.expects_gpu`), if torch
+    sees one; else the CPU.
+    """
+    if config.device != AUTO:
+        return config
+    gpu = gpus() > distributed.local_rank() and TASKS[config.task].expects_gpu(config)
+    return replace(config, device="cuda" if gpu else "cpu")
 
 
 def _own_options(cell: type[CellSpec], protocol: Protocol, given: dict[str, Any]) -> dict[str, Any]:

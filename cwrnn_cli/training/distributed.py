@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 _together = False  # whether the processes train one run
@@ -38,7 +38,7 @@ def start(device: str, data_parallel: bool) -> None:
     """Meet the other processes, if there are any: gloo on CPUs, NCCL on GPUs.
 
     Args:
-        device: "cpu" or "cuda".
+        device: "cpu" or "cuda", of which each process takes one.
         data_parallel: whether they train one run together, or each runs of its own.
     """
     global _together
@@ -86,10 +86,14 @@ def processes() -> int:
     return world_size() if _together else 1
 
 
-def sum_all(values: Tensor) -> None:
-    """Add up a tensor over all processes, in place."""
-    if _together:
-        dist.all_reduce(values)
+def sum_all(values: np.ndarray) -> np.ndarray:
+    """The sum of float64 arrays over all processes."""
+    if not _together:
+        return values
+    total = torch.from_numpy(values).to("cuda" if dist.get_backend() == "nccl" else "cpu")
+    dist.all_reduce(total)
+    found: np.ndarray = total.cpu().numpy()
+    return found
 
 
 def any_of(flag: bool, device: str) -> bool:

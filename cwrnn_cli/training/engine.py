@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..models.ensemble import Ensemble
+from .device import has_float64
 from .optimizer import OPTIMIZERS, PUBLISHED
 
 Weights = dict[str, Tensor]
@@ -74,6 +75,23 @@ def restore(generators: list[np.random.Generator], states: list[dict[str, Any]])
     """The reverse of :func:`states_of`."""
     for generator, state in zip(generators, states, strict=True):
         generator.bit_generator.state = state
+
+
+def summed(values: list[Tensor]) -> np.ndarray:
+    """(A,) float64 sums of the updates' (A,), made on the CPU: not all devices have doubles."""
+    found: np.ndarray = torch.stack(values).cpu().numpy().astype(np.float64).sum(axis=0)
+    return found
+
+
+def lengths_of(flat: Tensor) -> Tensor:
+    """(A,) Euclidean norms of (A, P) gradients, whose squares may be beyond what float32 holds."""
+    if has_float64(flat.device):
+        exact: Tensor = flat.norm(dim=1, dtype=torch.float64)
+        return exact
+    largest = flat.abs().amax(dim=1)
+    scale = torch.where((largest > 0) & largest.isfinite(), largest, 1.0)
+    length: Tensor = (flat / scale[:, None]).norm(dim=1) * scale
+    return length
 
 
 class LargestGradients:
@@ -236,8 +254,7 @@ class Selection:
     def _note_gradients(self, clip: float | None) -> None:
         gradients = [w.grad for w in self._named.values() if w.grad is not None]
         flat = torch.cat([g.flatten(1) for g in gradients], dim=1)
-        # squares of what float32 holds may be beyond it
-        self._lengths.append(flat.norm(dim=1, dtype=torch.float64))
+        self._lengths.append(lengths_of(flat))
         if clip is not None:
             factors = (clip / flat.norm(dim=1)).clamp(max=1)
             for gradient in gradients:
@@ -246,7 +263,8 @@ class Selection:
     @torch.no_grad()
     def put_back(self) -> None:
         """Give weights, momentum and the gradients' lengths back to the engine."""
-        self._engine.gradient_lengths = torch.stack(self._lengths).cpu().numpy()
+        lengths = torch.stack(self._lengths).cpu().numpy()
+        self._engine.gradient_lengths = lengths.astype(np.float64)
         for name, weight in self._named.items():
             self._engine.ensemble.get_parameter(name)[self._members] = weight
         for name, buffer in self._buffers.items():

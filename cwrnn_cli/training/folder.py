@@ -5,6 +5,7 @@ only ever appended to, and what it has beyond the checkpoint is cut off on resum
 """
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,14 +91,20 @@ class RunFolder:
                 raise UserError(f"{self.path}: no run folder; choose another --out")
             self.start(config)
         elif different := self.config().differences(config):
-            raise UserError(
-                f"{self.path}: a run with another {', '.join(different)}; "
-                "resume with the same options, or choose another --out"
-            )
+            other = f"{self.path}: a run with another {', '.join(different)}; resume with "
+            if different == ["device"]:
+                other += f"--device {self.config().device}, that it was begun on"
+            else:
+                other += "the same options"
+            raise UserError(f"{other}, or choose another --out")
         if self.has_checkpoint and not self.checkpoint().velocity:  # by `cwrnn keep`
             raise UserError(
                 f"{self.path}: holds only the weights to evaluate; train again into another --out"
             )
+
+    def discard(self) -> None:
+        """Take away a run that has just been started here."""
+        shutil.rmtree(self.path)
 
     def config(self) -> TrainConfig:
         """What this run computes.

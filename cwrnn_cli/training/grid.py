@@ -6,7 +6,7 @@ goes into ``results.h5``, one row per network, and only that stays in memory.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,13 @@ def open_grid(out: Path, grid: Grid, resume: bool) -> None:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{out}: holds no comparison; choose another --out") from error
         if found != list(grid.cells):
+            devices = {cell.device for cell in found}
+            alike = [replace(cell, device="") for cell in found]
+            if len(devices) == 1 and alike == [replace(cell, device="") for cell in grid.cells]:
+                raise UserError(
+                    f"{out}: was begun on {devices.pop()}; resume with that as --device, or choose "
+                    "another --out"
+                )
             raise UserError(
                 f"{out}: holds a comparison with other options or data; "
                 "resume with the same ones, or choose another --out"

@@ -12,6 +12,7 @@ from . import distributed
 from .config import TrainConfig
 from .data import Data
 from .folder import RunFolder
+from .memory import one_line_if_full
 from .registry import TASKS
 
 CHECKPOINT_SECONDS = 10.0
@@ -55,8 +56,21 @@ def train(
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the checkpoint is of the last epoch done.
-        UserError: a damaged checkpoint, or a place that cannot be written.
+        UserError: a damaged checkpoint, a place that cannot be written, or a device whose memory is
+            full: what would fit.
     """
+    with one_line_if_full(config, folder):
+        _train(config, data, folder, progress, checkpoint_seconds)
+
+
+def _train(
+    config: TrainConfig,
+    data: Data,
+    folder: RunFolder,
+    progress: Progress | None,
+    checkpoint_seconds: float,
+) -> None:
+    """:func:`train`, wherever there is memory enough."""
     task = TASKS[config.task]
     trainer = task.trainer(config, task.hold_out(data, config.hold_out))
     if folder.has_checkpoint:

@@ -51,6 +51,7 @@ class Task(ABC, Generic[D, E]):
         standin_label: what a corpus that stands in for the paper's is, or is not.
         without_data: what is trained on where nothing has been prepared, for the help; "": nothing.
         progress: names of metrics.jsonl that the progress bar shows.
+        gpu_rule: for the help, when :meth:`expects_gpu`; "": never.
     """
 
     name: ClassVar[str]
@@ -65,6 +66,7 @@ class Task(ABC, Generic[D, E]):
     standin_label: ClassVar[str] = "a stand-in"
     without_data: ClassVar[str] = ""
     progress: ClassVar[tuple[str, ...]] = ()
+    gpu_rule: ClassVar[str] = ""
 
     # the corpus
 
@@ -118,6 +120,10 @@ class Task(ABC, Generic[D, E]):
     @abstractmethod
     def trainer(self, config: TrainConfig, data: D) -> EnsembleTrainer:
         """The networks of a run at their start, ready to train; data: after :meth:`hold_out`."""
+
+    def expects_gpu(self, config: TrainConfig) -> bool:
+        """Whether `--device auto` takes a GPU, where torch sees one: it should be the faster."""
+        return False
 
     # what came of it
 
@@ -249,10 +255,8 @@ class Task(ABC, Generic[D, E]):
     def networks(self, run: RunFolder) -> Ensemble:
         """A run's networks, with the weights that :meth:`evaluate` evaluates.
 
-        As here for those that an :class:`.EarlyStop` stops: of each one's best epoch.
-
-        Raises:
-            UserError: no checkpoint.
+        As here for those that an :class:`.EarlyStop` stops: of each one's best epoch. Raises
+        UserError without a checkpoint.
         """
         return BestNetworks.of(run).ensemble
 
@@ -373,10 +377,10 @@ class Task(ABC, Generic[D, E]):
         """
         split = split or self.default_split
         if split not in self.splits:
-            names = f"splits {', '.join(self.splits[:-1])} and {self.splits[-1]}"
+            names = f"the splits {', '.join(self.splits[:-1])} and {self.splits[-1]}"
             if len(self.splits) == 1:
                 names = f"one split, {self.splits[0]}"
-            raise UserError(f"--split {split}: task {self.name} has {_the(names)}")
+            raise UserError(f"--split {split}: task {self.name} has {names}")
         config = run.config()
         return self.evaluate(run, self.data_of(config, data), split, **more)
 
@@ -394,7 +398,3 @@ class Task(ABC, Generic[D, E]):
                 f"expected {config.data_sha256[:12]}); name the right file with --data"
             )
         return self.hold_out(data, config.hold_out)
-
-
-def _the(names: str) -> str:
-    return names if names.startswith("one") else f"the {names}"

@@ -243,7 +243,7 @@ def test_cuda_is_refused_where_there_is_none(cwrnn, piece):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU: nothing to refuse")
     result = cwrnn("train", "--model", "cw", "--data", piece, "--device", "cuda", expect=2)
-    assert "torch sees no GPU here" in one_line_error(result)
+    assert "torch sees no such device here" in one_line_error(result)
 
 
 def python(*words, **environment):

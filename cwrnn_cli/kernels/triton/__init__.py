@@ -1,8 +1,11 @@
-"""What all Triton kernels share; those of a cell are in its own folder.
+"""What all Triton kernels share, and those that train; a layer's are beside its cell.
 
-===============  ==================================================================================
-``functions``    tanh and the logistic function
-``launch``       tiles, precision and warps of the layers' kernels
-``resources``    every kernel compiled for a GPU that is not here: its registers, stack and spills
-===============  ==================================================================================
+===========================  ======================================================================
+``functions``                tanh and the logistic function
+``launch``                   tiles, precision and warps of the layers' kernels
+``resources``                every kernel compiled for a GPU that is not here: its registers, stack
+                             and spills
+``train_generator``          task 1's training: what is launched; a network per program
+``train_generator_kernels``  its kernels
+===========================  ======================================================================
 """

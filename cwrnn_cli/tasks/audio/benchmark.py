@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ...benchmarks import machine
-from ...benchmarks.options import kept, numbers_or, out_option, show
+from ...benchmarks.options import device_option, kept, numbers_or, out_option, show
 from ...console import json_option, progress_bar
 from ...models import CELLS, LSTMSpec
 from ...models.cell import CellSpec
@@ -19,6 +19,7 @@ from ...paper import AUDIO
 from ...reporting.benchmarks import machine_text
 from ...reporting.page import cell_name
 from ...reporting.tables import table
+from . import on_device
 from .engines import LOOPS, CompiledEngine
 
 RUNS = (1, 10, 100, 500)
@@ -155,10 +156,16 @@ def ensemble_text(result: Mapping[str, Any]) -> str:
 @click.option("--runs", help="Networks trained at once.  [default: 1,10,100,500]")
 @click.option("--repeats", default=5, show_default=True, help="Rounds per point at the most.")
 @click.option("--seconds", default=6.0, show_default=True, help="Per point, about.")
+@device_option
 @out_option
 @json_option
 def command(
-    runs: str | None, repeats: int, seconds: float, out: Path | None, as_json: bool
+    runs: str | None,
+    repeats: int,
+    seconds: float,
+    device: str | None,
+    out: Path | None,
+    as_json: bool,
 ) -> None:
     """Task 1's training at Table 1's sizes against torch.nn, one network at a time."""
     counts = numbers_or(RUNS, runs, "--runs")
@@ -166,6 +173,9 @@ def command(
     at_least("--seconds", seconds, 0)
     points = len(AUDIO.hidden_sizes) * len(_MEASURED) * len(counts)
     settings: dict[str, Any] = {"runs": counts, "repeats": repeats, "seconds": seconds}
+    if device:
+        on_device.ensembles_command(settings | {"device": device}, out, as_json)
+        return
     with kept(out, settings) as folder:
         bar = progress_bar(points, "ensembles", unit="point")
         result = run(**settings, tick=lambda: bar.update(1))

@@ -1,11 +1,14 @@
 """Two ways to do the epochs of task 1: the compiled loop, and autograd as its test.
 
+A third, on a GPU, is :mod:`.fused`.
+
 An engine holds the ensemble's weights and momentum and runs epochs: forward, half the sum of
 squares or their mean, backward, Nesterov step as in `torch.optim.SGD(nesterov=True)`, every network
 on its own.
 """
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -216,6 +219,12 @@ class CompiledEngine:
         restore(self._generators, state.generators)
 
 
+# From how many networks per core of the CPU on a GPU is expected to train faster; calculated, not
+# measured. There a network's epoch is a chain of 320 steps forward and twice that backward, of
+# about 1 us each (a product on chip, and waiting for the slowest warp): 1 ms, however many train
+# beside it while there is room for all. A core does 14 to 86 networks' epochs in that time at
+# Table 1's sizes (results/bench), at most of them about 64 or fewer.
+NETWORKS_PER_CORE = 64
 LOG_LINES = 100  # of metrics.jsonl per run
 
 
@@ -225,6 +234,11 @@ def make_engine(config: TrainConfig, data: AudioData) -> Engine:
     targets = torch.from_numpy(np.tile(data.targets, (config.runs, 1)))
     if config.device == "cpu" and type(config.cell) in LOOPS:
         return CompiledEngine(ensemble, targets, generators, None, config.loss, config.delta_clip)
+    if torch.device(config.device).type == "cuda" and find_spec("triton"):
+        from .fused import FusedEngine, networks_of  # noqa: PLC0415  (imports Triton)
+
+        if networks_of(config.cell):
+            return FusedEngine(ensemble, targets, generators, config.loss, config.delta_clip)
     return SilenceEngine(ensemble, targets, generators, "auto", config.loss, config.delta_clip)
 
 

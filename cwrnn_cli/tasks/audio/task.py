@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ...kernels.numba.threads import default_threads
 from ...models.ensemble import Ensemble
 from ...option import Option
 from ...paper import AUDIO
@@ -16,7 +17,7 @@ from ...training.results import Results
 from ...training.task import Arrays, Task
 from . import evaluate, report
 from .data import LOSSES, AudioData, deviation, load
-from .engines import AudioTrainer
+from .engines import LOOPS, NETWORKS_PER_CORE, AudioTrainer
 from .evaluate import AudioEvaluation
 from .sounds import SoundsSurvey
 
@@ -41,10 +42,12 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
         ("prepare", "audio"): "cwrnn_cli.tasks.audio.commands:prepare",
         ("generate", "audio"): "cwrnn_cli.tasks.audio.commands:generate",
         ("bench", "ensemble"): "cwrnn_cli.tasks.audio.benchmark:command",
+        ("bench", "figure3"): "cwrnn_cli.tasks.audio.on_device:figure3",
     }
     standin_label = "stand-in for the paper's music"
     without_data = "the built-in piece"
     progress = ("mse_median", "diverged")
+    gpu_rule = f"from {NETWORKS_PER_CORE} networks per core of the CPU on"
 
     def load(self, path: Path) -> AudioData:
         """See :class:`Task`."""
@@ -68,6 +71,11 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
     def trainer(self, config: TrainConfig, data: AudioData) -> AudioTrainer:
         """See :class:`Task`."""
         return AudioTrainer(config, data)
+
+    def expects_gpu(self, config: TrainConfig) -> bool:
+        """From :data:`.engines.NETWORKS_PER_CORE` networks on that a fused loop can train."""
+        enough = config.networks >= NETWORKS_PER_CORE * default_threads()
+        return enough and type(config.cell) in LOOPS
 
     def evaluate(
         self, run: RunFolder, data: AudioData, split: str, **options: Any
@@ -121,9 +129,11 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
         return report.comparison(results)
 
     def bench_text(self, result: Mapping[str, Any]) -> str | None:
-        """Of `cwrnn bench ensemble`."""
-        from . import benchmark  # noqa: PLC0415  (it imports the command line)
+        """Of `cwrnn bench ensemble` and `cwrnn bench figure3`."""
+        from . import benchmark, on_device  # noqa: PLC0415  (they import the command line)
 
+        if "device" in result:
+            return on_device.text(result)
         return benchmark.ensemble_text(result) if "figure3_s" in result else None
 
     def comparison_text(self, results: Results) -> str:

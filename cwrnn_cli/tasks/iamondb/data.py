@@ -1,7 +1,7 @@
 """Task 3, online handwriting: a pen's path in, characters out, by CTC (Section 4.3)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,18 @@ class Batch:
     targets: Tensor
     target_lengths: Tensor
 
+    def ready_for(self, like: Tensor) -> "Batch":
+        """With inputs of a tensor's dtype, in memory that a GPU can read while it computes."""
+        found = replace(self, x=self.x.to(like.dtype))
+        if like.device.type != "cuda":
+            return found
+        return Batch(*(tensor.pin_memory() for tensor in vars(found).values()))
+
+    def on(self, device: torch.device) -> "Batch":
+        """With inputs and targets there; lengths stay, as CTC would wait to read them there."""
+        x, targets = (t.to(device, non_blocking=True) for t in (self.x, self.targets))
+        return replace(self, x=x, targets=targets)
+
 
 def batch_of(split: store.Split, targets: list[list[int]], chosen: list[np.ndarray]) -> Batch:
     """Lines of a split as a batch.
@@ -140,16 +152,18 @@ def ctc(logits: Tensor, batch: Batch) -> Tensor:
     """(R, B): -log p of each line's text; logits (R, B, T, units)."""
     networks, size = batch.lengths.shape
     log_p = logits.log_softmax(dim=3).flatten(0, 1).transpose(0, 1)  # (T, R B, units)
+    if log_p.device.type not in ("cpu", "cuda"):
+        log_p = log_p.cpu()  # torch has it on those two
     loss = torch.nn.functional.ctc_loss(
         log_p,
-        batch.targets.to(logits.device),
+        batch.targets.to(log_p.device),
         batch.lengths.flatten(),
         batch.target_lengths,
         BLANK,
         reduction="none",
         zero_infinity=True,  # a text too long for its path has no gradient
     )
-    return loss.view(networks, size)
+    return loss.view(networks, size).to(logits.device)
 
 
 def best_path(logits: Tensor, lengths: Tensor) -> list[np.ndarray]:

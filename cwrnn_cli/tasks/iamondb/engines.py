@@ -3,11 +3,12 @@
 Autograd trains on GPUs and under torchrun, with other optimisers and cells, and is the loop's test.
 """
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from data_prep.store import Split
 
@@ -19,15 +20,37 @@ from ...models.cell import CellSpec
 from ...models.ensemble import Ensemble
 from ...training import distributed
 from ...training.config import TrainConfig
-from ...training.engine import AutogradEngine, Engine, TrainState, Weights, restore, states_of
+from ...training.engine import (
+    AutogradEngine,
+    Engine,
+    TrainState,
+    Weights,
+    restore,
+    states_of,
+    summed,
+)
 from ...training.optimizer import PUBLISHED
+from ...training.prefetch import prefetched
 from ...training.stopping import EarlyStop, Measured
 from ...training.trainer import EnsembleTrainer
-from .data import Decode, IamondbData, batch_of, best_path, buckets, collapse, ctc, error_rate
+from .data import (
+    Batch,
+    Decode,
+    IamondbData,
+    batch_of,
+    best_path,
+    buckets,
+    collapse,
+    ctc,
+    error_rate,
+)
 from .layouts import ClockworkTranscribers, LstmTranscribers, Transcribers
 
 _ORDER_KEY = 1 << 31  # of the seed's child that orders the batches; above any network's
 _EVALUATION_BATCH = 64
+# batches that are packed on another thread, for a GPU; where the CPU computes, such a thread is in
+# its way: an update took 8 % longer
+_AHEAD = 2
 ROWS = 8  # lines that the compiled loop works on at a time
 
 
@@ -44,12 +67,21 @@ class LinesEngine(Engine, Protocol):
         """What each of the networks ``active`` writes for each line of a split, by best path."""
 
 
+class _Packed(NamedTuple):
+    """What an update needs."""
+
+    batch: Batch
+    size: int  # lines of all processes
+    idle: bool  # whether this one has none of them: one line all the same, for 0
+
+
 class CtcEngine(AutogradEngine):
     """Batches of lines of about the same length; every network its own.
 
     The loss of an update is the mean over its lines of -log p, or the sum (docs/protocol.md). Under
     torchrun every process takes its part of each batch's lines, and torch's DistributedDataParallel
-    brings their gradients together.
+    brings their gradients together. For a GPU batches are packed on another thread while the one
+    before is computed, and nothing waits for a result before the epoch's end.
 
     Args:
         config: of the run.
@@ -74,30 +106,33 @@ class CtcEngine(AutogradEngine):
         chosen = self.select(active)
         part = chosen.networks
         model = distributed.parallel(part)
-        like = part.weight_hh
-        total = torch.zeros(len(active), dtype=torch.float64, device=like.device)
-        for update, (rate, momentum) in enumerate(
-            zip(rates.tolist(), momenta.tolist(), strict=True)
-        ):
-            part.zero_grad()
-            indices = [distributed.own_part(batches[update]) for batches in mine]
-            idle = not len(indices[0])  # more processes than lines: one line all the same, for 0
-            if idle:
-                indices = [batches[update][:1] for batches in mine]
-            batch = batch_of(self.lines, self._targets, indices)
-            lengths = batch.lengths.to(like.device)
-            logits = model(batch.x.to(like), lengths=lengths, delta_clip=config.delta_clip)
-            loss = ctc(logits, batch).sum(dim=1) * (not idle)
-            # of all processes' lines of this batch
-            counted = 1 if config.reduction == "sum" else len(mine[0][update])
-            share = distributed.processes() / counted
-            (loss.sum() * share).backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
-            chosen.step(rate, momentum, config.clip)
+        device, losses = part.weight_hh.device, []
+        settings = rates.tolist(), momenta.tolist()
+        ahead = 0 if device.type == "cpu" else _AHEAD
+        with prefetched(self._packed(mine, part.weight_hh), ahead) as packed:
+            for rate, momentum, (own, size, idle) in zip(*settings, packed, strict=True):
+                part.zero_grad()
+                batch = own.on(device)
+                lengths = batch.lengths.to(device, non_blocking=True)
+                logits = model(batch.x, lengths=lengths, delta_clip=config.delta_clip)
+                loss = ctc(logits, batch).sum(dim=1) * (not idle)
+                share = distributed.processes() / (1 if config.reduction == "sum" else size)
+                (loss.sum() * share).backward()  # type: ignore[no-untyped-call]
+                losses.append(loss.detach())
+                chosen.step(rate, momentum, config.clip)
         chosen.put_back()
-        distributed.sum_all(total)
-        mean: np.ndarray = (total / len(self.lines)).cpu().numpy()
+        mean = distributed.sum_all(summed(losses)) / len(self.lines)
         return mean[None]
+
+    def _packed(self, mine: list[list[np.ndarray]], like: Tensor) -> Iterator[_Packed]:
+        """This process's part of every update's batch, of the lines of each network."""
+        for every in zip(*mine, strict=True):
+            indices = [distributed.own_part(batch) for batch in every]
+            idle = not len(indices[0])
+            if idle:
+                indices = [batch[:1] for batch in every]
+            batch = batch_of(self.lines, self._targets, indices).ready_for(like)
+            yield _Packed(batch, len(every[0]), idle)
 
     def transcripts(self, active: np.ndarray, split: Split) -> list[list[str]]:
         """See :class:`LinesEngine`."""

@@ -19,6 +19,7 @@ from .data import IamondbData, load
 from .decode import BeamOptions
 from .engines import IamondbTrainer
 from .evaluate import IamondbEvaluation
+from .place import expects_gpu
 
 EXAMPLES = 5  # lines shown with what was read
 BEAM_WIDTH = 20  # where only the order of the n-gram is given
@@ -72,6 +73,7 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
     data_parallel = True
     standin_label = "synthetic writers, not IAM-OnDB"
     progress = ("best_valid_cer", "active", "diverged")
+    gpu_rule = "an update would take the CPU twice as long, which wide layers and batches do"
 
     def load(self, path: Path) -> IamondbData:
         """See :class:`Task`."""
@@ -86,6 +88,10 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
     def trainer(self, config: TrainConfig, data: IamondbData) -> IamondbTrainer:
         """See :class:`Task`."""
         return IamondbTrainer(config, data)
+
+    def expects_gpu(self, config: TrainConfig) -> bool:
+        """See :func:`.place.expects_gpu`."""
+        return expects_gpu(config)
 
     def evaluate(
         self, run: RunFolder, data: IamondbData, split: str, **options: Any

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ...kernels.numba.threads import default_threads
 from ...option import Option, short
 from ...paper import TIMIT
 from ...training.config import TrainConfig
@@ -15,7 +16,7 @@ from ...training.results import Results
 from ...training.task import Arrays, Task
 from . import evaluate, report
 from .data import TimitData, load
-from .engines import TimitTrainer
+from .engines import LAYOUTS, NETWORKS_PER_CORE, TimitTrainer
 from .evaluate import TimitEvaluation
 
 LIKELIEST = 5  # words shown for a recording
@@ -73,6 +74,7 @@ class TimitTask(Task[TimitData, TimitEvaluation]):
     }
     standin_label = "synthetic voices, not TIMIT"
     progress = ("cross_entropy", "train_error", "active", "diverged")
+    gpu_rule = f"from {NETWORKS_PER_CORE} networks per core on"
 
     def load(self, path: Path) -> TimitData:
         """See :class:`Task`."""
@@ -91,6 +93,11 @@ class TimitTask(Task[TimitData, TimitEvaluation]):
     def trainer(self, config: TrainConfig, data: TimitData) -> TimitTrainer:
         """See :class:`Task`."""
         return TimitTrainer(config, data)
+
+    def expects_gpu(self, config: TrainConfig) -> bool:
+        """From :data:`.engines.NETWORKS_PER_CORE` networks on that a fused loop can train."""
+        enough = config.networks >= NETWORKS_PER_CORE * default_threads()
+        return enough and type(config.cell) in LAYOUTS
 
     def evaluate(
         self, run: RunFolder, data: TimitData, split: str, **options: Any

@@ -1,0 +1,68 @@
+"""`cwrnn bench gpu-check`: from the source tree, on a machine with a GPU."""
+
+import json
+from pathlib import Path
+
+import click
+
+from data_prep.files import write_text
+
+from ..console import command_line, json_option, print_json, say, say_written
+
+CHECK = "check"
+
+
+@click.command()
+@click.option("--device", default="cuda", show_default=True, help="Which GPU.")
+@click.option(
+    "--interpret",
+    is_flag=True,
+    help="Try the check itself where there is no GPU: in small, by Triton's interpreter.",
+)
+@click.option("--seconds", type=float, help="For all of it.  [default: 470; interpreted: 900]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="New folder for check.txt, check.json and manifest.json.",
+)
+@json_option
+@click.pass_context
+def command(
+    context: click.Context,
+    device: str,
+    interpret: bool,
+    seconds: float | None,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Is a GPU right, and how fast: kernels, layers, ensembles, and all of Figure 3.
+
+    Runs the marked tests, every kernel against its reference among them, the two benchmarks against
+    torch's own layers there (cuDNN), FlashRNN if it is installed, and the training of Figure 3;
+    each with a time limit, and what fails is reported while the rest goes on. Exit status 1: a
+    test, or another step, has failed. Needs the source tree, pytest and hypothesis.
+    """
+    from ..benchmarks import gpu_check as check  # noqa: PLC0415  (slow to import)
+    from ..benchmarks.machine import describe  # noqa: PLC0415
+    from ..training.device import check_device  # noqa: PLC0415
+    from ..training.manifest import certified_whole  # noqa: PLC0415
+
+    device = "cpu" if interpret else device
+    check_device(device, auto=False)
+    limit = seconds or (900.0 if interpret else check.LIMIT)
+    steps = check.steps_interpreted() if interpret else check.steps_on(device)
+    settings = {"device": device, "interpret": interpret, "seconds": limit}
+    with certified_whole(out, command_line(), None, settings) as folder:
+        result = {"machine": describe(), "device": device}
+        result |= check.run(steps, interpret, limit, say)
+        text = check.check_text(result)
+        write_text(folder / f"{CHECK}.json", json.dumps(result, indent=1) + "\n")
+        write_text(folder / f"{CHECK}.txt", text + "\n")
+    if as_json:
+        print_json(result)
+    else:
+        click.echo(text)
+    say_written(*sorted(out.iterdir()))
+    if not result["passed"]:
+        context.exit(1)
