@@ -79,8 +79,8 @@ def precision_text(result: Mapping[str, Any]) -> str:
 
 def gpu_resources_text(result: Mapping[str, Any]) -> str:
     """A row per kernel, width, precision and architecture."""
-    columns = ("kernel", "width", "precision", "others", "arch", "warps")
-    columns += ("registers", "stack", "spills", "shared")
+    chosen = ("kernel", "width", "precision", "others", "arch", "warps")
+    columns = (*chosen, "registers", "stack", "spills", "shared")
     rows = [[str(row[column]) for column in columns] for row in result["rows"]]
     return (
         f"Triton {result['triton']}; compiled, not run\n"
