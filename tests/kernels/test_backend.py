@@ -41,6 +41,9 @@ def test_what_numba_and_triton_cannot_do(monkeypatch):
     assert "runs on a GPU, not on cpu" in unsupported_by_triton(single, 4, 8)
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert unsupported_by_triton(half, 8, 8) is None
+    own = single.as_subclass(type("Own", (torch.Tensor,), {}))
+    for reason in (unsupported_by_numba(own), unsupported_by_triton(own, 8, 8)):
+        assert reason == "it computes with plain tensors, not Own"
     assert "at most 8 units at once, not 9" in unsupported_by_triton(single, 9, 8)
 
 
