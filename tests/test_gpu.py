@@ -44,6 +44,21 @@ def test_layers(layer):
         torch.testing.assert_close(mine.cpu(), theirs)
 
 
+@pytest.mark.parametrize(
+    ("units", "dtype", "backend"),
+    [(40, torch.float32, "triton"), (300, torch.float32, "graph"), (40, torch.float64, "graph")],
+)
+def test_auto_takes_what_has_the_least_to_launch(units, dtype, backend):
+    torch.manual_seed(0)
+    layer = ClockworkRNN(3, units, periods=[1, 4]).to("cuda", dtype)
+    x = torch.randn(70, 2, 3, device="cuda", dtype=dtype)
+    found = layer(x)[0]
+    layer.backend = backend
+    torch.testing.assert_close(found, layer(x)[0], rtol=0, atol=0)
+    layer.backend = "reference"
+    torch.testing.assert_close(found, layer(x)[0])
+
+
 @pytest.mark.parametrize("model", ["cw", "srn", "lstm"])
 def test_training(model):
     targets = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (6, 50)))

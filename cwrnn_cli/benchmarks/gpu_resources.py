@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..kernels.triton.resources import Variant
 
 ARCHITECTURES = (80, 90, 100)  # A100, H100 and H200, B200
+_COLUMNS = ("ROWS", "WIDTH", "PRECISION")
 OTHERS = (86, 89, 120)  # GeForce 30, 40 and 50, and their like
 
 
@@ -53,9 +54,9 @@ def run(
         tick: called when one is done for one architecture.
 
     Returns:
-        triton (its version), and rows: kernel, width, precision of products, arch, warps of a
-        program, registers and bytes of stack and spills of a thread, shared bytes of a program,
-        and source, a digest of all that was compiled.
+        triton (its version), and rows: kernel, width, precision of products, others (see
+        :func:`others`), arch, warps of a program, registers and bytes of stack and spills of a
+        thread, shared bytes of a program, and source, a digest of all that was compiled.
     """
     import triton  # noqa: PLC0415  (Linux only)
 
@@ -68,6 +69,7 @@ def run(
                 "kernel": variant.kernel,
                 "width": variant.width,
                 "precision": variant.constants.get("PRECISION", "ieee"),
+                "others": others(variant),
                 "arch": f"sm_{architecture}",
                 "warps": variant.warps,
             }
@@ -75,6 +77,12 @@ def run(
             rows.append(row | used | {"source": variant.digest()})
             tick()
     return {"triton": triton.__version__, "rows": rows}
+
+
+def others(variant: "Variant") -> str:
+    """What else was chosen when a kernel was compiled, as "NAME=VALUE NAME=VALUE"."""
+    constants = sorted(variant.constants.items())
+    return " ".join(f"{name}={value}" for name, value in constants if name not in _COLUMNS)
 
 
 def unfit(result: dict[str, Any]) -> list[str]:

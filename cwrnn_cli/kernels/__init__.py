@@ -21,7 +21,7 @@ The backends:
 ``cascade``   module by module (clockwork only), any device and dtype
 ``compiled``  compiled by Numba; CPU, float32 or float64, tanh
 ``triton``    one Triton kernel per module, or per LSTM; a GPU, float32, tanh
-``graph``     CUDA graphs of many ticks per module (clockwork only); a GPU, tanh
+``graph``     CUDA graphs of many ticks per module, or steps of an LSTM; a GPU, tanh
 ``exported``  a loop in the graph (:mod:`.exported`); one network
 ``torch``     torch's own, cuDNN's on a GPU (an SRN, or an LSTM without peepholes; one network)
 ``auto``      the fastest of these for the shape, from measurement (results/bench); on a GPU, where

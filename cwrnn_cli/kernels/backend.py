@@ -116,13 +116,19 @@ def unsupported_by_torch() -> str | None:
     return "it has no rules for torch.func and forward mode" if transformed() else None
 
 
+def _not_plain(weight: Tensor) -> str | None:
+    """Why code that reads a tensor's memory cannot do this one, of a class of its own."""
+    if type(weight) in {Tensor, nn.Parameter}:
+        return None
+    return f"it computes with plain tensors, not {type(weight).__name__}"
+
+
 def unsupported_by_numba(weight: Tensor) -> str | None:
     """Why code that Numba compiles cannot compute with this weight, if it cannot."""
-    plain = compiling() or type(weight) in {Tensor, nn.Parameter}
     if traced() and not compiling():
         return "its code cannot be traced"
-    if not plain:
-        return f"it computes with plain tensors, not {type(weight).__name__}"
+    if not compiling() and (reason := _not_plain(weight)):
+        return reason
     if weight.device.type != "cpu":
         return f"it runs on the CPU, not on {weight.device.type}"
     if weight.dtype not in {torch.float32, torch.float64}:
@@ -134,6 +140,8 @@ def unsupported_by_triton(weight: Tensor, units: int, most: int) -> str | None:
     """Why a Triton kernel that takes ``most`` units cannot do ``units`` of them, if it cannot."""
     if traced():
         return "its code cannot be traced"
+    if reason := _not_plain(weight):
+        return reason
     if os.environ.get("TRITON_INTERPRET") != "1":
         if weight.device.type != "cuda":
             return f"it runs on a GPU, not on {weight.device.type}"
@@ -155,7 +163,7 @@ def _missing_for_triton() -> str | None:
     """What Triton looks for when it launches a kernel, and does not find."""
     if find_spec("triton") is None:
         return "Triton is not installed"
-    if "CC" in os.environ or any(map(shutil.which, ("gcc", "clang", "cc"))):
+    if "CC" in os.environ or any(map(shutil.which, ("gcc", "clang"))):
         return None
     return "Triton needs a C compiler (CC, gcc or clang), and there is none"
 
@@ -164,4 +172,6 @@ def unsupported_by_graph(weight: Tensor) -> str | None:
     """Why CUDA graphs cannot do this weight, if they cannot."""
     if traced():
         return "its graphs cannot be traced"
-    return None if weight.is_cuda else f"it runs on a GPU, not on {weight.device.type}"
+    if weight.is_cuda:
+        return _not_plain(weight)
+    return f"it runs on a GPU, not on {weight.device.type}"

@@ -11,8 +11,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+PIECES = (64, 16, 4)  # steps of a graph
 _MOST = 16  # graphs of a function that are kept, each with memory of its own
 _LARGE = 1 << 19  # bytes of a step that is taken to last longer than its launch; unmeasured
+
+
+def pieces(steps: int) -> list[range]:
+    """All steps, and less than a smallest piece more; there is at least one step."""
+    found: list[range] = []
+    begin = 0
+    for size in PIECES:
+        least = size if size > PIECES[-1] else 1
+        while steps - begin >= least:
+            found.append(range(begin, begin + size))
+            begin += size
+    return found
 
 
 class Replayed:

@@ -185,7 +185,8 @@ class LSTM(TorchPeer):
         weight_peephole: (3, n) for i, f, o, or None.
         weight_ih_reverse, ...: the second direction's, if bidirectional.
         weight_ih_l1, ...: those of the layers above the first.
-        backend: "auto", "reference", "compiled", "triton" or "torch" (:mod:`cwrnn_cli.kernels`);
+        backend: "auto", "reference", "compiled", "triton", "graph", "exported" or
+            "torch" (:mod:`cwrnn_cli.kernels`);
             may be set at any time.
 
     All weights start from U(-1/sqrt(n), 1/sqrt(n)), as in `torch.nn.LSTM`.

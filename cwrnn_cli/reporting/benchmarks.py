@@ -79,12 +79,13 @@ def precision_text(result: Mapping[str, Any]) -> str:
 
 def gpu_resources_text(result: Mapping[str, Any]) -> str:
     """A row per kernel, width, precision and architecture."""
-    columns = ("kernel", "width", "precision", "arch", "warps", "registers", "stack", "spills")
-    rows = [[str(row[column]) for column in (*columns, "shared")] for row in result["rows"]]
+    chosen = ("kernel", "width", "precision", "others", "arch", "warps")
+    columns = (*chosen, "registers", "stack", "spills", "shared")
+    rows = [[str(row[column]) for column in columns] for row in result["rows"]]
     return (
         f"Triton {result['triton']}; compiled, not run\n"
-        "registers, and bytes of stack and spills, of a thread; shared: bytes of a program, which\n"
-        "is one network's tile of sequences\n\n" + table((*columns, "shared"), rows)
+        "registers, and bytes of stack and spills, of a thread; shared: bytes of a program\n\n"
+        + table(columns, rows)
     )
 
 

@@ -5,7 +5,8 @@ import sys
 import torch
 
 from cwrnn_cli.clock import Clock
-from cwrnn_cli.kernels.clockwork import clockwork
+from cwrnn_cli.kernels.clockwork import WARPS, clockwork
+from cwrnn_cli.kernels.lstm import WARPS as LSTM_WARPS
 from cwrnn_cli.kernels.lstm import lstm
 
 CASES = [  # networks, batch, steps, inputs, units, periods
@@ -15,7 +16,7 @@ CASES = [  # networks, batch, steps, inputs, units, periods
     (2, 2, 5, 1, 18, [1]),
     (1, 9, 4, 2, 50, [1]),
     (2, 2, 3, 1, 70, [1]),
-]  # of each width in WARPS
+]
 
 
 def check(device: str, dtype: torch.dtype, tolerance: float) -> int:
@@ -53,7 +54,7 @@ LSTM_CASES = [  # networks, batch, steps, inputs, cells, peepholes
     (1, 18, 5, 0, 20, True),
     (3, 2, 6, 3, 16, False),
     (1, 9, 3, 2, 40, True),
-]  # of each width in WARPS
+]
 
 
 def check_lstm(device: str, dtype: torch.dtype, tolerance: float) -> int:
@@ -85,7 +86,16 @@ def check_lstm(device: str, dtype: torch.dtype, tolerance: float) -> int:
     return len(LSTM_CASES)
 
 
+def untested() -> set[tuple[str, int]]:
+    """Widths of kernels that no case takes."""
+    modules = [size for *_, n, periods in CASES for size in Clock.of(n, periods).merged().sizes]
+    left = {("clockwork", width) for width in WARPS} | {("lstm", width) for width in LSTM_WARPS}
+    left -= {("clockwork", next(w for w in WARPS if w >= size)) for size in modules}
+    return left - {("lstm", next(w for w in LSTM_WARPS if w >= n)) for *_, n, _ in LSTM_CASES}
+
+
 if __name__ == "__main__":
+    assert not untested(), untested()
     done = sum(
         each("cpu", dtype, tolerance)
         for each in (check, check_lstm)

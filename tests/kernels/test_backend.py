@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from cwrnn_cli.kernels import backend
 from cwrnn_cli.kernels.backend import (
     Backend,
     Backends,
@@ -40,4 +41,19 @@ def test_what_numba_and_triton_cannot_do(monkeypatch):
     assert "runs on a GPU, not on cpu" in unsupported_by_triton(single, 4, 8)
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert unsupported_by_triton(half, 8, 8) is None
+    own = single.as_subclass(type("Own", (torch.Tensor,), {}))
+    for reason in (unsupported_by_numba(own), unsupported_by_triton(own, 8, 8)):
+        assert reason == "it computes with plain tensors, not Own"
     assert "at most 8 units at once, not 9" in unsupported_by_triton(single, 9, 8)
+
+
+def test_what_triton_looks_for(monkeypatch):
+    missing = backend._missing_for_triton.__wrapped__
+    monkeypatch.setattr(backend, "find_spec", lambda _: object())
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", "")
+    assert missing() == "Triton needs a C compiler (CC, gcc or clang), and there is none"
+    monkeypatch.setenv("CC", "/opt/cc")
+    assert missing() is None
+    monkeypatch.setattr(backend, "find_spec", lambda _: None)
+    assert missing() == "Triton is not installed"

@@ -42,3 +42,13 @@ def test_refused_with_the_reason():
     values = [torch.zeros(1, 1, 3, 0), None, torch.zeros(1, 24, 6), None, None, None, None, None]
     with pytest.raises(ValueError, match="it runs on a GPU, not on cpu; use 'auto'"):
         lstm(*values, "triton")
+
+
+def test_what_does_not_fit_is_refused(monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")  # where all else is taken
+    values = [torch.zeros(1, 1, 3, 0), None, torch.zeros(1, 130, 130), None, None]
+    with pytest.raises(ValueError, match="it does at most 128 units at once, not 129; use 'auto'"):
+        clockwork(*values, Clock.of(130, [1, 2], [1, 129]), "triton")
+    values = [torch.zeros(1, 1, 3, 0), None, torch.zeros(1, 260, 65), None, None, None, None, None]
+    with pytest.raises(ValueError, match="it does at most 64 units at once, not 65; use 'auto'"):
+        lstm(*values, "triton")

@@ -1,9 +1,9 @@
 """One module's recurrence, for modules too wide for a Triton kernel, as CUDA graphs.
 
-A tick is a batched matrix product and a tanh. Sequences are cut into :data:`PIECES`, and each
-length of a piece is one graph, replayed as often as a sequence needs: a new length of sequences is
-no new graph. Ticks behind the end are computed of zeros, and dropped. Everything but the capture
-itself (:mod:`..graphs`) runs on a CPU, too.
+A tick is a batched matrix product and a tanh. Sequences are cut into pieces of a few lengths, and
+each length is one graph, replayed as often as a sequence needs: a new length of sequences is no new
+graph. Ticks behind the end are computed of zeros, and dropped. Everything but the capture itself
+(:mod:`..graphs`) runs on a CPU, too.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,8 @@ import torch
 from torch import Tensor
 
 from ..autograd import Arguments, FastFunction, Tensors
-from ..graphs import Replayed
+from ..graphs import Replayed, pieces
 from .cascade import steps_of
-
-PIECES = (64, 16, 4)  # ticks; the last is begun, too
 
 
 def _forward_ticks(hidden: Tensor, weight: Tensor) -> None:
@@ -37,18 +35,6 @@ def _backward_ticks(grad: Tensor, hidden: Tensor, weight: Tensor) -> None:
 
 _forward = Replayed(_forward_ticks)
 _backward = Replayed(_backward_ticks)
-
-
-def pieces(ticks: int) -> list[range]:
-    """All ticks, and less than a smallest piece more."""
-    found: list[range] = []
-    begin = 0
-    for size in PIECES:
-        least = size if size > PIECES[-1] else 1
-        while ticks - begin >= least:
-            found.append(range(begin, begin + size))
-            begin += size
-    return found
 
 
 def _forward_pass(_: None, arguments: Arguments, learns: bool) -> tuple[Tensors, Tensors]:

@@ -13,6 +13,7 @@ from ..backend import (
     does_all,
     exporting,
     one_network,
+    unsupported_by_graph,
     unsupported_by_numba,
     unsupported_by_torch,
     unsupported_by_triton,
@@ -101,6 +102,12 @@ def _triton(arguments: Arguments) -> Outputs:
     return _with_states(*triton.lstm(*arguments[:7]), arguments.lengths)
 
 
+def _graph(arguments: Arguments) -> Outputs:
+    from . import graph  # noqa: PLC0415  (as the others)
+
+    return _with_states(*graph.lstm(*arguments[:7]), arguments.lengths)
+
+
 def _exported(arguments: Arguments) -> Outputs:
     from . import exported  # noqa: PLC0415  (imports torch's scan)
 
@@ -153,13 +160,21 @@ def _unsupported_by_numba(arguments: Arguments) -> str | None:
     return unsupported_by_numba(arguments.weight_hh)
 
 
-def _unsupported_by_triton(arguments: Arguments) -> str | None:
-    weight = arguments.weight_hh
+def _unsupported_by_scan(arguments: Arguments) -> str | None:
+    """By what does the recurrence only."""
     if arguments.cell_output != "tanh":
         return f"its cells give out tanh, not {arguments.cell_output}"
-    if arguments.delta_clip is not None:
-        return _CLIPS_NO_DELTAS
-    return unsupported_by_triton(weight, weight.shape[2], max(WARPS))
+    return None if arguments.delta_clip is None else _CLIPS_NO_DELTAS
+
+
+def _unsupported_by_triton(arguments: Arguments) -> str | None:
+    weight = arguments.weight_hh
+    by_kernel = unsupported_by_triton(weight, weight.shape[2], max(WARPS))
+    return _unsupported_by_scan(arguments) or by_kernel
+
+
+def _unsupported_by_graph(arguments: Arguments) -> str | None:
+    return _unsupported_by_scan(arguments) or unsupported_by_graph(arguments.weight_hh)
 
 
 def _unsupported_by_torch(arguments: Arguments) -> str | None:
@@ -184,14 +199,19 @@ def _unsupported_by_export(arguments: Arguments) -> str | None:
 def _fastest(arguments: Arguments) -> str:
     """The backend that was the fastest on shapes like this (results/bench); on a GPU, a guess.
 
-    There torch's cuDNN, if it can, else one kernel for all steps; nothing has been measured.
+    Nothing has been measured there: torch's cuDNN, if it can, else one kernel for all steps, or if
+    there are too many cells for that, one graph for many of them.
     """
     if exporting():
         return "exported"
     by_torch = not _unsupported_by_torch(arguments)
     if _unsupported_by_numba(arguments):
-        by_triton = arguments.weight_hh.is_cuda and not _unsupported_by_triton(arguments)
-        return "torch" if by_torch else "triton" if by_triton else "reference"
+        if not by_torch and arguments.weight_hh.is_cuda:
+            if not _unsupported_by_triton(arguments):
+                return "triton"
+            if not _unsupported_by_graph(arguments):
+                return "graph"
+        return "torch" if by_torch else "reference"
     return "torch" if by_torch and arguments.weight_hh.shape[2] > 512 else "compiled"
 
 
@@ -200,6 +220,7 @@ BACKENDS = Backends(
         "reference": Backend(_reference, does_all),
         "compiled": Backend(_compiled, _unsupported_by_numba),
         "triton": Backend(_triton, _unsupported_by_triton),
+        "graph": Backend(_graph, _unsupported_by_graph),
         "exported": Backend(_exported, _unsupported_by_export),
         "torch": Backend(_torch, _unsupported_by_torch),
     },

@@ -13,12 +13,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .. import reference
 from ..autograd import Arguments, FastFunction, Tensors
 from ..triton.functions import sigmoid, tanh
 from ..triton.launch import launch, variants_of
 from ..triton.resources import Variant
 from . import WARPS
+from .recurrence import lstm as lstm_by
+from .recurrence import plain
 
 SIZES = ("batch", "cells", "steps")
 POINTERS = ("gates", "weight", "peephole", "h", "c", "grad_h", "grad_c")
@@ -153,15 +154,27 @@ def _backward(
     gates += ((network + 1) * steps - 1) * batch * 4 * cells
     from_h = tl.zeros((WIDTH, ROWS), dtype=w.dtype)
     from_c = tl.zeros((WIDTH, ROWS), dtype=w.dtype)
-    s = 0
-    while s < steps:
+    z = gates + four
+    i = tl.load(z, mask=inside, other=0.0)
+    f = tl.load(z + cells, mask=inside, other=0.0)
+    g = tl.load(z + 2 * cells, mask=inside, other=0.0)
+    o = tl.load(z + 3 * cells, mask=inside, other=0.0)
+    cell = tl.load(c + place, mask=inside, other=0.0)
+    c -= batch * cells
+    old = tl.load(c + place, mask=inside, other=0.0)
+    s = 1
+    while s <= steps:
         z = gates + four
-        i = tl.load(z, mask=inside, other=0.0)
-        f = tl.load(z + cells, mask=inside, other=0.0)
-        g = tl.load(z + 2 * cells, mask=inside, other=0.0)
-        o = tl.load(z + 3 * cells, mask=inside, other=0.0)
-        now = tanh(tl.load(c + place, mask=inside, other=0.0))
-        old = tl.load(c + place - batch * cells, mask=inside, other=0.0)
+        gates -= batch * 4 * cells
+        c -= batch * cells
+        more = inside & (s < steps)
+        earlier = gates + four
+        earlier_i = tl.load(earlier, mask=more, other=0.0)
+        earlier_f = tl.load(earlier + cells, mask=more, other=0.0)
+        earlier_g = tl.load(earlier + 2 * cells, mask=more, other=0.0)
+        earlier_o = tl.load(earlier + 3 * cells, mask=more, other=0.0)
+        older = tl.load(c + place, mask=more, other=0.0)
+        now = tanh(cell)
         grad = tl.load(grad_h + place, mask=inside, other=0.0) + from_h
         grad_zo = grad * now * o * (1 - o)
         grad = grad * o * (1 - now * now) + p_o * grad_zo + from_c  # of the cell
@@ -181,8 +194,12 @@ def _backward(
         from_h = _sum(product, ROWS, WIDTH, PARTS)
         grad_h -= batch * cells
         grad_c -= batch * cells
-        c -= batch * cells
-        gates -= batch * 4 * cells
+        i = earlier_i
+        f = earlier_f
+        g = earlier_g
+        o = earlier_o
+        cell = old
+        old = older
         s += 1
     tl.store(grad_h + place, from_h, mask=inside)
     tl.store(grad_c + place, from_c, mask=inside)
@@ -233,16 +250,7 @@ def _backward_pass(
     return grad_gates, flat.transpose(1, 2) @ before, grad_peephole, grad_h[:, 0], grad_c[:, 0]
 
 
-def _plain(_: None, arguments: Arguments) -> Tensors:
-    drive, weight, peephole, h0, c0 = arguments
-    assert drive is not None and weight is not None
-    x = drive.flatten(3).transpose(1, 2)  # (R, B, T, 4n): its own input weights are 1
-    one = torch.eye(x.shape[3], dtype=x.dtype, device=x.device)
-    outputs = reference.lstm(x, one.expand(len(x), -1, -1), weight, None, peephole, h0, c0)
-    return tuple(output.transpose(1, 2) for output in outputs)
-
-
-_lstm = FastFunction(_forward_pass, _backward_pass, _plain, outputs=2)
+_lstm = FastFunction(_forward_pass, _backward_pass, plain, outputs=2)
 
 
 def lstm(
@@ -259,20 +267,4 @@ def lstm(
     Products have float32's accuracy, or TF32's if `torch.backends.cuda.matmul.allow_tf32` is set
     (:func:`..triton.launch.precision_of`).
     """
-    networks, batch, steps, _ = x.shape
-    cells = weight_hh.shape[2]
-    drive = weight_hh.new_zeros(networks, steps, batch, 4 * cells)
-    if weight_ih is not None:
-        drive = drive + x.transpose(1, 2) @ weight_ih[:, None].transpose(2, 3)
-    if bias is not None:
-        drive = drive + bias[:, None, None]
-    zeros = weight_hh.new_zeros(networks, batch, cells)
-    y, c = _lstm(
-        None,
-        drive.view(networks, steps, batch, 4, cells),
-        weight_hh,
-        weight_hh.new_zeros(networks, 3, cells) if peephole is None else peephole,
-        zeros if h0 is None else h0,
-        zeros if c0 is None else c0,
-    )
-    return y.transpose(1, 2), c.transpose(1, 2)
+    return lstm_by(_lstm, x, weight_ih, weight_hh, bias, peephole, h0, c0)

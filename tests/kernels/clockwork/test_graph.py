@@ -9,16 +9,6 @@ from cwrnn_cli.kernels.clockwork import cascade, clockwork, graph
 from tests.kernels.clockwork.test_clockwork import problem
 
 
-def test_pieces_hold_all_ticks_and_no_more_than_they_must():
-    assert [(piece.start, piece.stop) for piece in graph.pieces(149)] == [
-        (0, 64), (64, 128), (128, 144), (144, 148), (148, 152)
-    ]  # fmt: skip
-    for ticks in range(1, 200):
-        cut = graph.pieces(ticks)
-        assert [step for piece in cut for step in piece] == list(range(-(-ticks // 4) * 4))
-        assert {len(piece) for piece in cut} <= set(graph.PIECES)
-
-
 @pytest.mark.parametrize("steps", [1, 7, 64, 91])
 def test_values_and_gradients_are_the_references(steps):
     clock = Clock.of(9, [1, 2, 5], [4, 2, 3])
