@@ -23,6 +23,7 @@ from .options import BENCH
 TREE = Path(__file__).resolve().parents[2]
 LIMIT = 470.0  # seconds, of all steps
 _PASSED, _FAILED, _LATE, _SKIPPED = "passed", "FAILED", "TOO LATE", "skipped"
+_WIDE = "wide layer"
 _MARK = "pytest.mark.gpu"
 _TESTS = "tests"  # the step that says whether it is right
 _SHOWN = 12  # lines of what a step that failed said last
@@ -53,15 +54,17 @@ def marked() -> list[str]:
 
 def steps_on(device: str) -> list[Step]:
     """All of them, on a GPU."""
-    layers = ("--device", device, "--batches", "1,32", "--lengths", "320", "--seconds", "1")
+    layers = ("--device", device, "--lengths", "320", "--seconds", "1")
+    narrow = (*layers, "--batches", "1,32", "--widths", "64,256")
     flashrnn = "" if find_spec(FLASHRNN) else "FlashRNN is not installed"
     return [
-        _tests(150, "-m", "gpu", *marked()),
-        _bench("layer", 80, *layers, "--widths", "64,256,1024"),
-        _bench("ensemble", 70, "--device", device, "--runs", "1,100,500", "--seconds", "0.5"),
-        _bench("figure3", 130, "--device", device, "--seconds", "100"),
-        # last, as it compiles its kernels
-        _bench(FLASHRNN, 100, *layers, "--widths", "64,256", "--flashrnn", without=flashrnn),
+        _tests(190, "-m", "gpu", *marked()),
+        _bench("figure3", 120, "--device", device, "--seconds", "100"),  # compiles what comes next
+        _bench("ensemble", 50, "--device", device, "--runs", "1,100,500", "--seconds", "0.5"),
+        _bench("layer", 65, *narrow),
+        _bench(_WIDE, 40, *layers, "--batches", "32", "--widths", "1024"),
+        # last and with what time is left, as it compiles its kernels
+        _bench(FLASHRNN, 200, *narrow, "--flashrnn", without=flashrnn),
     ]
 
 
@@ -70,13 +73,14 @@ def steps_interpreted() -> list[Step]:
 
     The training loops are the CPU's own.
     """
-    layers = ("--device", "cpu", "--widths", "16", "--batches", "2", "--lengths", "6")
+    layers = ("--device", "cpu", "--batches", "2", "--lengths", "6")
     flashrnn = "it needs a GPU"
     return [
         _tests(300, "-m", "not gpu", "-k", "interpret", "tests/kernels", "tests/tasks"),
-        _bench("layer", 120, *layers, "--repeats", "1"),
-        _bench("ensemble", 120, "--device", "cpu", "--runs", "1", "--seconds", "0"),
         _bench("figure3", 120, "--device", "cpu", "--runs", "1", "--epochs", "4"),
+        _bench("ensemble", 120, "--device", "cpu", "--runs", "1", "--seconds", "0"),
+        _bench("layer", 120, *layers, "--widths", "16", "--repeats", "1"),
+        _bench(_WIDE, 120, *layers, "--widths", "24", "--repeats", "1"),
         _bench(FLASHRNN, 100, *layers, "--flashrnn", without=flashrnn),
     ]
 
@@ -87,7 +91,7 @@ def _tests(limit: float, *words: str) -> Step:
 
 
 def _bench(name: str, limit: float, *words: str, without: str = "") -> Step:
-    command = "layer" if name == FLASHRNN else name
+    command = "layer" if name in (_WIDE, FLASHRNN) else name
     all_words = ("-m", "cwrnn_cli", "-q", "bench", command, *words, "--out", "FOLDER/found")
     return Step(name, all_words, limit, without)
 

@@ -18,7 +18,7 @@ from ..models.cell import CellSpec
 from . import machine
 from .layer import BASE, MODULES, operations
 
-BACKENDS = ("auto", "cascade", "triton")  # of ours; one that cannot do a layer is left out
+BACKENDS = ("auto", "cascade", "triton", "graph")  # of ours; one that cannot do a layer is left out
 FLASHRNN = "flashrnn"
 _OTHERS = ("cuda_fused", "triton")  # backends of FlashRNN
 Call = Callable[[], Any]

@@ -100,8 +100,8 @@ def test_a_gpu_host_needs_no_packages_of_corpora_and_figures(tmp_path):
 
 def test_the_steps_fit_into_eight_minutes():
     assert gpu_check.LIMIT < 480
-    limits = [step.limit for step in gpu_check.steps_on("cuda") if not step.without]
-    assert sum(limits) <= gpu_check.LIMIT
+    *limits, _ = [step.limit for step in gpu_check.steps_on("cuda")]
+    assert sum(limits) < gpu_check.LIMIT  # the last one takes what is left
     assert [s.name for s in gpu_check.steps_on("cuda")] == [
         s.name for s in gpu_check.steps_interpreted()
     ]

@@ -87,6 +87,7 @@ def test_torchrun_takes_a_gpu_for_each_process(sees, monkeypatch):
     ("audio", "piece", audio), ("timit", "spoken", words),
 ])  # fmt: skip
 def test_auto_takes_a_gpu_from_so_many_networks_per_core(request, sees, task, corpus, module):
+    pytest.importorskip("triton", reason="torch brings Triton on Linux only")
     data = TASKS[task].load(request.getfixturevalue(corpus))
     cores = default_threads()
     each = 5 if task == "audio" else 1  # networks of a run

@@ -228,17 +228,25 @@ NETWORKS_PER_CORE = 64
 LOG_LINES = 100  # of metrics.jsonl per run
 
 
+def is_fused(cell: CellSpec) -> bool:
+    """Whether a kernel does all of its training on a GPU."""
+    if not find_spec("triton"):
+        return False
+    from .fused import networks_of  # noqa: PLC0415  (imports Triton)
+
+    return networks_of(cell) is not None
+
+
 def make_engine(config: TrainConfig, data: AudioData) -> Engine:
     """The ensemble of a run at its start, in the engine that trains it fastest on its device."""
     ensemble, generators = config.start()
     targets = torch.from_numpy(np.tile(data.targets, (config.runs, 1)))
     if config.device == "cpu" and type(config.cell) in LOOPS:
         return CompiledEngine(ensemble, targets, generators, None, config.loss, config.delta_clip)
-    if torch.device(config.device).type == "cuda" and find_spec("triton"):
-        from .fused import FusedEngine, networks_of  # noqa: PLC0415  (imports Triton)
+    if torch.device(config.device).type == "cuda" and is_fused(config.cell):
+        from .fused import FusedEngine  # noqa: PLC0415  (imports Triton)
 
-        if networks_of(config.cell):
-            return FusedEngine(ensemble, targets, generators, config.loss, config.delta_clip)
+        return FusedEngine(ensemble, targets, generators, config.loss, config.delta_clip)
     return SilenceEngine(ensemble, targets, generators, "auto", config.loss, config.delta_clip)
 
 

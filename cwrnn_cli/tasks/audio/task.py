@@ -17,7 +17,7 @@ from ...training.results import Results
 from ...training.task import Arrays, Task
 from . import evaluate, report
 from .data import LOSSES, AudioData, deviation, load
-from .engines import LOOPS, NETWORKS_PER_CORE, AudioTrainer
+from .engines import NETWORKS_PER_CORE, AudioTrainer, is_fused
 from .evaluate import AudioEvaluation
 from .sounds import SoundsSurvey
 
@@ -73,9 +73,9 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
         return AudioTrainer(config, data)
 
     def expects_gpu(self, config: TrainConfig) -> bool:
-        """From :data:`.engines.NETWORKS_PER_CORE` networks on that a fused loop can train."""
+        """From :data:`.engines.NETWORKS_PER_CORE` networks on that a kernel can train."""
         enough = config.networks >= NETWORKS_PER_CORE * default_threads()
-        return enough and type(config.cell) in LOOPS
+        return enough and is_fused(config.cell)
 
     def evaluate(
         self, run: RunFolder, data: AudioData, split: str, **options: Any
