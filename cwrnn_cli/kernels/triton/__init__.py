@@ -1,7 +1,10 @@
 """What all Triton kernels share; those of a cell are beside it (``clockwork/``, ``lstm/``).
 
-===============  ==================================================================================
-``functions``    tanh and the logistic function
-``resources``    every kernel compiled for a GPU that is not here: its registers, stack and spills
-===============  ==================================================================================
+====================  =============================================================================
+``functions``         tanh and the logistic function
+``classifier``        task 2's networks: noise, readout and loss, updates
+``train_classifier``  a whole training epoch of task 2 in one launch
+``sizes``             how its arrays are padded
+``resources``         kernels compiled for a GPU that is not here: their registers, stack and spills
+====================  =============================================================================
 """

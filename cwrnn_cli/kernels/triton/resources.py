@@ -32,6 +32,8 @@ class Variant:
         signature: type of each argument, such as "*fp32", "i32", or "constexpr".
         constants: values of the constexpr ones.
         warps: of a program.
+        registers: of a thread at the most, or None: what the assembler thinks best, which may be to
+            spill some for more programs at a time.
     """
 
     kernel: str
@@ -40,6 +42,7 @@ class Variant:
     signature: Mapping[str, str]
     constants: Mapping[str, Any]
     warps: int = 4
+    registers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ def resources(variant: Variant, architecture: int) -> Resources:
     """Compile a kernel for sm_``architecture`` and read what it takes."""
     source = ASTSource(variant.function, dict(variant.signature), dict(variant.constants))
     target = GPUTarget("cuda", architecture, _WARP)
-    compiled = triton.compile(source, target=target, options={"num_warps": variant.warps})
+    options = {"num_warps": variant.warps, "maxnreg": variant.registers}
+    compiled = triton.compile(source, target=target, options=options)
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(compiled.asm["cubin"])
         file.flush()
