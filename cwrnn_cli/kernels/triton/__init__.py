@@ -1,4 +1,4 @@
-"""What all Triton kernels share; those of a cell are beside it (``clockwork/``, ``lstm/``).
+"""What all Triton kernels share; those of a cell are in its own folder.
 
 ====================  =============================================================================
 ``functions``         tanh and the logistic function

@@ -159,21 +159,22 @@ class FusedEngine:
             seeds.append(int(self._generators[r].integers(1 << 63)))
         each = np.broadcast_to(rates.T, (count, len(momenta)))
         losses, lengths = torch.zeros(2, count, dtype=torch.float64, device=device)
-        train_classifier.launch(
-            self._epoch,
-            self._sizes,
-            order=self._int32(np.stack(orders)),
-            seeds=torch.tensor(seeds, device=device),
-            members=self._int32(active),
-            rates=torch.from_numpy(each.copy()).to(self._like),
-            momenta=torch.from_numpy(momenta).to(self._like),
-            theta=self._theta,
-            velocity=self._velocity,
-            scratch=self._scratch,
-            losses=losses,
-            lengths=lengths,
-            **self._arguments,
-        )
+        with torch.cuda.device_of(self._theta):  # Triton launches on the current device
+            train_classifier.launch(
+                self._epoch,
+                self._sizes,
+                order=self._int32(np.stack(orders)),
+                seeds=torch.tensor(seeds, device=device),
+                members=self._int32(active),
+                rates=torch.from_numpy(each.copy()).to(self._like),
+                momenta=torch.from_numpy(momenta).to(self._like),
+                theta=self._theta,
+                velocity=self._velocity,
+                scratch=self._scratch,
+                losses=losses,
+                lengths=lengths,
+                **self._arguments,
+            )
         self.gradient_lengths = lengths.cpu().numpy()[None]
         mean: np.ndarray = losses.cpu().numpy() / len(self._words)
         return mean[None]

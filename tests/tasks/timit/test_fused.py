@@ -37,8 +37,15 @@ def test_in_the_interpreter():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 def test_on_a_gpu():
-    from tests.tasks.timit.interpreted import CASES, check, check_divergence, check_resume
+    from tests.tasks.timit.interpreted import (
+        CASES,
+        check,
+        check_divergence,
+        check_noise,
+        check_resume,
+    )
 
+    check_noise("cuda")
     for case in CASES:
         check(case, torch.float32, 1e-4, "cuda")
         check_resume(case, "cuda")
