@@ -7,5 +7,8 @@
                              and spills
 ``train_generator``          task 1's training: what is launched; a network per program
 ``train_generator_kernels``  its kernels
+``train_classifier``         a whole training epoch of task 2 in one launch
+``classifier``               task 2's networks: noise, readout and loss, updates
+``sizes``                    how its arrays are padded
 ===========================  ======================================================================
 """

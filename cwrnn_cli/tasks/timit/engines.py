@@ -1,4 +1,6 @@
-"""Two ways to do the epochs of task 2: the compiled loop, and autograd as its test.
+"""Ways to do the epochs of task 2: the compiled loop, and autograd as its test.
+
+A third, on a GPU, is in :mod:`.fused`.
 
 An update learns from the mean of a few sequences, of one in the protocol; every network has its own
 order and its own noise.
@@ -6,6 +8,7 @@ order and its own noise.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Protocol
 
 import numpy as np
@@ -275,6 +278,11 @@ def make_engine(config: TrainConfig, data: TimitData) -> WordsEngine:
     learning = Learning(config.batch, config.loss_at, config.delta_clip)
     if config.device == "cpu" and type(config.cell) in LAYOUTS:
         return CompiledEngine(ensemble, data.train, config.noise, generators, learning=learning)
+    if torch.device(config.device).type == "cuda" and find_spec("triton"):
+        from .fused import FusedEngine, unsupported  # noqa: PLC0415  (imports Triton)
+
+        if unsupported(ensemble.shape, learning) is None:
+            return FusedEngine(ensemble, data.train, config.noise, generators, learning)
     return StepwiseEngine(ensemble, data.train, config.noise, generators, learning=learning)
 
 
