@@ -24,6 +24,7 @@ from ..numba.simd import LANES
 from ..numba.threads import run_all
 from ..operator import as_operator
 from . import cascade, loops
+from .bundles import Members, bundled, bundles
 from .layout import (
     ClockTable,
     Gradients,
@@ -49,7 +50,9 @@ def _compile(dtype: torch.dtype) -> None:
     none = np.empty(0, memory.NUMPY[dtype])
     nowhere = np.zeros(0, np.int64)
     start = np.zeros(1, np.int64)
-    clock = ClockTable(nowhere, nowhere, nowhere, start, start)
+    clock = ClockTable(
+        nowhere, nowhere, nowhere, start, start, nowhere, Members(start, *[nowhere] * 3)
+    )
     weights = Weights(none, nowhere, nowhere, nowhere)
     sizes, share = Sizes(0, 0, 0), Share(0, 0, 1)
     with log_compilation("the clockwork layer"):
@@ -180,7 +183,7 @@ class _Settings(NamedTuple):
     def plan(self, x: Tensor) -> _Plan:
         """For inputs (R, T, B, m)."""
         networks, steps, batch, features = x.shape
-        layout = clock_layout(self.clock).at(self.start)
+        layout = clock_layout(self.clock, LANES).at(self.start)
         return _Plan.of(layout, networks, Sizes(steps, batch, features))
 
 
@@ -193,7 +196,7 @@ def _forward(settings: _Settings, arguments: Arguments, learns: bool) -> tuple[T
     steps, batch, features = plan.sizes
     networks, layout = plan.networks, plan.layout
     inputs = memory.contiguous(x)
-    packed = packing(settings.clock, 0 if w_ih is None else features)
+    packed = packing(settings.clock, 0 if w_ih is None else features, LANES)
     weights = _packed_forward(packed, w_ih, w_hh, learns)
     padded_bias = w_hh.new_zeros(networks, layout.padded)
     if bias is not None:
@@ -232,7 +235,7 @@ def _backward(
     networks, batch = plan.networks, plan.sizes.batch
     hidden = kept[0]
     inputs = kept[1] if len(kept) > 1 else x
-    packed = packing(settings.clock, 0 if w_ih is None else plan.sizes.features)
+    packed = packing(settings.clock, 0 if w_ih is None else plan.sizes.features, LANES)
     grad_output = memory.contiguous(grads[0])  # (R, T, B, n)
     weights = packed.weights(w_ih, w_hh, packed.backward)  # (R, numbers)
     wants_x = wanted[0] and w_ih is not None
@@ -297,7 +300,9 @@ def _shapes(arguments: Arguments, periods: list[int], sizes: list[int], start: i
     assert x is not None and w_hh is not None
     networks, steps, batch, _ = x.shape
     vectors = 0
-    for period, size in zip(periods, sizes, strict=True):
+    clock = Clock(tuple(periods), tuple(sizes))
+    clock = bundled(clock, bundles(clock, LANES))
+    for period, size in zip(clock.periods, clock.sizes, strict=True):
         ticks = -((-start % period - steps) // period)
         vectors += (1 + ticks) * -(-size // LANES)
     output = w_hh.new_empty(networks, steps, batch, w_hh.shape[2])
