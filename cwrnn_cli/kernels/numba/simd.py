@@ -22,7 +22,7 @@ from numba.extending import intrinsic, models, overload, register_model
 
 LANES = 16
 
-_IR = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
+IR_TYPES = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
 
 
 class Vector(types.Type):
@@ -36,13 +36,13 @@ class Vector(types.Type):
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, dmm, fe_type: Vector):
-        super().__init__(dmm, fe_type, ir.VectorType(_IR[fe_type.dtype], LANES))
+        super().__init__(dmm, fe_type, ir.VectorType(IR_TYPES[fe_type.dtype], LANES))
 
 
 def _pointer(context, builder, array_type, array, index):
     data = context.make_array(array_type)(context, builder, array).data
     address = builder.gep(data, [builder.mul(index, index.type(LANES))])
-    return builder.bitcast(address, ir.VectorType(_IR[array_type.dtype], LANES).as_pointer())
+    return builder.bitcast(address, ir.VectorType(IR_TYPES[array_type.dtype], LANES).as_pointer())
 
 
 @intrinsic
@@ -100,7 +100,7 @@ def load_some(typingctx, array, index, count):
 
     def codegen(context, builder, signature, args):
         array_type = signature.args[0]
-        vector = ir.VectorType(_IR[array_type.dtype], LANES)
+        vector = ir.VectorType(IR_TYPES[array_type.dtype], LANES)
         address = _element(context, builder, array_type, *args[:2])
         pointer = builder.bitcast(address, vector.as_pointer())
         mask, align = _first_lanes(builder, args[2]), ir.IntType(32)(4)
