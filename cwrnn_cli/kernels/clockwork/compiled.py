@@ -36,7 +36,7 @@ from .layout import (
     clock_layout,
 )
 
-_CACHE = 1 << 22  # bytes that the rows of a call should touch at the most
+_CACHE = 1 << 23  # bytes that the rows of a call should touch at the most
 _INLINE = 1 << 24  # multiply-adds (of a layer, about) below which waking a thread costs more
 
 _NetworkShare = tuple[int, Share]  # a network, and some of its rows
@@ -84,7 +84,7 @@ class _Plan:
         threads = threads if work > _INLINE else 1
         hidden = layout.hidden_vectors(steps) * LANES
         touched = 4 * (4 * hidden + steps * (features + n))
-        piece = max(_CACHE // touched // 4 * 4, 4)
+        piece = max(_CACHE // touched // 8 * 8, 8)
         if networks < threads:
             piece = min(piece, -(-batch // -(-threads // networks)))
         return cls(layout, networks, sizes, max(min(piece, batch), 1), threads)

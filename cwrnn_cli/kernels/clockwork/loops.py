@@ -27,6 +27,7 @@ from .layout import GradPlaces, History, Rows, Ticks
 from .steps import gather, hold, latest, stride, sum_held, tick_count, ticking
 
 PIECE = 1 << 16  # numbers of the input, or of outputs, that are worked on at a time
+_ROWS = 8  # that fill the registers of a product: then the inputs of a tick are multiplied there
 
 
 @jit
@@ -116,13 +117,12 @@ def forward_piece(clock, weights, sizes, rows, x, h0, bias, hidden, scratch):
             for u in range(k, lanes):
                 y[initial + u] = 0.0
         drive = y_places[i] + row  # of tick 0
-        for b in range(ticks * count):
+        w_at = Vectors(inputs_at[i], width)
+        for b in range(drive, drive + ticks * row, width):
             for u in range(width):
-                store(y, drive + b * width + u, load(bias, offsets[i] + u))
-        if features > 0:
-            w_at = Vectors(inputs_at[i], width)
-            every = Ticks(period, firsts[i], 0, ticks)
-            direct = stride(sizes, rows, every)
+                store(y, b + u, load(bias, offsets[i] + u))
+        if features > 0 and count < _ROWS:
+            direct = stride(sizes, rows, Ticks(period, firsts[i], 0, ticks))
             if direct > 0:
                 first = (firsts[i] * sizes.batch + rows.first) * features
                 at, x_at = Vectors(drive, width), Numbers(first, direct, 1)
@@ -136,9 +136,12 @@ def forward_piece(clock, weights, sizes, rows, x, h0, bias, hidden, scratch):
         own = Vectors(own_at[i], width)
         for s in range(ticks):
             now = drive + s * row
+            t = firsts[i] + s * period
+            if count >= _ROWS:
+                x_at = Numbers((t * sizes.batch + rows.first) * features, features, 1)
+                accumulate(y, Vectors(now, width), x, x_at, values, w_at, count, features, width)
             before = Numbers((now - row) * LANES, lanes, 1)
             accumulate(y, Vectors(now, width), y, before, values, own, count, k, width)
-            t = firsts[i] + s * period
             read = 0
             for j in range(i + 1, modules):
                 if j > i + 1 and nested[j]:

@@ -60,7 +60,7 @@ def clear(array, first, count):
 
 
 _tile_8_2, _tile_8_1 = tile(8, 2), tile(8, 1)
-_tile_4_4, _tile_4_1 = tile(4, 4), tile(4, 1, 2)
+_tile_4_4, _tile_4_2, _tile_4_1 = tile(4, 4), tile(4, 2), tile(4, 1, 2)
 _tile_2_4, _tile_2_1 = tile(2, 4), tile(2, 1, 4)
 _tile_1_8, _tile_1_4, _tile_1_1 = tile(1, 8), tile(1, 4, 2), tile(1, 1, 4)
 
@@ -99,9 +99,11 @@ def accumulate(dest, dest_at, x, x_at, w, w_at, rows, depth, width):
         while u + 4 <= width:
             _tile_4_4(dest, d + u, d_row, x, p, x_row, x_step, w, w0 + u, w_row, depth)
             u += 4
-        while u < width:
+        while u + 2 <= width:
+            _tile_4_2(dest, d + u, d_row, x, p, x_row, x_step, w, w0 + u, w_row, depth)
+            u += 2
+        if u < width:
             _tile_4_1(dest, d + u, d_row, x, p, x_row, x_step, w, w0 + u, w_row, depth)
-            u += 1
         b += 4
     while b + 2 <= rows:
         d, p = d0 + b * d_row, x0 + b * x_row
