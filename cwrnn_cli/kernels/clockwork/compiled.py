@@ -25,6 +25,7 @@ from ..numba.threads import run_all
 from ..operator import as_operator
 from . import blocks, cascade, loops
 from .bundles import Members, bundled, bundles
+from .inputs import PIECE
 from .layout import (
     ClockTable,
     Gradients,
@@ -103,7 +104,7 @@ class _Plan:
         """Memory for one thread's rows, as :func:`.loops.forward` or backward has it."""
         vectors = self.contributions_row + (self.hidden_row if backward else 0)
         width = -(-self.sizes.features // LANES)
-        inputs = max(loops.PIECE, self.piece * width * LANES)  # at least a tick
+        inputs = max(PIECE, self.piece * width * LANES)  # at least a tick
         return memory.empty((self.piece * vectors * LANES + inputs,), like)
 
     @cached_property

@@ -22,33 +22,10 @@ What there is of each module i, flat, places counted in vectors of :data:`~..num
 import numpy as np
 
 from ..numba.products import Numbers, Vectors, accumulate, clear, inline, jit, vectors_for
-from ..numba.simd import LANES, broadcast, choose_first, clamp, get, load, put, store, tanh
+from ..numba.simd import LANES, broadcast, choose_first, clamp, load, store, tanh
+from .inputs import PIECE, ROWS, add_input_gradient, add_inputs, add_weight_gradient
 from .layout import GradPlaces, History, Rows, Ticks
-from .steps import gather, hold, latest, stride, sum_held, tick_count, ticking
-
-PIECE = 1 << 16  # numbers of the input, or of outputs, that are worked on at a time
-_ROWS = 8  # that fill the registers of a product: then the inputs of a tick are multiplied there
-
-
-@jit
-def _scatter_gradient(grad_x, sizes, rows, ticks, inputs, grad, grad_at, weights, w_at, units):
-    """grad_x[step of tick ticks.first + s, rows.first + b] += grad[s, b] @ weights.
-
-    grad_x is (T, B, m), inputs (ticks, rows, m padded) for its own use, grad (ticks * rows, units)
-    Numbers, weights (units, m padded) Vectors.
-    """
-    features = sizes.features
-    width = vectors_for(features)
-    count = ticks.size * rows.size
-    clear(inputs, 0, count * width)
-    accumulate(inputs, Vectors(0, width), grad, grad_at, weights, w_at, count, units, width)
-    for s in range(ticks.size):
-        step = ticks.begin + (ticks.first + s) * ticks.period
-        for b in range(rows.size):
-            target = (step * sizes.batch + rows.first + b) * features
-            source = (s * rows.size + b) * width * LANES
-            for c in range(features):
-                put(grad_x, target + c, get(grad_x, target + c) + get(inputs, source + c))
+from .steps import hold, latest, sum_held, tick_count, ticking
 
 
 @inline
@@ -92,7 +69,6 @@ def forward_piece(clock, weights, sizes, rows, x, h0, bias, hidden, scratch):
     steps, features, count = sizes.steps, sizes.features, rows.size
     modules = periods.size
     n = starts[modules]
-    m_width = vectors_for(features)
     place = np.empty(modules, np.int64)  # of the contributions that a tick reads
     wide = np.empty(modules, np.int64)  # vectors of those from row to row
     contributions = np.empty(modules, np.int64)  # their places in scratch
@@ -121,23 +97,14 @@ def forward_piece(clock, weights, sizes, rows, x, h0, bias, hidden, scratch):
         for b in range(drive, drive + ticks * row, width):
             for u in range(width):
                 store(y, b + u, load(bias, offsets[i] + u))
-        if features > 0 and count < _ROWS:
-            direct = stride(sizes, rows, Ticks(period, firsts[i], 0, ticks))
-            if direct > 0:
-                first = (firsts[i] * sizes.batch + rows.first) * features
-                at, x_at = Vectors(drive, width), Numbers(first, direct, 1)
-                accumulate(y, at, x, x_at, values, w_at, ticks * count, features, width)
-            some = max(PIECE // (count * m_width * LANES), 1)
-            for start in range(0, 0 if direct > 0 else ticks, some):
-                part = Ticks(period, firsts[i], start, min(some, ticks - start))
-                gather(x, sizes, rows, part, inputs)
-                at, x_at = Vectors(drive + start * row, width), Numbers(0, m_width * LANES, 1)
-                accumulate(y, at, inputs, x_at, values, w_at, part.size * count, features, width)
+        if features > 0 and count < ROWS:
+            every = Ticks(period, firsts[i], 0, ticks)
+            add_inputs(x, sizes, rows, every, inputs, values, w_at, y, drive, width)
         own = Vectors(own_at[i], width)
         for s in range(ticks):
             now = drive + s * row
             t = firsts[i] + s * period
-            if count >= _ROWS:
+            if count >= ROWS:
                 x_at = Numbers((t * sizes.batch + rows.first) * features, features, 1)
                 accumulate(y, Vectors(now, width), x, x_at, values, w_at, count, features, width)
             before = Numbers((now - row) * LANES, lanes, 1)
@@ -322,30 +289,14 @@ def backward_piece(
             for u in range(k):
                 grad_h0[(rows.first + b) * n + starts[i] + u] = scratch[initial + u]
         if features > 0:
-            every = Ticks(period, firsts[i], 0, ticks)
-            direct = stride(sizes, rows, every) // LANES if features % LANES == 0 else 0
-            w_at = Vectors(inputs_at[i], m_width)
-            some = max(PIECE // (count * m_width * LANES), 1)
-            for start in range(0, ticks, some):
-                part = Ticks(period, firsts[i], start, min(some, ticks - start))
-                first = (drive + start * row) * LANES
-                grad_at = Numbers(first, 1, lanes)  # transposed
-                depth = part.size * count
-                if direct > 0:
-                    step = firsts[i] + start * period
-                    x_at = Vectors((step * sizes.batch + rows.first) * m_width, direct)
-                    accumulate(grad_weights, w_at, scratch, grad_at, x, x_at, k, depth, m_width)
-                else:
-                    gather(x, sizes, rows, part, inputs)
-                    x_at = Vectors(0, m_width)
-                    accumulate(
-                        grad_weights, w_at, scratch, grad_at, inputs, x_at, k, depth, m_width
-                    )
-                if wants_x:
-                    grad_at = Numbers(first, lanes, 1)
-                    _scatter_gradient(
-                        grad_x, sizes, rows, part, inputs, scratch, grad_at, values, w_at, k
-                    )
+            every, w_at = Ticks(period, firsts[i], 0, ticks), Vectors(inputs_at[i], m_width)
+            add_weight_gradient(
+                x, sizes, rows, every, inputs, scratch, drive, width, grad_weights, w_at, k
+            )
+            if wants_x:
+                add_input_gradient(
+                    grad_x, sizes, rows, every, inputs, scratch, drive, width, values, w_at, k
+                )
 
 
 @jit

@@ -1,11 +1,11 @@
-"""Between steps and ticks: when modules tick, what they read at a tick, what holds at a step.
+"""Between steps and ticks: when modules tick, and what holds at each step.
 
 Arguments are those of :mod:`.loops`.
 """
 
 import numpy as np
 
-from ..numba.products import clear, inline, jit, vectors_for
+from ..numba.products import clear, inline, jit
 from ..numba.simd import LANES, load, load_some, store, store_some
 
 
@@ -30,34 +30,6 @@ def ticking(clock, i, s):
         if (s + clock.members.phases[j]) % clock.members.multiples[j] == 0:
             units = clock.members.ends[j]
     return units
-
-
-@inline
-def stride(sizes, rows, ticks):
-    """Numbers of x (T, B, m) from row to row of :func:`gather`; 0: it has no regular stride."""
-    if rows.size == 1:
-        return ticks.period * sizes.batch * sizes.features
-    return sizes.features if ticks.period == 1 and rows.size == sizes.batch else 0
-
-
-@inline
-def gather(x, sizes, rows, ticks, inputs):
-    """inputs[s, b] = x[step of tick ticks.first + s, rows.first + b], padded with 0.
-
-    x is (T, B, m); inputs gets (ticks, rows, m padded).
-    """
-    features = sizes.features
-    whole, rest = features // LANES, features % LANES
-    width = vectors_for(features)
-    for s in range(ticks.size):
-        step = ticks.begin + (ticks.first + s) * ticks.period
-        source = (step * sizes.batch + rows.first) * features
-        for target in range(s * rows.size * width, (s + 1) * rows.size * width, width):
-            for u in range(whole):
-                store(inputs, target + u, load_some(x, source + u * LANES, LANES))
-            if rest > 0:
-                store(inputs, target + whole, load_some(x, source + whole * LANES, rest))
-            source += features
 
 
 @jit

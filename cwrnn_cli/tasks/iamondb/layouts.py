@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from ...clock import Clock
+from ...kernels.clockwork.inputs import PIECE
 from ...kernels.clockwork.layout import ClockTable, clock_layout
-from ...kernels.clockwork.loops import PIECE
 from ...kernels.lstm.layout import Gradients, History
 from ...kernels.numba import train_transcriber
 from ...kernels.numba.ctc import ctc_buffers
