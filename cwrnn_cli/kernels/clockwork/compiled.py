@@ -149,7 +149,7 @@ def _block_places(clock: Clock, features: int) -> tuple[Places, int, Places, int
 def _rows(tensor: Tensor) -> np.ndarray:
     """(R, numbers) of a contiguous (R, ...) tensor, sharing its memory."""
     array: np.ndarray = (tensor.detach() if tensor.requires_grad else tensor).numpy()
-    return array.reshape(len(array), array.size // max(len(array), 1))
+    return array.reshape(array.shape[0], -1 if array.size else 0)
 
 
 @dataclass(frozen=True)
@@ -309,9 +309,8 @@ def _backward(
     grad_ih = None if w_ih is None else memory.empty(w_ih.shape, w_ih)
     grad_hh = memory.empty(w_hh.shape, w_hh)
     grad_b = w_hh.new_empty(networks, 0 if bias is None else w_hh.shape[2])
-    own = _both(grad_ih, grad_hh)
     packed = _rows(grad_weights), _rows(grad_bias)
-    blocks.unpack(clock, features, places, *packed, *own, _rows(grad_b))
+    blocks.unpack(clock, features, places, *packed, *_both(grad_ih, grad_hh), _rows(grad_b))
     if wanted[0] and w_ih is None:
         grad_x = torch.zeros_like(inputs)
     return (

@@ -339,15 +339,14 @@ def select(parts: list[Tensor], index: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def packing(clock: Clock, features: int, narrow: int = 0) -> Packing:
+def packing(clock: Clock, features: int) -> Packing:
     """The packing of a layer with a clock whose periods are all different, and m inputs.
 
-    ``narrow`` as of :func:`clock_layout`.
+    Without bundles; for these there is :mod:`.blocks` only.
     """
-    layout, n = clock_layout(clock, narrow), clock.hidden_size
+    layout, n = clock_layout(clock), clock.hidden_size
     every = np.arange(1, n * features + n * n + 1)
     w_ih, w_hh = every[: n * features].reshape(n, features), every[n * features :].reshape(n, n)
-    w_hh = np.where(clock.mask(), w_hh, 0)  # of a bundle some are forbidden
     forward, forward_places = _pack(_forward_blocks(w_ih, w_hh, layout))
     backward, places = _pack(_backward_blocks(w_ih, w_hh, layout))
     inverse = np.zeros(len(every) + 1, np.int64)

@@ -1,12 +1,14 @@
 """The compiled layer where its ways part: widths of modules, bundles, rows, regular inputs."""
 
+import numpy as np
 import pytest
 import torch
 
 from cwrnn_cli.clock import Clock
 from cwrnn_cli.kernels import reference
-from cwrnn_cli.kernels.clockwork import clockwork
+from cwrnn_cli.kernels.clockwork import blocks, clockwork
 from cwrnn_cli.kernels.clockwork.bundles import bundled, bundles
+from cwrnn_cli.kernels.clockwork.layout import clock_layout, packing
 
 
 def test_bundles_are_nested_neighbours_that_fit():
@@ -17,6 +19,33 @@ def test_bundles_are_nested_neighbours_that_fit():
     other = Clock.of(20, (2, 3, 6, 12), (5, 5, 5, 5))  # 3 is no multiple of 2
     assert bundles(other, 16) == (range(1), range(1, 4))
     assert bundles(Clock.of(34, (1, 2), (17, 17)), 16) == (range(1), range(1, 2))
+
+
+def test_compiled_packing_is_that_by_indices():
+    clock, features, generator = Clock.of(60, (1, 2, 5), (20, 7, 33)), 21, torch.Generator()
+    n = clock.hidden_size
+    w_ih, w_hh = (torch.randn(2, n, k, generator=generator) for k in (features, n))
+    table, indices = clock_layout(clock).clock, packing(clock, features)
+    forward, size, backward, back_size = blocks.block_places(clock_layout(clock), features)
+    arrays = [w.reshape(2, -1).numpy() for w in (w_ih, w_hh)]
+    for pack, index, places, places_by_index, numbers in (
+        (blocks.pack_forward, indices.forward, forward, indices.forward_places, size),
+        (blocks.pack_backward, indices.backward, backward, indices.places, back_size),
+    ):
+        packed = torch.full((2, numbers), torch.nan)
+        pack(table, features, *arrays, places, packed.numpy())
+        assert packed.equal(indices.weights(w_ih, w_hh, index))
+        for a, b in zip(places, places_by_index, strict=True):
+            assert a.tolist() == b.tolist()
+    found = [np.full_like(array, np.nan) for array in arrays]
+    padded, bias = (
+        np.zeros((2, clock_layout(clock).padded), np.float32),
+        np.ones((2, n), np.float32),
+    )
+    blocks.unpack(table, features, backward, packed.numpy(), padded, *found, bias)
+    for a, b in zip(found, indices.unpacked(packed, features), strict=True):
+        assert a.tolist() == b.flatten(1).tolist()
+    assert not bias.any()
 
 
 CLOCKS = {
