@@ -38,7 +38,7 @@ from .layout import (
 )
 
 _CACHE = 1 << 23  # bytes that the rows of a call should touch at the most
-_INLINE = 1 << 24  # multiply-adds (of a layer, about) below which waking a thread costs more
+_INLINE = 1 << 26  # work below which waking a thread costs more; see _Plan.of
 
 _NetworkShare = tuple[int, Share]  # a network, and some of its rows
 
@@ -81,8 +81,9 @@ class _Plan:
         """As many rows at a time as fit the cache, and work for every thread."""
         steps, batch, features = sizes
         n = int(layout.clock.starts[-1])
-        work = networks * batch * steps * n * (n + features) // 4
-        threads = threads if work > _INLINE else 1
+        # in multiply-adds; a number that comes in or goes out costs as much as 16, it was measured
+        work = layout.multiply_adds(steps, features) + 16 * steps * (n + features)
+        threads = threads if networks * batch * work > _INLINE else 1
         hidden = layout.hidden_vectors(steps) * LANES
         touched = 4 * (4 * hidden + steps * (features + n))
         piece = max(_CACHE // touched // 8 * 8, 8)

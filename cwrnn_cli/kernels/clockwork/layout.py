@@ -215,6 +215,16 @@ class Layout:
         """Vectors of one row's contributions to faster modules."""
         return sum(map(mul, self._outputs(steps), self.clock.offsets[:-1].tolist()))
 
+    def multiply_adds(self, steps: int, features: int) -> int:
+        """Of one row's forward pass, with those of the padding."""
+        units: list[int] = self.clock.units.tolist()
+        offsets: list[int] = self.clock.offsets.tolist()
+        each = zip(self._outputs(steps), self.widths, units, offsets, strict=False)
+        return LANES * sum(
+            (outputs - 1) * (width * (features + k) + offset * k)
+            for outputs, width, k, offset in each
+        )
+
     def _outputs(self, steps: int) -> list[int]:
         """1 + ticks of each module."""
         counts: list[int] = (1 - (self.clock.firsts - steps) // self.clock.periods).tolist()
