@@ -74,9 +74,13 @@ class _Forward(Function):
             need and argument is not None
             for need, argument in zip(ctx.needs_input_grad[2:], arguments, strict=True)
         )
-        found = _run(
-            _Backward, ctx.function, ctx.settings, wanted, *arguments, *kept, *grads[:outputs]
-        )
+        function = ctx.function
+        if not (torch.is_grad_enabled() or transformed()):  # nobody wants its gradient
+            every = function.backward(ctx.settings, arguments, kept, grads[:outputs], wanted)
+            found = _chosen(every, wanted)
+        else:
+            rest = (*arguments, *kept, *grads[:outputs])
+            found = _run(_Backward, function, ctx.settings, wanted, *rest)
         return (None, None, *_spread(found, wanted))
 
     @staticmethod

@@ -8,7 +8,6 @@ from torch.autograd import forward_ad
 from cwrnn_cli.clock import Clock
 from cwrnn_cli.kernels import reference
 from cwrnn_cli.kernels.clockwork import compiled as clockwork
-from cwrnn_cli.kernels.clockwork import layout
 from cwrnn_cli.kernels.lstm import compiled as lstm
 from cwrnn_cli.kernels.numba import memory
 
@@ -163,12 +162,12 @@ def test_weights_that_changed_by_any_way_are_packed_again():
 
 
 def test_equal_weights_of_another_clock_are_packed_for_that_clock():
-    """More clocks than are remembered: what a packing was known by must not become another's."""
+    """More clocks than are remembered, each with the same weights."""
     clocks = [Clock.of(12, [1, 2], [k, 12 - k]) for k in range(1, 12)]
     clocks += [Clock.of(12, [1, 2, 3], [a, b, 12 - a - b]) for a in range(1, 10) for b in (1, 2)]
     clocks += [Clock.of(12, [1, 3, 5], [a, b, 12 - a - b]) for a in range(1, 10) for b in (1, 2)]
     clocks += [Clock.of(12, [2, 5, 7], [a, b, 12 - a - b]) for a in range(1, 10) for b in (1, 2)]
-    assert len(clocks) > layout.packing.cache_info().maxsize
+    assert len(clocks) > clockwork._block_places.cache_info().maxsize
     x, w_ih, w_hh = drawn((1, 2, 5, 2), (1, 12, 2), (1, 12, 12))
     learning = w_hh.clone().requires_grad_()
     for first in (0, 7):
@@ -176,7 +175,7 @@ def test_equal_weights_of_another_clock_are_packed_for_that_clock():
             clockwork.clockwork(x, w_ih, learning, None, None, clock)
             found = clockwork.clockwork(x, w_ih, w_hh, None, None, clock)
             torch.testing.assert_close(found, reference.clockwork(x, w_ih, w_hh, None, None, clock))
-    assert all(key[0] == id(known.packing) for key, known in clockwork._latest.items())
+    assert [key[0] for key in clockwork._latest] == clocks[-clockwork._LAYERS :]
     memory.release()
     assert not clockwork._latest
 

@@ -7,7 +7,7 @@ and the gradients are put together again.
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,22 +23,22 @@ from ..numba.cache import log_compilation
 from ..numba.simd import LANES
 from ..numba.threads import run_all
 from ..operator import as_operator
-from . import cascade, loops
+from . import blocks, cascade, loops
+from .bundles import Members, bundled, bundles
+from .inputs import PIECE
 from .layout import (
     ClockTable,
     Gradients,
     Layout,
-    Packing,
+    Places,
     Share,
     Sizes,
     Weights,
     clock_layout,
-    packing,
-    select,
 )
 
-_CACHE = 1 << 22  # bytes that the rows of a call should touch at the most
-_INLINE = 1 << 24  # multiply-adds (of a layer, about) below which waking a thread costs more
+_CACHE = 1 << 23  # bytes that the rows of a call should touch at the most
+_INLINE = 1 << 26  # work below which waking a thread costs more; see _Plan.of
 
 _NetworkShare = tuple[int, Share]  # a network, and some of its rows
 
@@ -49,10 +49,18 @@ def _compile(dtype: torch.dtype) -> None:
     none = np.empty(0, memory.NUMPY[dtype])
     nowhere = np.zeros(0, np.int64)
     start = np.zeros(1, np.int64)
-    clock = ClockTable(nowhere, nowhere, nowhere, start, start)
-    weights = Weights(none, nowhere, nowhere, nowhere)
+    clock = ClockTable(
+        nowhere, nowhere, nowhere, start, start, nowhere, Members(start, *[nowhere] * 3)
+    )
+    places = Places(nowhere, nowhere, nowhere)
+    weights = Weights(none, *places)
+    empty = none.reshape(0, 0)
     sizes, share = Sizes(0, 0, 0), Share(0, 0, 1)
     with log_compilation("the clockwork layer"):
+        blocks.pack_forward(clock, 0, empty, empty, places, empty)
+        blocks.pack_bias(clock, empty, empty)
+        blocks.pack_backward(clock, 0, empty, empty, places, empty)
+        blocks.unpack(clock, 0, places, empty, empty, empty, empty, empty)
         loops.forward(clock, weights, sizes, share, none, none, none, none, none, none)
         gradients = Gradients(none, none, none, none, False)
         loops.backward(clock, weights, sizes, share, none, none, none, none, gradients, np.inf)
@@ -69,32 +77,38 @@ class _Plan:
     threads: int
 
     @classmethod
-    def of(cls, layout: Layout, networks: int, sizes: Sizes) -> "_Plan":
+    def of(cls, layout: Layout, networks: int, sizes: Sizes, threads: int) -> "_Plan":
         """As many rows at a time as fit the cache, and work for every thread."""
         steps, batch, features = sizes
         n = int(layout.clock.starts[-1])
-        work = networks * batch * steps * n * (n + features) // 4
-        threads = torch.get_num_threads() if work > _INLINE else 1
+        # in multiply-adds; a number that comes in or goes out costs as much as 16, it was measured
+        work = layout.multiply_adds(steps, features) + 16 * steps * (n + features)
+        threads = threads if networks * batch * work > _INLINE else 1
         hidden = layout.hidden_vectors(steps) * LANES
         touched = 4 * (4 * hidden + steps * (features + n))
-        piece = max(_CACHE // touched // 4 * 4, 4)
+        piece = max(_CACHE // touched // 8 * 8, 8)
         if networks < threads:
             piece = min(piece, -(-batch // -(-threads // networks)))
         return cls(layout, networks, sizes, max(min(piece, batch), 1), threads)
 
-    @property
+    @cached_property
     def hidden_row(self) -> int:
         """Vectors of all modules' outputs of one row."""
         return self.layout.hidden_vectors(self.sizes.steps)
 
+    @cached_property
+    def contributions_row(self) -> int:
+        """Vectors of one row's contributions to faster modules."""
+        return self.layout.contribution_vectors(self.sizes.steps)
+
     def scratch(self, like: Tensor, backward: bool) -> Tensor:
         """Memory for one thread's rows, as :func:`.loops.forward` or backward has it."""
-        vectors = self.layout.contribution_vectors(self.sizes.steps)
-        vectors += self.hidden_row if backward else 0
+        vectors = self.contributions_row + (self.hidden_row if backward else 0)
         width = -(-self.sizes.features // LANES)
-        inputs = max(loops.PIECE, self.piece * width * LANES)  # at least a tick
+        inputs = max(PIECE, self.piece * width * LANES)  # at least a tick
         return memory.empty((self.piece * vectors * LANES + inputs,), like)
 
+    @cached_property
     def shares(self) -> list[list[_NetworkShare]]:
         """What each thread does, dealt out the same way every time.
 
@@ -114,23 +128,35 @@ class _Plan:
 
     def run(self, work: Any) -> list[Any]:
         """``work(shares)`` for every thread's shares."""
-        shares = self.shares() or [[]]
+        shares = self.shares or [[]]
         if len(shares) == 1:
             return [work(shares[0])]
         return run_all(work, [(share,) for share in shares], self.threads)
 
 
+@lru_cache(maxsize=64)
+def _plan(
+    clock: Clock, start: int, networks: int, steps: int, batch: int, features: int, threads: int
+) -> _Plan:
+    layout = clock_layout(clock, LANES).at(start)
+    return _Plan.of(layout, networks, Sizes(steps, batch, features), threads)
+
+
+@lru_cache(maxsize=64)
+def _block_places(clock: Clock, features: int) -> tuple[Places, int, Places, int]:
+    return blocks.block_places(clock_layout(clock, LANES), features)
+
+
 def _rows(tensor: Tensor) -> np.ndarray:
     """(R, numbers) of a contiguous (R, ...) tensor, sharing its memory."""
-    array: np.ndarray = tensor.detach().numpy()
-    return array.reshape(len(array), array.size // max(len(array), 1))
+    array: np.ndarray = (tensor.detach() if tensor.requires_grad else tensor).numpy()
+    return array.reshape(array.shape[0], -1 if array.size else 0)
 
 
 @dataclass(frozen=True)
 class _Packed:
-    """Weights that were packed for a forward pass, how, and what they were packed from."""
+    """Weights that were packed for a forward pass, and what they were packed from."""
 
-    packing: Packing  # kept alive here: its id is in the key
     weights: tuple[Tensor | None, Tensor]
     blocks: Tensor
 
@@ -140,15 +166,15 @@ _LAYERS = 8  # that have theirs there at the most
 memory.on_release(_latest.clear)
 
 
-def _packed_forward(packed: Packing, w_ih: Tensor | None, w_hh: Tensor, learns: bool) -> Tensor:
+def _packed_forward(clock: Clock, w_ih: Tensor | None, w_hh: Tensor, learns: bool) -> Tensor:
     """(R, numbers): the forward blocks; where nothing is learned, only once for equal weights.
 
     That they are equal is seen from the numbers: who writes to ``weight.data``, or another process,
     leaves no other trace.
     """
     if learns:
-        return packed.weights(w_ih, w_hh, packed.forward)
-    key = (id(packed), w_hh.data_ptr(), w_hh.shape, w_hh.dtype)
+        return _pack_forward(clock, w_ih, w_hh)
+    key = (clock, w_hh.data_ptr(), w_hh.shape, w_hh.dtype)
     known = _latest.pop(key, None)
     same = known is not None and all(
         a is b or (a is not None and b is not None and torch.equal(a, b))
@@ -156,12 +182,26 @@ def _packed_forward(packed: Packing, w_ih: Tensor | None, w_hh: Tensor, learns: 
     )
     if known is None or not same:
         copies = (None if w_ih is None else w_ih.detach().clone(), w_hh.detach().clone())
-        blocks = packed.weights(w_ih, w_hh, packed.forward).detach()
-        known = _Packed(packed, copies, blocks)
+        known = _Packed(copies, _pack_forward(clock, w_ih, w_hh))
     _latest[key] = known
     while len(_latest) > _LAYERS:
         _latest.popitem(last=False)
     return known.blocks
+
+
+def _pack_forward(clock: Clock, w_ih: Tensor | None, w_hh: Tensor) -> Tensor:
+    features = 0 if w_ih is None else w_ih.shape[2]
+    places, size, _, _ = _block_places(clock, features)
+    packed = memory.empty((len(w_hh), size), w_hh)
+    table = clock_layout(clock, LANES).clock
+    blocks.pack_forward(table, features, *_both(w_ih, w_hh), places, _rows(packed))
+    return packed
+
+
+def _both(w_ih: Tensor | None, w_hh: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """(R, n m) and (R, n n)."""
+    given = w_hh.new_empty(len(w_hh), 0) if w_ih is None else w_ih.contiguous()
+    return _rows(given), _rows(w_hh.contiguous())
 
 
 class _Settings(NamedTuple):
@@ -179,9 +219,7 @@ class _Settings(NamedTuple):
 
     def plan(self, x: Tensor) -> _Plan:
         """For inputs (R, T, B, m)."""
-        networks, steps, batch, features = x.shape
-        layout = clock_layout(self.clock).at(self.start)
-        return _Plan.of(layout, networks, Sizes(steps, batch, features))
+        return _plan(self.clock, self.start, *x.shape, torch.get_num_threads())
 
 
 def _forward(settings: _Settings, arguments: Arguments, learns: bool) -> tuple[Tensors, Tensors]:
@@ -193,11 +231,11 @@ def _forward(settings: _Settings, arguments: Arguments, learns: bool) -> tuple[T
     steps, batch, features = plan.sizes
     networks, layout = plan.networks, plan.layout
     inputs = memory.contiguous(x)
-    packed = packing(settings.clock, 0 if w_ih is None else features)
-    weights = _packed_forward(packed, w_ih, w_hh, learns)
-    padded_bias = w_hh.new_zeros(networks, layout.padded)
-    if bias is not None:
-        padded_bias = select([bias], packed.bias)
+    places = _block_places(settings.clock, 0 if w_ih is None else features)[0]
+    weights = _packed_forward(settings.clock, w_ih, w_hh, learns)
+    padded_bias = w_hh.new_empty(networks, layout.padded)
+    given = w_hh.new_empty(networks, 0) if bias is None else bias.contiguous()
+    blocks.pack_bias(layout.clock, _rows(given), _rows(padded_bias))
     start = h0.contiguous() if h0 is not None else w_hh.new_empty(networks, 0)
     hidden = memory.empty((networks, batch * plan.hidden_row * LANES), w_hh)
     output = memory.empty((networks, steps, batch, layout.units), w_hh)
@@ -208,9 +246,8 @@ def _forward(settings: _Settings, arguments: Arguments, learns: bool) -> tuple[T
         (scratch,) = _rows(plan.scratch(w_hh, backward=False)[None])
         for r, share in shares:
             values, x_r, start_r, bias_r, hidden_r, output_r = (each[r] for each in rows)
-            blocks = Weights(values, *packed.forward_places)
             loops.forward(
-                layout.clock, blocks, plan.sizes, share,
+                layout.clock, Weights(values, *places), plan.sizes, share,
                 x_r, start_r, bias_r, hidden_r, scratch, output_r,
             )  # fmt: skip
 
@@ -232,9 +269,12 @@ def _backward(
     networks, batch = plan.networks, plan.sizes.batch
     hidden = kept[0]
     inputs = kept[1] if len(kept) > 1 else x
-    packed = packing(settings.clock, 0 if w_ih is None else plan.sizes.features)
+    features = 0 if w_ih is None else w_ih.shape[2]
+    _, _, places, size = _block_places(settings.clock, features)
     grad_output = memory.contiguous(grads[0])  # (R, T, B, n)
-    weights = packed.weights(w_ih, w_hh, packed.backward)  # (R, numbers)
+    weights = memory.empty((networks, size), w_hh)
+    clock = plan.layout.clock
+    blocks.pack_backward(clock, features, *_both(w_ih, w_hh), places, _rows(weights))
     wants_x = wanted[0] and w_ih is not None
     grad_x = memory.empty(inputs.shape, x).zero_() if wants_x else x.new_empty(networks, 0)
     grad_h0 = w_hh.new_empty(networks, batch, w_hh.shape[2])
@@ -249,8 +289,8 @@ def _backward(
         for r, share in shares:
             values, x_r, hidden_r, grad_output_r, grad_h0_r, grad_x_r = (each[r] for each in rows)
             loops.backward(
-                plan.layout.clock,
-                Weights(values, *packed.places),
+                clock,
+                Weights(values, *places),
                 plan.sizes,
                 share,
                 x_r,
@@ -267,14 +307,18 @@ def _backward(
     for more, more_bias in parts[1:]:
         grad_weights += more
         grad_bias += more_bias
-    grad_ih, grad_hh = packed.unpacked(grad_weights, 0 if w_ih is None else w_ih.shape[2])
+    grad_ih = None if w_ih is None else memory.empty(w_ih.shape, w_ih)
+    grad_hh = memory.empty(w_hh.shape, w_hh)
+    grad_b = w_hh.new_empty(networks, 0 if bias is None else w_hh.shape[2])
+    packed = _rows(grad_weights), _rows(grad_bias)
+    blocks.unpack(clock, features, places, *packed, *_both(grad_ih, grad_hh), _rows(grad_b))
     if wanted[0] and w_ih is None:
         grad_x = torch.zeros_like(inputs)
     return (
         grad_x if wanted[0] else None,
         grad_ih,
         grad_hh,
-        None if bias is None else grad_bias.index_select(1, packed.units),
+        None if bias is None else grad_b,
         None if h0 is None else grad_h0,
     )
 
@@ -297,7 +341,9 @@ def _shapes(arguments: Arguments, periods: list[int], sizes: list[int], start: i
     assert x is not None and w_hh is not None
     networks, steps, batch, _ = x.shape
     vectors = 0
-    for period, size in zip(periods, sizes, strict=True):
+    clock = Clock(tuple(periods), tuple(sizes))
+    clock = bundled(clock, bundles(clock, LANES))
+    for period, size in zip(clock.periods, clock.sizes, strict=True):
         ticks = -((-start % period - steps) // period)
         vectors += (1 + ticks) * -(-size // LANES)
     output = w_hh.new_empty(networks, steps, batch, w_hh.shape[2])

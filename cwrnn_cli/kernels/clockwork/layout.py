@@ -1,7 +1,8 @@
 """How a clockwork layer lies in memory when its loops are compiled.
 
 Units are padded module by module to whole vectors of :data:`~..numba.simd.LANES`: n units become N.
-The weights lie in blocks, a block per module and use, padded likewise (:class:`Packing`).
+The weights lie in blocks, a block per module and use, padded likewise (:class:`Packing`). Where
+narrow modules are bundled (:mod:`.bundles`), a bundle takes the place of a module in all of this.
 
 The NamedTuples are arguments of compiled code (:mod:`.loops`), where arrays are flat and places in
 them are counted in vectors.
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from ...clock import Clock
 from ..numba.simd import LANES
+from .bundles import Members, bundled, bundles, members
 
 
 class ClockTable(NamedTuple):
@@ -29,6 +31,8 @@ class ClockTable(NamedTuple):
         units: (g,) of each module.
         starts: (g + 1,) first unit of each module, then n.
         offsets: (g + 1,) first vector of each module among the padded units, then N's.
+        nested: (g,) 1 where the period is a multiple of that of the module before, else 0.
+        members: of each bundle; without bundles each has one.
     """
 
     periods: np.ndarray
@@ -36,6 +40,8 @@ class ClockTable(NamedTuple):
     units: np.ndarray
     starts: np.ndarray
     offsets: np.ndarray
+    nested: np.ndarray
+    members: Members
 
 
 class Places(NamedTuple):
@@ -178,14 +184,18 @@ class Layout:
     """A clock as the compiled code wants it.
 
     Attributes:
-        clock: its modules.
-        spans: the units of each module.
-        widths: vectors of each module.
+        clock: its modules, or its bundles.
+        spans: the units of each.
+        widths: vectors of each.
+        modules: the clock itself.
+        parts: the modules of each bundle.
     """
 
     clock: ClockTable
     spans: tuple[slice, ...]
     widths: tuple[int, ...]
+    modules: Clock
+    parts: tuple[range, ...]
 
     @property
     def units(self) -> int:
@@ -205,6 +215,16 @@ class Layout:
         """Vectors of one row's contributions to faster modules."""
         return sum(map(mul, self._outputs(steps), self.clock.offsets[:-1].tolist()))
 
+    def multiply_adds(self, steps: int, features: int) -> int:
+        """Of one row's forward pass, with those of the padding."""
+        units: list[int] = self.clock.units.tolist()
+        offsets: list[int] = self.clock.offsets.tolist()
+        each = zip(self._outputs(steps), self.widths, units, offsets, strict=False)
+        return LANES * sum(
+            (outputs - 1) * (width * (features + k) + offset * k)
+            for outputs, width, k, offset in each
+        )
+
     def _outputs(self, steps: int) -> list[int]:
         """1 + ticks of each module."""
         counts: list[int] = (1 - (self.clock.firsts - steps) // self.clock.periods).tolist()
@@ -214,22 +234,35 @@ class Layout:
         """The layout when the first step has the number ``start``."""
         if start == 0:
             return self
-        return replace(self, clock=self.clock._replace(firsts=-start % self.clock.periods))
+        table = self.clock._replace(
+            firsts=-start % self.clock.periods, members=members(self.modules, self.parts, start)
+        )
+        return replace(self, clock=table)
 
 
 @lru_cache(maxsize=64)
-def clock_layout(clock: Clock) -> Layout:
-    """The layout of a clock, whose periods are all different."""
+def clock_layout(modules: Clock, narrow: int = 0) -> Layout:
+    """The layout of a clock, whose periods are all different.
+
+    Args:
+        modules: the clock.
+        narrow: up to how many units modules are bundled; 0: none are.
+    """
+    parts = bundles(modules, narrow)
+    clock = bundled(modules, parts)
     widths = tuple(-(-size // LANES) for size in clock.sizes)
+    periods = np.array(clock.periods, np.int64)
     table = ClockTable(
-        periods=np.array(clock.periods, np.int64),
+        periods=periods,
         firsts=np.zeros(len(clock.periods), np.int64),
         units=np.array(clock.sizes, np.int64),
         starts=np.array(clock.starts, np.int64),
         offsets=np.cumsum((0, *widths), dtype=np.int64),
+        nested=np.array([0, *(periods[1:] % periods[:-1] == 0)], np.int64),
+        members=members(modules, parts, 0),
     )
     spans = tuple(slice(a, b) for a, b in zip(clock.starts, clock.starts[1:], strict=False))
-    return Layout(table, spans, widths)
+    return Layout(table, spans, widths, modules, parts)
 
 
 def _columns(block: np.ndarray, width: int) -> np.ndarray:
@@ -317,7 +350,10 @@ def select(parts: list[Tensor], index: Tensor) -> Tensor:
 
 @lru_cache(maxsize=64)
 def packing(clock: Clock, features: int) -> Packing:
-    """The packing of a layer with a clock whose periods are all different, and m inputs."""
+    """The packing of a layer with a clock whose periods are all different, and m inputs.
+
+    Without bundles; for these there is :mod:`.blocks` only.
+    """
     layout, n = clock_layout(clock), clock.hidden_size
     every = np.arange(1, n * features + n * n + 1)
     w_ih, w_hh = every[: n * features].reshape(n, features), every[n * features :].reshape(n, n)

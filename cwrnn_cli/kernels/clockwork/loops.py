@@ -22,63 +22,10 @@ What there is of each module i, flat, places counted in vectors of :data:`~..num
 import numpy as np
 
 from ..numba.products import Numbers, Vectors, accumulate, clear, inline, jit, vectors_for
-from ..numba.simd import LANES, broadcast, clamp, get, load, put, store, tanh
+from ..numba.simd import LANES, broadcast, choose_first, clamp, load, store, tanh
+from .inputs import PIECE, ROWS, add_input_gradient, add_inputs, add_weight_gradient
 from .layout import GradPlaces, History, Rows, Ticks
-
-PIECE = 1 << 16  # numbers of the input, or of outputs, that are worked on at a time
-
-
-@inline
-def tick_count(clock, steps, i):
-    """Ticks of module i within so many steps."""
-    period = clock.periods[i]
-    return (steps - clock.firsts[i] + period - 1) // period
-
-
-@inline
-def latest(clock, i, t):
-    """Which of module i's outputs holds after step t; 0: the initial state."""
-    return (t - clock.firsts[i]) // clock.periods[i] + 1
-
-
-@inline
-def _gather(x, sizes, rows, ticks, inputs):
-    """inputs[s, b] = x[step of tick ticks.first + s, rows.first + b], padded with 0.
-
-    x is (T, B, m); inputs gets (ticks, rows, m padded).
-    """
-    features = sizes.features
-    padded = vectors_for(features) * LANES
-    for s in range(ticks.size):
-        step = ticks.begin + (ticks.first + s) * ticks.period
-        for b in range(rows.size):
-            source = (step * sizes.batch + rows.first + b) * features
-            target = (s * rows.size + b) * padded
-            for c in range(features):
-                put(inputs, target + c, get(x, source + c))
-            for c in range(features, padded):
-                put(inputs, target + c, 0.0)
-
-
-@jit
-def _scatter_gradient(grad_x, sizes, rows, ticks, inputs, grad, grad_at, weights, w_at, units):
-    """grad_x[step of tick ticks.first + s, rows.first + b] += grad[s, b] @ weights.
-
-    grad_x is (T, B, m), inputs (ticks, rows, m padded) for its own use, grad (ticks * rows, units)
-    Numbers, weights (units, m padded) Vectors.
-    """
-    features = sizes.features
-    width = vectors_for(features)
-    count = ticks.size * rows.size
-    clear(inputs, 0, count * width)
-    accumulate(inputs, Vectors(0, width), grad, grad_at, weights, w_at, count, units, width)
-    for s in range(ticks.size):
-        step = ticks.begin + (ticks.first + s) * ticks.period
-        for b in range(rows.size):
-            target = (step * sizes.batch + rows.first + b) * features
-            source = (s * rows.size + b) * width * LANES
-            for c in range(features):
-                put(grad_x, target + c, get(grad_x, target + c) + get(inputs, source + c))
+from .steps import hold, latest, sum_held, tick_count, ticking
 
 
 @inline
@@ -115,15 +62,15 @@ def forward_piece(clock, weights, sizes, rows, x, h0, bias, hidden, scratch):
 
     Other arguments as in :func:`forward`.
     """
-    periods, firsts, units, starts, offsets = clock
+    periods, firsts, units, starts, offsets, nested, members = clock
     values, inputs_at, own_at, columns_at = weights
     y, y_places = hidden
     has_h0 = h0.size > 0
     steps, features, count = sizes.steps, sizes.features, rows.size
     modules = periods.size
     n = starts[modules]
-    m_width = vectors_for(features)
-    place = np.empty(modules, np.int64)  # of each slower module's contribution to a tick
+    place = np.empty(modules, np.int64)  # of the contributions that a tick reads
+    wide = np.empty(modules, np.int64)  # vectors of those from row to row
     contributions = np.empty(modules, np.int64)  # their places in scratch
     used = 0
     for i in range(modules):
@@ -135,6 +82,7 @@ def forward_piece(clock, weights, sizes, rows, x, h0, bias, hidden, scratch):
         width = offsets[i + 1] - offsets[i]
         period, k = periods[i], units[i]
         ticks = tick_count(clock, steps, i)
+        bundled = members.starts[i + 1] - members.starts[i] > 1  # then width is 1
         lanes = width * LANES
         row = count * width  # vectors from tick to tick
         for b in range(count):
@@ -145,56 +93,57 @@ def forward_piece(clock, weights, sizes, rows, x, h0, bias, hidden, scratch):
             for u in range(k, lanes):
                 y[initial + u] = 0.0
         drive = y_places[i] + row  # of tick 0
-        for b in range(ticks * count):
+        w_at = Vectors(inputs_at[i], width)
+        for b in range(drive, drive + ticks * row, width):
             for u in range(width):
-                store(y, drive + b * width + u, load(bias, offsets[i] + u))
-        if features > 0:
-            some = max(PIECE // (count * m_width * LANES), 1)
-            for start in range(0, ticks, some):
-                part = min(some, ticks - start)
-                _gather(x, sizes, rows, Ticks(period, firsts[i], start, part), inputs)
-                at, x_at = Vectors(drive + start * row, width), Numbers(0, m_width * LANES, 1)
-                w_at = Vectors(inputs_at[i], width)
-                accumulate(y, at, inputs, x_at, values, w_at, part * count, features, width)
+                store(y, b + u, load(bias, offsets[i] + u))
+        if features > 0 and count < ROWS:
+            every = Ticks(period, firsts[i], 0, ticks)
+            add_inputs(x, sizes, rows, every, inputs, values, w_at, y, drive, width)
         own = Vectors(own_at[i], width)
         for s in range(ticks):
             now = drive + s * row
+            t = firsts[i] + s * period
+            if count >= ROWS:
+                x_at = Numbers((t * sizes.batch + rows.first) * features, features, 1)
+                accumulate(y, Vectors(now, width), x, x_at, values, w_at, count, features, width)
             before = Numbers((now - row) * LANES, lanes, 1)
             accumulate(y, Vectors(now, width), y, before, values, own, count, k, width)
-            t = firsts[i] + s * period
+            read = 0
             for j in range(i + 1, modules):
+                if j > i + 1 and nested[j]:
+                    continue  # that of j - 1 has it
                 held = latest(clock, j, t - 1)  # tick whose output is read, 0: initial state
-                place[j] = contributions[j] + held * count * offsets[j] + offsets[i]
+                place[read] = contributions[j] + held * count * offsets[j] + offsets[i]
+                wide[read] = offsets[j]
+                read += 1
             for b in range(count):
                 for u in range(width):
                     z = load(y, now + b * width + u)
-                    for j in range(i + 1, modules):
-                        z = z + load(scratch, place[j] + b * offsets[j] + u)
+                    for j in range(read):
+                        z = z + load(scratch, place[j] + b * wide[j] + u)
                     store(y, now + b * width + u, tanh(z))
+            if bundled and ticking(clock, i, s) < k:
+                some = ticking(clock, i, s)
+                for b in range(now, now + count):
+                    store(y, b, choose_first(some, load(y, b), load(y, b - count)))
         if i > 0:
             outputs = (1 + ticks) * count
-            clear(scratch, contributions[i], outputs * offsets[i])
+            if i + 1 < modules and nested[i + 1]:
+                for s in range(1 + ticks):
+                    held = latest(clock, i + 1, firsts[i] + (s - 1) * period)
+                    source = contributions[i + 1] + held * count * offsets[i + 1]
+                    target = contributions[i] + s * count * offsets[i]
+                    for _ in range(count):
+                        for u in range(offsets[i]):
+                            store(scratch, target + u, load(scratch, source + u))
+                        source += offsets[i + 1]
+                        target += offsets[i]
+            else:
+                clear(scratch, contributions[i], outputs * offsets[i])
             at, y_at = Vectors(contributions[i], offsets[i]), Numbers(y_places[i] * LANES, lanes, 1)
             w_at = Vectors(columns_at[i], offsets[i])
             accumulate(scratch, at, y, y_at, values, w_at, outputs, k, offsets[i])
-
-
-@jit
-def _hold(clock, sizes, rows, hidden, output):
-    """Every unit's output at every step, held between its module's ticks, to output (T, B, n)."""
-    periods, firsts, _, starts, offsets = clock
-    y, y_places = hidden
-    modules = periods.size
-    n = starts[modules]
-    for t in range(sizes.steps):
-        for b in range(rows.size):
-            o = (t * sizes.batch + rows.first + b) * n
-            for i in range(modules):
-                width = offsets[i + 1] - offsets[i]
-                tick = latest(clock, i, t)
-                a = (y_places[i] + (tick * rows.size + b) * width) * LANES - starts[i]
-                for u in range(starts[i], starts[i + 1]):
-                    put(output, o + u, get(y, a + u))
 
 
 @jit
@@ -218,7 +167,7 @@ def forward(clock, weights, sizes, share, x, h0, bias, hidden, scratch, output):
         rows = Rows(first, min(share.piece, share.end - first))
         place_hidden(clock, sizes.steps, rows, history.places)
         forward_piece(clock, weights, sizes, rows, x, h0, bias, history, scratch)
-        _hold(clock, sizes, rows, history, output)
+        hold(clock, sizes, rows, history, output)
 
 
 @inline
@@ -241,35 +190,6 @@ def place_gradients(clock, steps, rows, places):
     return used
 
 
-@jit
-def _sum_held(clock, sizes, rows, grad_output, scratch, grad_hidden):
-    """The gradient of each tick's output: the sum over the steps for which it was held.
-
-    From grad_output (T, B, n) to scratch, at the places ``grad_hidden`` (g,).
-    """
-    periods, firsts, _, starts, offsets = clock
-    modules = periods.size
-    n = starts[modules]
-    zero = broadcast(scratch, 0.0)
-    for i in range(modules):
-        width = offsets[i + 1] - offsets[i]
-        clear(scratch, grad_hidden[i], rows.size * width)
-    for t in range(sizes.steps):
-        for b in range(rows.size):
-            o = (t * sizes.batch + rows.first + b) * n
-            for i in range(modules):
-                width = offsets[i + 1] - offsets[i]
-                begin = grad_hidden[i] + (latest(clock, i, t) * rows.size + b) * width
-                a = begin * LANES - starts[i]
-                if (t - firsts[i]) % periods[i] == 0:
-                    store(scratch, begin + width - 1, zero)
-                    for u in range(starts[i], starts[i + 1]):
-                        put(scratch, a + u, get(grad_output, o + u))
-                else:
-                    for u in range(starts[i], starts[i + 1]):
-                        put(scratch, a + u, get(scratch, a + u) + get(grad_output, o + u))
-
-
 @inline
 def backward_piece(
     clock, weights, sizes, rows, x, hidden, scratch, places, end, gradients, delta_clip
@@ -279,7 +199,7 @@ def backward_piece(
     ``hidden`` is a History, ``places`` and ``end`` are from :func:`place_gradients`; ``scratch``
     has grad_hidden already.
     """
-    periods, firsts, units, starts, offsets = clock
+    periods, firsts, units, starts, offsets, nested, members = clock
     values, inputs_at, own_at, columns_at = weights
     y, y_places = hidden
     grad_contributions, grad_hidden = places
@@ -288,26 +208,39 @@ def backward_piece(
     modules = periods.size
     n = starts[modules]
     m_width = vectors_for(features)
-    one = broadcast(y, 1.0)
+    zero, one = broadcast(y, 0.0), broadcast(y, 1.0)
     clips, limit = delta_clip < np.inf, broadcast(y, delta_clip)
-    place = np.empty(modules, np.int64)  # of each slower module's contribution to a tick
+    place = np.empty(modules, np.int64)  # of the contributions that a tick read
+    wide = np.empty(modules, np.int64)  # vectors of those from row to row
     clear(scratch, 0, grad_hidden[0])
     inputs = scratch[end * LANES :]  # (some ticks, rows, m padded)
     for i in range(modules):  # fastest first
         width = offsets[i + 1] - offsets[i]
         period, k = periods[i], units[i]
         ticks = tick_count(clock, steps, i)
+        bundled = members.starts[i + 1] - members.starts[i] > 1  # then width is 1
         lanes = width * LANES
         row = count * width  # vectors from tick to tick
         outputs = (1 + ticks) * count
-        wide = offsets[i] * LANES
+        if i > 0 and i + 1 < modules and nested[i + 1]:
+            for s in range(1 + ticks):
+                held = latest(clock, i + 1, firsts[i] + (s - 1) * period)
+                target = grad_contributions[i + 1] + held * count * offsets[i + 1]
+                source = grad_contributions[i] + s * count * offsets[i]
+                for _ in range(count):
+                    for u in range(offsets[i]):
+                        total = load(scratch, target + u) + load(scratch, source + u)
+                        store(scratch, target + u, total)
+                    source += offsets[i]
+                    target += offsets[i + 1]
+        apart = offsets[i] * LANES
         for j in range(i):  # from what this module contributed to module j
             first = (grad_contributions[i] + offsets[j]) * LANES
             block = columns_at[i] + starts[j] * width
             w_at = Vectors(block, width)
-            to, grad_at = Vectors(grad_hidden[i], width), Numbers(first, wide, 1)
+            to, grad_at = Vectors(grad_hidden[i], width), Numbers(first, apart, 1)
             accumulate(scratch, to, scratch, grad_at, values, w_at, outputs, units[j], width)
-            grad_at = Numbers(first, 1, wide)  # transposed
+            grad_at = Numbers(first, 1, apart)  # transposed
             add_outer(grad_weights, w_at, scratch, grad_at, y, y_places[i], units[j], outputs)
         drive = grad_hidden[i] + row  # of tick 0
         own = Vectors(own_at[i], width)
@@ -315,9 +248,21 @@ def backward_piece(
             s = ticks - 1 - back
             now = drive + s * row
             t = firsts[i] + s * period
+            read = 0
             for j in range(i + 1, modules):
+                if j > i + 1 and nested[j]:
+                    continue  # that of j - 1 had it
                 held = latest(clock, j, t - 1)  # tick whose output was read, 0: initial state
-                place[j] = grad_contributions[j] + held * count * offsets[j] + offsets[i]
+                place[read] = grad_contributions[j] + held * count * offsets[j] + offsets[i]
+                wide[read] = offsets[j]
+                read += 1
+            if bundled and ticking(clock, i, s) < k:
+                some = ticking(clock, i, s)
+                for b in range(now, now + count):
+                    grad = load(scratch, b)
+                    before = load(scratch, b - count) + choose_first(some, zero, grad)
+                    store(scratch, b - count, before)
+                    store(scratch, b, choose_first(some, grad, zero))
             for b in range(count):
                 for u in range(width):
                     at = now + b * width + u
@@ -326,12 +271,12 @@ def backward_piece(
                     if clips:
                         grad_z = clamp(grad_z, limit)
                     store(scratch, at, grad_z)
-                    for j in range(i + 1, modules):
-                        p = place[j] + b * offsets[j] + u
+                    for j in range(read):
+                        p = place[j] + b * wide[j] + u
                         store(scratch, p, load(scratch, p) + grad_z)
             after = Numbers(now * LANES, lanes, 1)
-            before = Vectors(now - row, width)
-            accumulate(scratch, before, scratch, after, values, own, count, k, width)
+            to = Vectors(now - row, width)
+            accumulate(scratch, to, scratch, after, values, own, count, k, width)
         grad_at = Numbers(drive * LANES, 1, lanes)  # transposed
         add_outer(grad_weights, own, scratch, grad_at, y, y_places[i], k, ticks * count)
         for u in range(width):
@@ -344,20 +289,14 @@ def backward_piece(
             for u in range(k):
                 grad_h0[(rows.first + b) * n + starts[i] + u] = scratch[initial + u]
         if features > 0:
-            some = max(PIECE // (count * m_width * LANES), 1)
-            for start in range(0, ticks, some):
-                part = Ticks(period, firsts[i], start, min(some, ticks - start))
-                first = (drive + start * row) * LANES
-                _gather(x, sizes, rows, part, inputs)
-                w_at, x_at = Vectors(inputs_at[i], m_width), Vectors(0, m_width)
-                grad_at = Numbers(first, 1, lanes)  # transposed
-                depth = part.size * count
-                accumulate(grad_weights, w_at, scratch, grad_at, inputs, x_at, k, depth, m_width)
-                if wants_x:
-                    grad_at = Numbers(first, lanes, 1)
-                    _scatter_gradient(
-                        grad_x, sizes, rows, part, inputs, scratch, grad_at, values, w_at, k
-                    )
+            every, w_at = Ticks(period, firsts[i], 0, ticks), Vectors(inputs_at[i], m_width)
+            add_weight_gradient(
+                x, sizes, rows, every, inputs, scratch, drive, width, grad_weights, w_at, k
+            )
+            if wants_x:
+                add_input_gradient(
+                    grad_x, sizes, rows, every, inputs, scratch, drive, width, values, w_at, k
+                )
 
 
 @jit
@@ -384,7 +323,7 @@ def backward(clock, weights, sizes, share, x, hidden, scratch, grad_output, grad
         rows = Rows(first, min(share.piece, share.end - first))
         place_hidden(clock, sizes.steps, rows, history.places)
         end = place_gradients(clock, sizes.steps, rows, places)
-        _sum_held(clock, sizes, rows, grad_output, scratch, places.hidden)
+        sum_held(clock, sizes, rows, grad_output, scratch, places.hidden)
         backward_piece(
             clock, weights, sizes, rows, x, history, scratch, places, end, gradients, delta_clip
         )

@@ -22,7 +22,7 @@ from numba.extending import intrinsic, models, overload, register_model
 
 LANES = 16
 
-_IR = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
+IR_TYPES = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
 
 
 class Vector(types.Type):
@@ -36,13 +36,13 @@ class Vector(types.Type):
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, dmm, fe_type: Vector):
-        super().__init__(dmm, fe_type, ir.VectorType(_IR[fe_type.dtype], LANES))
+        super().__init__(dmm, fe_type, ir.VectorType(IR_TYPES[fe_type.dtype], LANES))
 
 
 def _pointer(context, builder, array_type, array, index):
     data = context.make_array(array_type)(context, builder, array).data
     address = builder.gep(data, [builder.mul(index, index.type(LANES))])
-    return builder.bitcast(address, ir.VectorType(_IR[array_type.dtype], LANES).as_pointer())
+    return builder.bitcast(address, ir.VectorType(IR_TYPES[array_type.dtype], LANES).as_pointer())
 
 
 @intrinsic
@@ -72,6 +72,66 @@ def store(typingctx, array, index, vector):
 def _element(context, builder, array_type, array, index):
     data = context.make_array(array_type)(context, builder, array).data
     return builder.gep(data, [index])
+
+
+def _first_lanes(builder, count):
+    """A mask (LANES) of which the first ``count`` are set."""
+    count = builder.trunc(count, ir.IntType(32))
+    integers = ir.VectorType(count.type, LANES)
+    single = builder.insert_element(ir.Constant(integers, ir.Undefined), count, ir.IntType(32)(0))
+    zeros = ir.Constant(integers, [0] * LANES)
+    every = builder.shuffle_vector(single, ir.Constant(integers, ir.Undefined), zeros)
+    return builder.icmp_signed("<", ir.Constant(integers, list(range(LANES))), every)
+
+
+def _masked(builder, operation, vector_type, result, arguments):
+    bits = 32 if vector_type.element == ir.FloatType() else 64
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(result, [argument.type for argument in arguments]),
+        f"llvm.masked.{operation}.v{LANES}f{bits}.p0",
+    )
+    return builder.call(function, arguments)
+
+
+@intrinsic
+def load_some(typingctx, array, index, count):
+    """The ``count`` numbers from ``array.ravel()[index]`` on, then zeros; no bounds check."""
+
+    def codegen(context, builder, signature, args):
+        array_type = signature.args[0]
+        vector = ir.VectorType(IR_TYPES[array_type.dtype], LANES)
+        address = _element(context, builder, array_type, *args[:2])
+        pointer = builder.bitcast(address, vector.as_pointer())
+        mask, align = _first_lanes(builder, args[2]), ir.IntType(32)(4)
+        zeros = ir.Constant(vector, None)
+        return _masked(builder, "load", vector, vector, [pointer, align, mask, zeros])
+
+    return Vector(array.dtype)(array, types.intp, types.intp), codegen
+
+
+@intrinsic
+def store_some(typingctx, array, index, count, vector):
+    """Write a vector's first ``count`` numbers where :func:`load_some` would read them."""
+
+    def codegen(context, builder, signature, args):
+        address = _element(context, builder, signature.args[0], *args[:2])
+        pointer = builder.bitcast(address, args[3].type.as_pointer())
+        mask, align = _first_lanes(builder, args[2]), ir.IntType(32)(4)
+        _masked(builder, "store", args[3].type, ir.VoidType(), [args[3], pointer, align, mask])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp, vector), codegen
+
+
+@intrinsic
+def choose_first(typingctx, count, a, b):
+    """The first ``count`` numbers of ``a``, then those of ``b``."""
+
+    def codegen(context, builder, signature, args):
+        return builder.select(_first_lanes(builder, args[0]), args[1], args[2])
+
+    return a(types.intp, a, b), codegen
 
 
 @intrinsic

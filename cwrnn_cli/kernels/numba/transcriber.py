@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..clockwork.layout import ClockTable
-from ..clockwork.loops import latest, tick_count
+from ..clockwork.steps import latest, tick_count
 from ..lstm import layout as lstm_layout
 from .ctc import CtcBuffers
 from .products import inline, jit

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.clockwork.layout import ClockTable
-from ...kernels.clockwork.loops import PIECE
+from ...clock import Clock
+from ...kernels.clockwork.inputs import PIECE
+from ...kernels.clockwork.layout import ClockTable, clock_layout
 from ...kernels.lstm.layout import Gradients, History
 from ...kernels.numba import train_transcriber
 from ...kernels.numba.ctc import ctc_buffers
@@ -120,9 +121,7 @@ class LstmTranscribers(LstmLayout, Transcribers):
     @property
     def clock(self) -> ClockTable:
         """See :class:`Transcribers`."""
-        one, zero = np.ones(1, np.int64), np.zeros(1, np.int64)
-        starts = np.array([0, self.cells], np.int64)
-        return ClockTable(one, zero, starts[1:], starts, np.array([0, self.width // LANES]))
+        return clock_layout(Clock((1,), (self.cells,))).clock
 
     def _layers(self, steps: int, rows: int) -> tuple[LstmBuffers, ...]:
         gates, states = 4 * steps * rows * self.width, (1 + steps) * rows * self.width

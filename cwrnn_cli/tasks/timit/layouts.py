@@ -8,7 +8,7 @@ import numpy as np
 
 from data_prep.store import Split
 
-from ...kernels.clockwork.loops import PIECE
+from ...kernels.clockwork.inputs import PIECE
 from ...kernels.lstm.layout import Gradients, History
 from ...kernels.numba import train_classifier
 from ...kernels.numba.classifier import ClockworkBuffers, LstmBuffers, Sequences, Updates

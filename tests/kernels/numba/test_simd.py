@@ -1,3 +1,4 @@
+import numba
 import numpy as np
 import pytest
 
@@ -27,3 +28,29 @@ def test_the_ends_of_the_range(dtype):
     assert t[:6].tolist() == [1, -1, 0, 0, 1, -1] and np.signbit(t[3]) and np.isnan(t[6])
     assert s[[0, 2, 3, 4]].tolist() == [1, 0.5, 0.5, 1] and np.isnan(s[6])
     assert 0 < s[1] == s[5] < 1e-37
+
+
+@numba.njit
+def copy_some(source, place, count, target, to):
+    simd.store_some(target, to, count, simd.load_some(source, place, count))
+
+
+@numba.njit
+def mix(count, source, target):
+    mixed = simd.choose_first(count, simd.load(source, 0), simd.load(source, 1))
+    simd.store(target, 0, mixed)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("count", [0, 1, 5, 15, 16])
+def test_some_lanes(dtype, count):
+    source = np.arange(1, 1 + 3 * simd.LANES, dtype=dtype)
+    target = np.full(3 * simd.LANES, -1, dtype)
+    expected = target.copy()
+    expected[7 : 7 + count] = source[3 : 3 + count]
+    copy_some(source, 3, count, target, 7)
+    assert target.tolist() == expected.tolist()
+    mix(count, source, target)
+    assert target[: simd.LANES].tolist() == [
+        *source[:count], *source[simd.LANES + count : 2 * simd.LANES]
+    ]  # fmt: skip
