@@ -159,7 +159,8 @@ class FusedEngine:
             seeds.append(int(self._generators[r].integers(1 << 63)))
         each = np.broadcast_to(rates.T, (count, len(momenta)))
         losses, lengths = torch.zeros(2, count, dtype=torch.float64, device=device)
-        with torch.cuda.device_of(self._theta):  # Triton launches on the current device
+        # Triton launches on the current device
+        with torch.cuda.device_of(self._theta):  # type: ignore[no-untyped-call]
             train_classifier.launch(
                 self._epoch,
                 self._sizes,

@@ -16,7 +16,7 @@ from cwrnn_cli.tasks.timit.fused import FusedEngine
 from tests.conftest import shape_of
 from tests.corpora import words as split_of
 
-NETWORKS, WORDS, CLASSES, NOISE = 3, 4, 3, 0.5
+NETWORKS, WORDS, CLASSES, NOISE = 3, 3, 3, 0.5
 CASES = [  # model, units, features, periods, options, how it learns
     ("cw", 10, 3, [1, 2, 3, 7], {"clock_origin": 1}, Learning(delta_clip=0.05)),
     ("cw", 34, 16, [2, 5], {}, Learning(loss_at="every")),
