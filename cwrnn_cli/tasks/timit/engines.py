@@ -272,17 +272,30 @@ class CompiledEngine:
 NETWORKS_PER_CORE = 4
 
 
+def learning_of(config: TrainConfig) -> Learning:
+    """How a run learns words."""
+    return Learning(config.batch, config.loss_at, config.delta_clip)
+
+
+def is_fused(config: TrainConfig) -> bool:
+    """Whether a kernel does all of a run's training on a GPU."""
+    if not find_spec("triton"):
+        return False
+    from .fused import unsupported  # noqa: PLC0415  (imports Triton)
+
+    return unsupported(config.shape, learning_of(config)) is None
+
+
 def make_engine(config: TrainConfig, data: TimitData) -> WordsEngine:
     """The ensemble of a run at its start, in the engine that trains it fastest on its device."""
     ensemble, generators = config.start()
-    learning = Learning(config.batch, config.loss_at, config.delta_clip)
+    learning = learning_of(config)
     if config.device == "cpu" and type(config.cell) in LAYOUTS:
         return CompiledEngine(ensemble, data.train, config.noise, generators, learning=learning)
-    if torch.device(config.device).type == "cuda" and find_spec("triton"):
-        from .fused import FusedEngine, unsupported  # noqa: PLC0415  (imports Triton)
+    if torch.device(config.device).type == "cuda" and is_fused(config):
+        from .fused import FusedEngine  # noqa: PLC0415  (imports Triton)
 
-        if unsupported(ensemble.shape, learning) is None:
-            return FusedEngine(ensemble, data.train, config.noise, generators, learning)
+        return FusedEngine(ensemble, data.train, config.noise, generators, learning)
     return StepwiseEngine(ensemble, data.train, config.noise, generators, learning=learning)
 
 

@@ -16,7 +16,7 @@ from ...training.results import Results
 from ...training.task import Arrays, Task
 from . import evaluate, report
 from .data import TimitData, load
-from .engines import LAYOUTS, NETWORKS_PER_CORE, TimitTrainer
+from .engines import NETWORKS_PER_CORE, TimitTrainer, is_fused
 from .evaluate import TimitEvaluation
 
 LIKELIEST = 5  # words shown for a recording
@@ -95,9 +95,9 @@ class TimitTask(Task[TimitData, TimitEvaluation]):
         return TimitTrainer(config, data)
 
     def expects_gpu(self, config: TrainConfig) -> bool:
-        """From :data:`.engines.NETWORKS_PER_CORE` networks on that a fused loop can train."""
+        """From :data:`.engines.NETWORKS_PER_CORE` networks on that a kernel can train."""
         enough = config.networks >= NETWORKS_PER_CORE * default_threads()
-        return enough and type(config.cell) in LAYOUTS
+        return enough and is_fused(config)
 
     def evaluate(
         self, run: RunFolder, data: TimitData, split: str, **options: Any
