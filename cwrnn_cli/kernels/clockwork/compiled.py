@@ -200,8 +200,11 @@ def _pack_forward(clock: Clock, w_ih: Tensor | None, w_hh: Tensor) -> Tensor:
 
 def _both(w_ih: Tensor | None, w_hh: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """(R, n m) and (R, n n)."""
-    given = w_hh.new_empty(len(w_hh), 0) if w_ih is None else w_ih.contiguous()
-    return _rows(given), _rows(w_hh.contiguous())
+    networks, n = w_hh.shape[:2]
+    features = 0 if w_ih is None else w_ih.shape[2]
+    inputs = w_hh.new_empty(0) if w_ih is None else w_ih.contiguous()
+    hidden = memory.borrowed(w_hh.contiguous()).reshape(networks, n * n)
+    return memory.borrowed(inputs).reshape(networks, n * features), hidden
 
 
 class _Settings(NamedTuple):
@@ -234,8 +237,9 @@ def _forward(settings: _Settings, arguments: Arguments, learns: bool) -> tuple[T
     places = _block_places(settings.clock, 0 if w_ih is None else features)[0]
     weights = _packed_forward(settings.clock, w_ih, w_hh, learns)
     padded_bias = w_hh.new_empty(networks, layout.padded)
-    given = w_hh.new_empty(networks, 0) if bias is None else bias.contiguous()
-    blocks.pack_bias(layout.clock, _rows(given), _rows(padded_bias))
+    given = w_hh.new_empty(0) if bias is None else bias.contiguous()
+    flat = memory.borrowed(given).reshape(networks, 0 if bias is None else layout.units)
+    blocks.pack_bias(layout.clock, flat, _rows(padded_bias))
     start = h0.contiguous() if h0 is not None else w_hh.new_empty(networks, 0)
     hidden = memory.empty((networks, batch * plan.hidden_row * LANES), w_hh)
     output = memory.empty((networks, steps, batch, layout.units), w_hh)

@@ -32,7 +32,7 @@ class ClockworkNetwork(NamedTuple):
 @jit
 def derive(theta, features, network):
     """The forward blocks of a ClockworkNetwork, which are written, from theta's (transposed)."""
-    _, _, units, starts, offsets = network.clock
+    units, starts, offsets = network.clock.units, network.clock.starts, network.clock.offsets
     source_places, target_places = network.places, network.forward
     weights = target_places.values
     m_lanes = vectors_for(features) * LANES

@@ -11,6 +11,7 @@ import math
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -38,6 +39,22 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
         # whether any tensor still lives in it
         array = buffer[first : first + size].view(NUMPY[like.dtype]).reshape(tuple(shape))
         return torch.from_numpy(array)
+
+
+def borrowed(tensor: Tensor) -> np.ndarray:
+    """The numbers of a contiguous tensor, flat, sharing its memory.
+
+    Torch lets nobody resize a tensor's storage after ``tensor.numpy()``; FSDP does so with weights.
+    """
+    if not tensor.numel():
+        return np.empty(0, NUMPY[tensor.dtype])
+    interface = {
+        "data": (tensor.data_ptr(), False),
+        "shape": (tensor.numel(),),
+        "typestr": np.dtype(NUMPY[tensor.dtype]).str,
+        "version": 3,
+    }
+    return np.asarray(SimpleNamespace(__array_interface__=interface, tensor=tensor))
 
 
 def on_release(clear: Callable[[], None]) -> None:

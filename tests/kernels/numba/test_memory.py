@@ -50,3 +50,14 @@ def test_small_ones_and_other_precisions():
     assert memory.empty((2, 3), LIKE).shape == (2, 3)
     double = memory.empty((70_000,), torch.empty(0, dtype=torch.float64))
     assert double.dtype == torch.float64 and double.fill_(1.0).sum() == 70_000
+
+
+def test_what_is_borrowed_is_the_same_memory_and_can_be_resized_later():
+    tensor = torch.arange(6.0).reshape(2, 3)
+    array = memory.borrowed(tensor)
+    array[4] = -1
+    assert tensor.flatten().tolist() == [0, 1, 2, 3, -1, 5] == array.tolist()
+    assert memory.borrowed(tensor[:0]).size == 0
+    storage = tensor.untyped_storage()
+    del array
+    storage.resize_(0)  # torch refuses that after tensor.numpy()
