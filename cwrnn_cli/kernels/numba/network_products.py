@@ -3,7 +3,7 @@
 The tiles at the end overlap those before.
 """
 
-from .products import jit
+from .products import inline, jit
 from .simd import broadcast, fma, load, store
 
 
@@ -54,6 +54,63 @@ def multiply_rows(w, w_at, rows, cols, x, x0, out, out0):
             for c in range(cols):
                 s = fma(load(w, w0 + r * stride + c), load(x, x0 + c), s)
             store(out, out0 + r, s)
+
+
+@inline
+def add(out, out0, x, x0, count):
+    """Add ``count`` vectors of x, from vector ``x0`` on, to those of out."""
+    for i in range(count):
+        store(out, out0 + i, load(out, out0 + i) + load(x, x0 + i))
+
+
+@inline
+def add_rows(w, w0, rows, cols, x, x0, out, a0, out0):
+    """out[r] = a[r] + sum_c w[r, c] x[c], both a and the result in ``out``, apart.
+
+    Args:
+        w: (rows, cols) vectors from vector ``w0`` on, without gaps.
+        w0: see w.
+        rows: how many.
+        cols: how many.
+        x: (cols) vectors from vector ``x0`` on.
+        x0: see x.
+        out: has (rows) vectors from vector ``a0`` on, and gets as many from ``out0`` on.
+        a0: see out.
+        out0: see out.
+    """
+    r = 0
+    while r + 8 <= rows:
+        i = a0 + r
+        s0, s1, s2, s3 = load(out, i), load(out, i + 1), load(out, i + 2), load(out, i + 3)
+        s4, s5, s6, s7 = load(out, i + 4), load(out, i + 5), load(out, i + 6), load(out, i + 7)
+        b = w0 + r * cols
+        for c in range(cols):
+            v = load(x, x0 + c)
+            s0 = fma(load(w, b + c), v, s0)
+            s1 = fma(load(w, b + c + cols), v, s1)
+            s2 = fma(load(w, b + c + 2 * cols), v, s2)
+            s3 = fma(load(w, b + c + 3 * cols), v, s3)
+            s4 = fma(load(w, b + c + 4 * cols), v, s4)
+            s5 = fma(load(w, b + c + 5 * cols), v, s5)
+            s6 = fma(load(w, b + c + 6 * cols), v, s6)
+            s7 = fma(load(w, b + c + 7 * cols), v, s7)
+        o = out0 + r
+        store(out, o, s0)
+        store(out, o + 1, s1)
+        store(out, o + 2, s2)
+        store(out, o + 3, s3)
+        store(out, o + 4, s4)
+        store(out, o + 5, s5)
+        store(out, o + 6, s6)
+        store(out, o + 7, s7)
+        r += 8
+    while r < rows:
+        s = load(out, a0 + r)
+        b = w0 + r * cols
+        for c in range(cols):
+            s = fma(load(w, b + c), load(x, x0 + c), s)
+        store(out, out0 + r, s)
+        r += 1
 
 
 @jit
