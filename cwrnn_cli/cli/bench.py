@@ -41,7 +41,7 @@ def layer(
 ) -> None:
     """Forward + backward of our layers (8 modules) against torch.nn's and JAX's, same width.
 
-    All of it takes about an hour on two cores. A row whose rounds would take over a minute is left
+    All of it takes an hour or more on two cores. A row whose rounds would take over a minute is left
     out, with a note. JAX's rows need the extra "bench".
     """
     from ..benchmarks import layer as benchmark  # noqa: PLC0415  (slow to import)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from cwrnn_cli.benchmarks import machine
 from cwrnn_cli.benchmarks.machine import spread
 from cwrnn_cli.benchmarks.precision import Rounded
 from cwrnn_cli.models import CELLS
@@ -74,6 +75,17 @@ KEPT = {
 }  # fmt: skip
 
 
+@pytest.fixture
+def first_setting(monkeypatch):
+    """JAX compiles each cell once, not in all its settings."""
+    if machine.has_jax():
+        from cwrnn_cli.benchmarks import jax_cells
+
+        every = jax_cells.settings
+        monkeypatch.setattr(jax_cells, "settings", lambda cell: every(cell)[:1])
+
+
+@pytest.mark.usefixtures("first_setting")
 @pytest.mark.parametrize("words", KEPT)
 def test_a_folder_of_the_result(cwrnn, lines, words):
     name, *given = [str(lines) if word == "LINES" else word for word in words.split()]

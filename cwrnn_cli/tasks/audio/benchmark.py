@@ -220,7 +220,7 @@ def command(
 ) -> None:
     """Task 1's training at Table 1's sizes against torch.nn, one network at a time, and stacked.
 
-    All of it takes about 15 minutes on two cores. JAX's rates need the extra "bench".
+    JAX's rates need the extra "bench"; compiling its settings takes most of the time.
     """
     counts = numbers_or(RUNS, runs, "--runs")
     at_least("--repeats", repeats, 1)
