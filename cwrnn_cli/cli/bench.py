@@ -41,8 +41,8 @@ def layer(
 ) -> None:
     """Forward + backward of our layers (8 modules) against torch.nn's and JAX's, same width.
 
-    All of it takes an hour or more on two cores. A row whose rounds would take over a minute is left
-    out, with a note. JAX's rows need the extra "bench".
+    All of it takes an hour or more on two cores. A row whose rounds would take over a minute is
+    left out, with a note. JAX's rows need the extra "bench".
     """
     from ..benchmarks import layer as benchmark  # noqa: PLC0415  (slow to import)
     from ..reporting import benchmarks as report  # noqa: PLC0415
