@@ -1,4 +1,4 @@
-"""`cwrnn bench layer`: forward and backward pass of our layers and torch's, of the same width."""
+"""`cwrnn bench layer`: forward and backward pass of our layers, torch's and JAX's, of one width."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,17 +7,21 @@ from typing import Any
 import torch
 
 from ..clock import Clock
-from ..models import CELLS, ClockworkSpec
+from ..models import CELLS, ClockworkSpec, SRNSpec
+from ..models.cell import CellSpec
 from . import machine
 
 WIDTHS = (40, 64, 128, 256, 512, 1024)
 BATCHES = (1, 32, 128)
 LENGTHS = (320, 2048)
 MODULES = 8
-BASE = "torch.nn.RNN"  # the measure of all
-_TOO_LONG = 60.0  # seconds: a backend that will take longer than that is left out
+BASE = "torch.nn.RNN"  # with our own SRN the measure of all
+JAX = "jax"  # a backend
+MORE = 4  # times the least rounds are the most
+_TOO_LONG = 60.0  # seconds: a row whose least rounds would take longer than that is left out
 
 Note = Callable[[str], None]
+Call = Callable[[], Any]
 
 
 def operations(width: int, inputs: int, modules: int = MODULES) -> dict[str, float]:
@@ -59,28 +63,81 @@ def _step(layer: torch.nn.Module, x: torch.Tensor, gradient: torch.Tensor) -> Ca
 
 @dataclass(frozen=True)
 class _Entry:
-    """A layer to measure."""
+    """A row to be.
+
+    Attributes:
+        name: of the layer.
+        backend: how it is computed.
+        cell: None: torch's own.
+        products: multiply-adds per step and row of the forward pass, at least.
+        call: of inputs and the outputs' gradient (T, B, n): the pass to measure, and which setting
+            it took, if it had a choice.
+    """
 
     name: str
     backend: str
-    layer: torch.nn.Module
-    clockwork: bool  # whether the paper's count of operations is its
+    cell: CellSpec | None
+    products: float
+    call: Callable[[torch.Tensor, torch.Tensor], tuple[Call, str | None]]
+
+    @property
+    def key(self) -> str:
+        """Name and backend."""
+        return f"{self.name} ({self.backend})"
+
+    @property
+    def is_clockwork(self) -> bool:
+        """Whether the paper's count of operations is its."""
+        return isinstance(self.cell, ClockworkSpec)
 
 
-def _layers(width: int) -> list[_Entry]:
-    """Torch's layers, :data:`BASE` first, then ours."""
-    torchs = [cell.peer for cell in CELLS.values() if cell.peer]
-    found = [
-        _Entry(f"torch.nn.{peer.__name__}", "torch", peer(width, width), False) for peer in torchs
-    ]
+def _of_torch(
+    name: str, backend: str, cell: CellSpec | None, layer: Any, products: float
+) -> _Entry:
+    return _Entry(name, backend, cell, products, lambda x, grad: (_step(layer, x, grad), None))
+
+
+def _in_jax(cell: CellSpec, layer: torch.nn.Module, products: float) -> _Entry:
+    """The fastest of its settings."""
+    from . import jax_cells  # noqa: PLC0415  (it may not be installed)
+
+    def call(x: torch.Tensor, gradient: torch.Tensor) -> tuple[Call, str]:
+        weights = {n: jax_cells.array(w) for n, w in layer.named_parameters()}
+        arguments = (weights, jax_cells.array(x), jax_cells.array(gradient))
+        return jax_cells.fastest(cell, jax_cells.weight_gradients, arguments)
+
+    return _Entry(type(layer).__name__, JAX, cell, products, call)
+
+
+def _layers(width: int, counts: dict[str, float]) -> list[_Entry]:
+    """Torch's layers, :data:`BASE` first, then ours, then JAX's."""
+    found, in_jax = [], []
+    for cell in CELLS.values():
+        if cell.peer:
+            layer = cell.peer(width, width)
+            products = float(sum(w.numel() for w in layer.parameters() if w.dim() == 2))
+            found.append(
+                _of_torch(f"torch.nn.{cell.peer.__name__}", "torch", None, layer, products)
+            )
     for cell in CELLS.values():
         spec = cell.of_size(width, {"periods": MODULES})
+        shapes = spec.weights(width)
+        products = float(sum(a * b for a, b in (shapes["weight_ih"], shapes["weight_hh"])))
+        if isinstance(spec, ClockworkSpec):
+            products = counts["cascade"]
         for backend in cell.backends:
             layer = spec.layer(width)
             layer.backend = backend
-            clockwork = isinstance(spec, ClockworkSpec)
-            found.append(_Entry(type(layer).__name__, backend, layer, clockwork))
-    return found
+            found.append(_of_torch(type(layer).__name__, backend, spec, layer, products))
+        if machine.has_jax() and _has_peer(spec):
+            in_jax.append(_in_jax(spec, spec.layer(width), products))
+    return found + in_jax
+
+
+def _has_peer(cell: CellSpec) -> bool:
+    from .jax_cells import WAYS  # noqa: PLC0415  (it may not be installed)
+
+    return type(cell) in WAYS
 
 
 def run(
@@ -88,7 +145,7 @@ def run(
     batches: Sequence[int] = BATCHES,
     lengths: Sequence[int] = LENGTHS,
     repeats: int = 5,
-    seconds: float = 20.0,
+    seconds: float = 2.0,
     note: Note = lambda message: None,
     tick: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
@@ -98,75 +155,109 @@ def run(
         widths: n, and m as well.
         batches: B.
         lengths: T.
-        repeats: rounds per point at the most.
-        seconds: per point, about.
+        repeats: rounds of each row, at least; :data:`MORE` times as many at the most.
+        seconds: per point, for rounds beyond the least.
         note: told what is left out, and why.
         tick: called after each point.
 
     Returns:
         The JSON of `cwrnn bench layer`: machine, peak_gflops, rows.
     """
+    if not machine.has_jax():
+        note(machine.NO_JAX)
+    peak = machine.peak_gflops()
     rows: list[dict[str, Any]] = []
-    per_unit: dict[tuple[str, str], float] = {}  # seconds per step and row, at the last point
+    per_step: dict[str, float] = {}  # seconds, at the last point
     for width in widths:
         counts = operations(width, width)
         for length in lengths:
             for batch in batches:
-                rows += _point(width, batch, length, repeats, seconds, counts, per_unit, note)
+                point = _Point(width, batch, length, counts)
+                rows += _measure(point, repeats, seconds, peak, per_step, note)
                 tick()
-    return {"machine": machine.describe(), "peak_gflops": machine.peak_gflops(), "rows": rows}
+    return {"machine": machine.describe(), "peak_gflops": peak, "rows": rows}
 
 
-def _point(
-    width: int,
-    batch: int,
-    length: int,
+@dataclass(frozen=True)
+class _Point:
+    """Where to measure: n, B, T, and :func:`operations` there."""
+
+    width: int
+    batch: int
+    length: int
+    counts: dict[str, float]
+
+    def __str__(self) -> str:
+        return f"width {self.width}, batch {self.batch}, length {self.length}"
+
+
+def _measure(
+    point: _Point,
     repeats: int,
     seconds: float,
-    counts: dict[str, float],
-    per_step: dict[tuple[str, str], float],
+    peak: float,
+    per_step: dict[str, float],
     note: Note,
 ) -> list[dict[str, Any]]:
-    where = f"width {width}, batch {batch}, length {length}"
-    need = 4 * 30 * width * batch * length  # an LSTM's gates, cells, their errors, and copies
+    shape = (point.length, point.batch, point.width)
+    need = 4 * 30 * point.width * point.batch * point.length  # an LSTM's gates, cells, copies ...
     if need > machine.available_bytes():
-        note(f"{where}: left out, it may need {need / 2**30:.0f} GiB")
+        note(f"{point}: left out, it may need {need / 2**30:.0f} GiB")
         return []
-    x, gradient = (torch.randn(length, batch, width) for _ in range(2))
-    entries = []
-    for entry in _layers(width):
-        expected = per_step.get((entry.name, entry.backend), 0.0) * length
-        if expected > _TOO_LONG:
-            left_out = f"{entry.name} ({entry.backend}) left out"
-            note(f"{where}: {left_out}, it would take {expected:.0f} s a step")
+    x, gradient = torch.randn(shape), torch.randn(shape)
+    entries, calls, chosen = {}, {}, {}
+    for entry in _layers(point.width, point.counts):
+        # no faster than the machine's peak, and than a step of the last point, which was smaller
+        flop = 2 * 3 * entry.products * point.batch * point.length  # forward, and twice backward
+        expected = max(flop / peak / 1e9, per_step.get(entry.key, 0.0) * point.length)
+        if repeats * expected > _TOO_LONG:
+            note(_left_out(point, entry, repeats))
             continue
-        entries.append(entry)
-    named = {f"{e.name} {e.backend}": _step(e.layer, x, gradient) for e in entries}
-    peaks = {name: machine.peak_bytes(call) for name, call in named.items()}
-    times = machine.alternate(named, repeats, seconds)
-    base = machine.spread(times[f"{BASE} torch"])["ms"]
+        entries[entry.key] = entry
+        calls[entry.key], chosen[entry.key] = entry.call(x, gradient)
+    times = machine.alternate(calls, repeats, MORE * repeats, seconds, _TOO_LONG)
     rows = []
-    for entry, name in zip(entries, named, strict=True):
-        measured = machine.spread(times[name])
-        per_step[entry.name, entry.backend] = measured["ms"] / 1e3 / length
+    for key, entry in entries.items():
+        if not times[key]:
+            note(_left_out(point, entry, repeats))
+            continue
+        measured = machine.spread(times[key])
+        per_step[key] = measured["ms"] / 1e3 / point.length
         row = {
             "cell": entry.name,
             "backend": entry.backend,
-            "width": width,
-            "batch": batch,
-            "length": length,
+            "width": point.width,
+            "batch": point.batch,
+            "length": point.length,
             **measured,
-            "rounds": len(times[name]),
-            "ratio": base / measured["ms"],
-            "bytes": peaks[name],
+            "rounds": len(times[key]),
+            "bytes": machine.peak_bytes(calls[key]),
         }
-        if entry.clockwork:
-            work = 2 * 3 * counts["cascade"] * batch * length  # forward, and twice backward
+        if chosen[key]:
+            row["setting"] = chosen[key]
+        if entry.is_clockwork:
+            work = 2 * 3 * point.counts["cascade"] * point.batch * point.length
             row |= {
                 "gflops": work / measured["ms"] / 1e6,
-                "operations_ratio": counts["paper_ratio"],
-                "cascade_ratio": counts["cascade_ratio"],
+                "operations_ratio": point.counts["paper_ratio"],
+                "cascade_ratio": point.counts["cascade_ratio"],
                 "paper_bound": MODULES / 4,
             }
         rows.append(row)
+    own = {e.key for e in entries.values() if isinstance(e.cell, SRNSpec) and e.backend != JAX}
+    _compare(rows, own)
     return rows
+
+
+def _left_out(point: _Point, entry: _Entry, repeats: int) -> str:
+    return f"{point}: {entry.key} left out, {repeats} rounds would take over {_TOO_LONG:.0f} s"
+
+
+def _compare(rows: list[dict[str, Any]], own: set[str]) -> None:
+    """How many times as fast as torch's SRN, as ours, as the faster; None: that one is left out."""
+    torchs = [row["ms"] for row in rows if row["cell"] == BASE]
+    ours = [row["ms"] for row in rows if f"{row['cell']} ({row['backend']})" in own]
+    bases = {"ratio": torchs, "ratio_own": ours, "ratio_faster": torchs + ours}
+    for row in rows:
+        for name, found in bases.items():
+            row[name] = min(found) / row["ms"] if found else None

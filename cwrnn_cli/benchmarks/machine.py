@@ -2,10 +2,13 @@
 
 import ctypes
 import gc
+import math
 import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ import torch
 
 from ..kernels.numba import memory
 from ..training.manifest import machine
+
+NO_JAX = "JAX is not installed, its rows are missing: pip install 'cwrnn[bench]' would add them"
 
 
 def describe() -> dict[str, Any]:
@@ -22,7 +27,13 @@ def describe() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": str(torch.__version__),
+        "jax": version("jax") if has_jax() else None,
     }
+
+
+def has_jax() -> bool:
+    """Whether JAX is installed."""
+    return find_spec("jax") is not None
 
 
 def _meminfo(name: str) -> int:
@@ -53,30 +64,41 @@ def peak_gflops(size: int = 2048, repeats: int = 7) -> float:
 
 
 def alternate(
-    calls: Mapping[str, Callable[[], None]], repeats: int, seconds: float
+    calls: Mapping[str, Callable[[], Any]],
+    least: int,
+    most: int,
+    seconds: float,
+    longest: float = math.inf,
 ) -> dict[str, list[float]]:
     """Time several calls in turns, so that a noisy moment hits them all.
 
     Args:
-        calls: name -> what to time; each is called once before, untimed.
-        repeats: rounds at the most.
-        seconds: no further round is begun after so long; there is at least one.
+        calls: name -> what to time; each is called once before.
+        least: rounds.
+        most: rounds.
+        seconds: after so long no round is begun beyond the least.
+        longest: a call whose least rounds would take longer, in seconds, by that first call, is
+            left out: its list is empty.
 
     Returns:
         name -> seconds of each round.
     """
-    for call in calls.values():
-        call()
     times: dict[str, list[float]] = {name: [] for name in calls}
+    chosen = {name: call for name, call in calls.items() if least * timed(call) <= longest}
     begun = time.perf_counter()
-    for _ in range(repeats):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - start)
-        if time.perf_counter() - begun > seconds:
+    for round_ in range(most):
+        if round_ >= least and time.perf_counter() - begun > seconds:
             break
+        for name, call in chosen.items():
+            times[name].append(timed(call))
     return times
+
+
+def timed(call: Callable[[], Any]) -> float:
+    """How many seconds a call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def spread(times: list[float]) -> dict[str, Any]:

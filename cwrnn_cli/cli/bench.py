@@ -26,8 +26,8 @@ def command() -> None:
 @click.option("--widths", help="Hidden and input sizes.  [default: 40,64,128,256,512,1024]")
 @click.option("--batches", help="Batch sizes.  [default: 1,32,128]")
 @click.option("--lengths", help="Steps.  [default: 320,2048]")
-@click.option("--repeats", default=5, show_default=True, help="Rounds per point at the most.")
-@click.option("--seconds", default=20.0, show_default=True, help="Per point, about.")
+@click.option("--repeats", default=5, show_default=True, help="Rounds of each row at least.")
+@click.option("--seconds", default=2.0, show_default=True, help="Per point, for more rounds.")
 @click.option("--plot", type=click.Path(path_type=Path), help="PNG file of the ratios to write.")
 @device_option
 @click.option("--flashrnn", is_flag=True, help="With --device: FlashRNN's layers instead of ours.")
@@ -45,7 +45,11 @@ def layer(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Forward + backward of our layers (8 modules) against torch.nn's, same width."""
+    """Forward + backward of our layers (8 modules) against torch.nn's and JAX's, same width.
+
+    All of it takes an hour or more on two cores. A row whose rounds would take over a minute is
+    left out, with a note. JAX's rows need the extra "bench".
+    """
     from ..benchmarks import layer as benchmark  # noqa: PLC0415  (slow to import)
     from ..reporting import benchmarks as report  # noqa: PLC0415
 

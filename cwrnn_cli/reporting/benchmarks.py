@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from data_prep.errors import UserError
+
 from ..models import CELLS
 from .figures import pyplot, save
 from .tables import table
@@ -33,12 +35,13 @@ def layer_text(result: Mapping[str, Any]) -> str:
                 *(str(row[name]) for name in ("width", "batch", "length")),
                 f"{row['ms']:.2f}",
                 f"{row['ms_min']:.2f}..{row['ms_max']:.2f}",
-                f"{row['ratio']:.2f}",
+                *(_ratio(row.get(name)) for name in ("ratio", "ratio_own", "ratio_faster")),
                 f"{row['operations_ratio']:.1f}" if "operations_ratio" in row else "",
                 f"{row['cascade_ratio']:.1f}" if "cascade_ratio" in row else "",
                 f"{row['paper_bound']:g}" if "paper_bound" in row else "",
                 f"{row['gflops']:.0f}" if "gflops" in row else "",
                 "–" if size is None else f"{size / 2**20:.0f}",
+                row.get("setting", ""),
             ]
         )
     header = (
@@ -49,18 +52,26 @@ def layer_text(result: Mapping[str, Any]) -> str:
         "ms",
         "spread",
         "times nn.RNN",
+        "our SRN",
+        "the faster",
         "operations (paper)",
         "(ours)",
         "g/4",
         "GFLOP/s",
         "MiB",
+        "setting",
     )
     explanation = (
         "forward + backward, input as wide as the layer; times nn.RNN: how many times as fast as\n"
-        "torch.nn.RNN; operations: an SRN's over a CW-RNN's, as the paper's appendix counts and\n"
+        "torch.nn.RNN, then as our own SRN, then as the faster of both; setting: JAX's fastest;\n"
+        "operations: an SRN's over a CW-RNN's, as the paper's appendix counts and\n"
         "as our cascade does"
     )
     return f"{machine_text(result)}\n{explanation}\n\n{table(header, rows)}"
+
+
+def _ratio(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def precision_text(result: Mapping[str, Any]) -> str:
@@ -90,8 +101,19 @@ def gpu_resources_text(result: Mapping[str, Any]) -> str:
 
 
 def plot_layers(path: Path, result: dict[str, Any]) -> None:
-    """Ratio to torch.nn.RNN over the width, a panel per length, a line per batch."""
-    rows = [r for r in result["rows"] if r["cell"] == "ClockworkRNN" and r["backend"] == "compiled"]
+    """Ratio to the faster SRN over the width, a panel per length, a line per batch.
+
+    Raises:
+        UserError: there is no row of our layer to draw.
+    """
+    rows = [
+        row
+        for row in result["rows"]
+        if (row["cell"], row["backend"]) == ("ClockworkRNN", "compiled")
+        and row["ratio_faster"] is not None
+    ]
+    if not rows:
+        raise UserError(f"{path}: nothing to draw, no ClockworkRNN and SRN were measured")
     lengths = sorted({row["length"] for row in rows})
     batches = sorted({row["batch"] for row in rows})
     figure, axes = pyplot().subplots(
@@ -101,10 +123,12 @@ def plot_layers(path: Path, result: dict[str, Any]) -> None:
     for axis, length in zip(axes[0], lengths, strict=True):
         for batch, colour in zip(batches, colours * len(batches), strict=False):
             points = sorted(
-                (r["width"], r["ratio"])
+                (r["width"], r["ratio_faster"])
                 for r in rows
                 if r["length"] == length and r["batch"] == batch
             )
+            if not points:  # left out
+                continue
             axis.plot(*zip(*points, strict=True), "o-", color=colour, label=f"batch {batch}")
         bound = rows[0]["paper_bound"]
         axis.axhline(bound, color="black", linewidth=0.7, linestyle="--")
@@ -119,7 +143,7 @@ def plot_layers(path: Path, result: dict[str, Any]) -> None:
         axis.set_title(f"{length} steps", fontsize=9)
         axis.set_xlabel("width")
         axis.grid(linewidth=0.3)
-    axes[0, 0].set_ylabel("times as fast as torch.nn.RNN")
+    axes[0, 0].set_ylabel("times as fast as the faster SRN, torch's or ours")
     axes[0, 0].legend(fontsize=7)
     figure.suptitle(machine_text(result), fontsize=7)
     figure.tight_layout()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from cwrnn_cli.benchmarks import machine
 from cwrnn_cli.benchmarks.machine import spread
 from cwrnn_cli.benchmarks.precision import Rounded
 from cwrnn_cli.models import CELLS
@@ -64,10 +65,10 @@ def test_precision(cwrnn):
 
 
 KEPT = {
-    "layer --widths 16 --batches 1 --lengths 5 --repeats 2": {
-        "widths": [16], "batches": [1], "lengths": [5], "repeats": 2, "seconds": 20.0,
+    "layer --widths 16 --batches 1 --lengths 5 --repeats 2 --seconds 0": {
+        "widths": [16], "batches": [1], "lengths": [5], "repeats": 2, "seconds": 0.0,
     },
-    "ensemble --runs 1 --repeats 2 --seconds 600": {"runs": [1], "repeats": 2, "seconds": 600.0},
+    "ensemble --runs 1 --repeats 2 --seconds 0": {"runs": [1], "repeats": 2, "seconds": 0.0},
     "handwriting --data LINES --sizes 700 --batches 1 --repeats 2": {
         "sizes": [700], "batches": 1, "lines": 8, "repeats": 2, "seconds": 600.0,
     },
@@ -75,6 +76,17 @@ KEPT = {
 }  # fmt: skip
 
 
+@pytest.fixture
+def first_setting(monkeypatch):
+    """JAX compiles each cell once, not in all its settings."""
+    if machine.has_jax():
+        from cwrnn_cli.benchmarks import jax_cells
+
+        every = jax_cells.settings
+        monkeypatch.setattr(jax_cells, "settings", lambda cell: every(cell)[:1])
+
+
+@pytest.mark.usefixtures("first_setting")
 @pytest.mark.parametrize("words", KEPT)
 def test_a_folder_of_the_result(cwrnn, lines, words):
     name, *given = [str(lines) if word == "LINES" else word for word in words.split()]

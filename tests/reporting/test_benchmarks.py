@@ -5,13 +5,15 @@ from matplotlib.colors import to_hex
 
 from cwrnn_cli.models import CELLS
 from cwrnn_cli.reporting import benchmarks as report
+from data_prep.errors import UserError
 
 MACHINE = {"processor": "An Abacus", "threads": 2, "torch": "2.11.0"}
 
 
 def row(cell, backend, width, batch=1, length=20, ratio=2.0, **more):
     base = {"cell": cell, "backend": backend, "width": width, "batch": batch, "length": length}
-    return base | {"ms": 1.5, "ms_min": 1.25, "ms_max": 2.0, "ratio": ratio, "bytes": None} | more
+    ratios = {"ratio": ratio, "ratio_own": None, "ratio_faster": ratio}
+    return base | {"ms": 1.5, "ms_min": 1.25, "ms_max": 2.0, "bytes": None} | ratios | more
 
 
 @pytest.fixture
@@ -22,8 +24,9 @@ def result():
         for batch in (1, 8):
             for length in (20, 50):
                 more = counts | {"cascade_ratio": width / 8}
-                at = {"batch": batch, "length": length, "ratio": ours + batch}
+                at = {"batch": batch, "length": length, "ratio_faster": ours + batch}
                 rows.append(row("ClockworkRNN", "compiled", width, **at, **more))
+    rows.append(row("ClockworkRNN", "jax", 40, setting="cascade, unroll 4", ratio=0.2))
     rows.append(row("ClockworkRNN", "reference", 40, ratio=0.1, **counts, cascade_ratio=5.0))
     return {"machine": MACHINE, "peak_gflops": 76.4, "rows": rows}
 
@@ -37,9 +40,17 @@ def test_layer_text(result):
     rows = lines[header + 2 :]
     assert len(rows) == len(result["rows"])
     # no count of operations where the layer is no clockwork's; "–" where memory is not known
-    assert rows[0].split() == "torch.nn.RNN (torch) 16 1 20 1.50 1.25..2.00 1.00 3".split()
-    wanted = "ClockworkRNN (compiled) 16 1 20 1.50 1.25..2.00 4.00 2.0 2.0 2 10 –"
+    assert rows[0].split() == "torch.nn.RNN (torch) 16 1 20 1.50 1.25..2.00 1.00 – 1.00 3".split()
+    wanted = "ClockworkRNN (compiled) 16 1 20 1.50 1.25..2.00 2.00 – 4.00 2.0 2.0 2 10 –"
     assert rows[1].split() == wanted.split()
+    assert rows[-2].startswith("ClockworkRNN (jax)") and rows[-2].endswith("cascade, unroll 4")
+
+
+def test_results_of_before_have_one_base(result):
+    for row in result["rows"]:
+        del row["ratio_own"], row["ratio_faster"]
+    first = next(x for x in report.layer_text(result).splitlines() if "RNN (torch)" in x)
+    assert first.split()[7:10] == ["1.00", "–", "–"]
 
 
 def test_precision_text():
@@ -67,4 +78,17 @@ def test_plot_layers(result, drawn, tmp_path):
         assert list(lines["operations saved"].get_ydata()) == [2, 5]
         assert [text.get_text() for text in axis.texts] == ["the paper's bound, g/4"]
         assert axis.get_xscale() == axis.get_yscale() == "log"
-    assert axes[0].get_ylabel() == "times as fast as torch.nn.RNN"
+    assert axes[0].get_ylabel() == "times as fast as the faster SRN, torch's or ours"
+
+
+def test_points_without_a_base_are_not_drawn(result, drawn, tmp_path):
+    for row in result["rows"]:
+        if row["width"] == 40 or (row["batch"], row["length"]) == (8, 20):
+            row["ratio_faster"] = None
+    drawn.into(report)
+    report.plot_layers(tmp_path / "p.png", result)
+    first, second = drawn.figure.axes
+    assert [line.get_label() for line in first.lines if "batch" in line.get_label()] == ["batch 1"]
+    assert [list(line.get_xdata()) for line in second.lines[:2]] == [[16], [16]]
+    with pytest.raises(UserError, match="nothing to draw"):
+        report.plot_layers(tmp_path / "q.png", result | {"rows": result["rows"][:1]})

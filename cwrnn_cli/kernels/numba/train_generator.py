@@ -7,9 +7,14 @@ nobody. Blocks are independent: one thread trains one block.
 
 Work of the clockwork network. A slow module changes only on its ticks, and so does what it adds to
 the faster modules. The forward pass therefore multiplies a module's columns of W_H once per tick of
-**that** module (not of every module that reads them) and keeps the product; the backward pass adds
-up the gradients of all who read one tick's output and multiplies once. That is eq. 1-4 exactly,
-for any periods, in ``sum_j rows_j k_j / T_j`` multiply-adds per step instead of the appendix's
+**that** module (not of every module that reads them), the output unit being one more row, and each
+module keeps the sum of its product and those of all slower ones: what a unit's tanh takes is one
+number that is there already. The backward pass is the same in reverse: the gradients of all who
+read one tick's output are summed, by each module handing its sum to the next slower one when it is
+complete, and multiplied once. Where a slow module ticks and a faster one does not (periods that do
+not divide each other), the faster one's product is made anew, and of its sum a part is handed on
+early. That is eq. 1-4 exactly, for any periods; where periods divide each other, in
+``sum_j rows_j k_j / T_j`` multiply-adds per step instead of the appendix's
 ``sum_i k_i cols_i / T_i``.
 
 Tested against training by autograd in float64, by the tests of the task that trains with it.
@@ -17,13 +22,84 @@ Tested against training by autograd in float64, by the tests of the task that tr
 Shapes are in vectors; a weight, an output or an error is one vector, a lane per network.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..lstm.loops import squash
 from .nesterov import nesterov
-from .network_products import multiply_columns, multiply_rows, sum_outer
+from .network_products import add, add_rows, multiply_columns, multiply_rows, sum_outer
 from .products import Vectors, clear, jit
 from .simd import LANES, broadcast, clamp, fma, load, sigmoid, store, tanh
+
+
+class Places(NamedTuple):
+    """Where each module has what, in vectors; the last number of those of (g + 1) is the end.
+
+    Attributes:
+        rows: (g,) who reads a module: the output unit, then the units up to its own last one.
+        ticks: (g,) how often it runs.
+        weights: (rows, k) of W_O and W_H, its columns; then the biases: b_O, b_H.
+        outputs: (1 + ticks, k) its outputs, those before its first tick, 0, included.
+        readers: (1 + ticks, rows) the gradients of all who read a tick's output.
+        sums: (rows,) what it and all slower ones tell its readers; then those of the biases.
+    """
+
+    rows: np.ndarray
+    ticks: np.ndarray
+    weights: np.ndarray
+    outputs: np.ndarray
+    readers: np.ndarray
+    sums: np.ndarray
+
+
+@jit
+def _places(steps, periods, firsts, starts):
+    modules = periods.size
+    rows, ticks = np.empty(modules, np.int64), np.empty(modules, np.int64)
+    weights, outputs = np.zeros(modules + 1, np.int64), np.zeros(modules + 1, np.int64)
+    readers, sums = np.zeros(modules + 1, np.int64), np.zeros(modules + 1, np.int64)
+    for j in range(modules):
+        k = starts[j + 1] - starts[j]
+        rows[j] = 1 + starts[j + 1]
+        ticks[j] = (steps - firsts[j] + periods[j] - 1) // periods[j]
+        weights[j + 1] = weights[j] + rows[j] * k
+        outputs[j + 1] = outputs[j] + (1 + ticks[j]) * k
+        readers[j + 1] = readers[j] + (1 + ticks[j]) * rows[j]
+        sums[j + 1] = sums[j] + rows[j]
+    return Places(rows, ticks, weights, outputs, readers, sums)
+
+
+@jit
+def _slowest_ticking(steps, periods, firsts):
+    """(T,) the slowest module that runs at each step; -1: none."""
+    slowest = np.full(steps, -1, np.int64)
+    for j in range(periods.size):
+        slowest[firsts[j] :: periods[j]] = j
+    return slowest
+
+
+@jit
+def _move(theta, packed, weights, starts, pack):
+    """Copy (P, LANES) weights to where :class:`Places` has them, or back."""
+    n = starts[-1]
+    for j in range(starts.size - 1):
+        k = starts[j + 1] - starts[j]
+        for row in range(1 + starts[j + 1]):
+            at = n * n + n if row == 0 else (row - 1) * n
+            _copy(theta, at + starts[j], packed, weights[j] + row * k, k, pack)
+    _copy(theta, n * n + 2 * n, packed, weights[-1], 1, pack)
+    _copy(theta, n * n, packed, weights[-1] + 1, n, pack)
+
+
+@jit
+def _copy(a, a0, b, b0, count, forth):
+    """Vectors of a to b, or back."""
+    for i in range(count):
+        if forth:
+            store(b, b0 + i, load(a, a0 + i))
+        else:
+            store(a, a0 + i, load(b, b0 + i))
 
 
 @jit
@@ -61,115 +137,108 @@ def clockwork_epochs(
     modules = periods.size
     n = starts[modules]
     steps = target.shape[0]
-    bias = n * n
-    weight_out = bias + n
-    bias_out = weight_out + n
+    rows, ticks, weights, outputs, readers, sums = _places(steps, periods, firsts, starts)
+    slowest = _slowest_ticking(steps, periods, firsts)
+    biases = weights[modules]
 
-    ticks = np.empty(modules, np.int64)
-    # where each module j has what; then the end
-    history = np.empty(modules + 1, np.int64)  # (ticks, k) its outputs
-    readers = np.empty(modules + 1, np.int64)  # (ticks, end) gradients of all who read a tick
-    held = np.empty(modules + 1, np.int64)  # (ticks,) output errors, summed while it held
-    products = np.empty(modules + 1, np.int64)  # (end,) its columns of W_H times its output
-    history[0] = readers[0] = held[0] = products[0] = 0
-    for j in range(modules):
-        ticks[j] = (steps - firsts[j] + periods[j] - 1) // periods[j]
-        history[j + 1] = history[j] + ticks[j] * (starts[j + 1] - starts[j])
-        readers[j + 1] = readers[j] + ticks[j] * starts[j + 1]
-        held[j + 1] = held[j] + ticks[j]
-        products[j + 1] = products[j] + starts[j + 1]
-    y = np.empty((history[modules], LANES), theta.dtype)
+    packed = np.empty((weights[modules] + n + 1, LANES), theta.dtype)
+    packed_velocity = np.empty_like(packed)
+    gradient = np.zeros_like(packed)
+    _move(theta, packed, weights, starts, True)
+    _move(velocity, packed_velocity, weights, starts, True)
+
+    y = np.zeros((outputs[modules], LANES), theta.dtype)
     grad_readers = np.empty((readers[modules], LANES), theta.dtype)
-    held_error = np.empty((held[modules], LANES), theta.dtype)
-    product = np.empty((products[modules], LANES), theta.dtype)
-    output = np.empty((modules, LANES), theta.dtype)  # each module's part of the network's output
+    total = np.empty((sums[modules] + n + 1, LANES), theta.dtype)
+    early = np.zeros((sums[modules], LANES), theta.dtype)
     grad_y = np.empty((n, LANES), theta.dtype)
-    gradient = np.zeros_like(theta)
-    zero = broadcast(theta, 0.0)
+    errors = np.empty((steps, LANES), theta.dtype)
+    ticked = np.empty(modules, np.int64)  # ticks so far: where in its history a module is
+    due = np.empty(modules, np.int64)  # its next tick
+    dirty = np.zeros(modules, np.bool_)
+
     one = broadcast(theta, 1.0)
     half = broadcast(theta, 0.5)
     shares = broadcast(theta, share)
     clips, limit = delta_clip < np.inf, broadcast(theta, delta_clip)
 
     for epoch in range(losses.shape[0]):
-        clear(product, 0, product.shape[0])
-        clear(output, 0, modules)
-        clear(held_error, 0, held_error.shape[0])
-        loss = zero
-        error_sum = zero
+        for j in range(modules + 1):
+            for row in range(rows[min(j, modules - 1)]):
+                store(total, sums[j] + row, load(packed, biases + row))
+        ticked[:] = 0
+        due[:] = firsts
+        loss = broadcast(theta, 0.0)
         for t in range(steps):
-            for j in range(modules):  # fastest first: what it reads of the others is still t - 1
-                if t % periods[j] == firsts[j]:
-                    first, end = starts[j], starts[j + 1]
-                    k = end - first
-                    here = history[j] + t // periods[j] * k
-                    for u in range(first, end):
-                        z = load(theta, bias + u)
-                        for slower in range(j, modules):
-                            z = z + load(product, products[slower] + u)
-                        store(y, here + u - first, tanh(z))
-                    columns = Vectors(first, n)  # (end, k)
-                    multiply_rows(theta, columns, end, k, y, here, product, products[j])
-                    readout = Vectors(weight_out + first, 0)  # (1, k)
-                    multiply_rows(theta, readout, 1, k, y, here, output, j)
-            prediction = load(theta, bias_out)
-            for j in range(modules):
-                prediction = prediction + load(output, j)
-            error = prediction - load(target, t)
+            for j in range(slowest[t] + 1):  # all read what was at t - 1
+                if t == due[j]:
+                    due[j] += periods[j]
+                    ticked[j] += 1
+                    k = starts[j + 1] - starts[j]
+                    here, z = outputs[j] + ticked[j] * k, sums[j] + 1 + starts[j]
+                    for c in range(k):
+                        store(y, here + c, tanh(load(total, z + c)))
+            for j in range(slowest[t], -1, -1):
+                k = starts[j + 1] - starts[j]
+                here = outputs[j] + ticked[j] * k
+                w = weights[j]
+                add_rows(packed, w, rows[j], k, y, here, total, sums[j + 1], sums[j])
+            error = load(total, sums[0]) - load(target, t)
             loss = fma(error, error, loss)
-            error = error * shares
-            error_sum = error_sum + error
-            for j in range(modules):
-                if t >= firsts[j]:
-                    i = held[j] + (t - firsts[j]) // periods[j]
-                    store(held_error, i, load(held_error, i) + error)
+            store(errors, t, error * shares)
         store(losses, epoch, loss * half * shares)
 
+        clear(gradient, biases, n + 1)
         for j in range(modules):
-            end = starts[j + 1]
-            faster = starts[j] if j > 0 else 0
-            for s in range(ticks[j]):
-                clear(grad_readers, readers[j] + s * end, faster)
-            if ticks[j] > 0:  # nobody may have read the last tick
-                clear(grad_readers, readers[j] + (ticks[j] - 1) * end, end)
-        clear(gradient, bias, n)
-        store(gradient, bias_out, error_sum)
-        for back in range(steps):
-            t = steps - 1 - back
-            for j in range(modules):
-                if t % periods[j] == firsts[j]:
-                    first, end = starts[j], starts[j + 1]
-                    k = end - first
-                    s = t // periods[j]
-                    here = history[j] + s * k
-                    columns = Vectors(first, n)  # (end, k)
-                    read = readers[j] + s * end
-                    multiply_columns(theta, columns, end, k, grad_readers, read, grad_y, first)
-                    error = load(held_error, held[j] + s)
-                    for u in range(first, end):
-                        value = load(y, here + u - first)
-                        grad = fma(load(theta, weight_out + u), error, load(grad_y, u))
-                        grad = grad * (one - value * value)
-                        if clips:
-                            grad = clamp(grad, limit)
-                        store(gradient, bias + u, load(gradient, bias + u) + grad)
-                        if s > 0:
-                            store(grad_readers, readers[j] + (s - 1) * end + u, grad)
-                        for slower in range(j + 1, modules):
-                            tick = (t - 1 - firsts[slower]) // periods[slower]
-                            if tick >= 0:
-                                i = readers[slower] + tick * starts[slower + 1] + u
-                                store(grad_readers, i, load(grad_readers, i) + grad)
+            due[j] = firsts[j] + (ticked[j] - 1) * periods[j]
+            clear(grad_readers, readers[j] + ticked[j] * rows[j], rows[j])
+        for t in range(steps - 1, -1, -1):
+            error = load(errors, t)
+            store(gradient, biases, load(gradient, biases) + error)
+            read = readers[0] + ticked[0] * rows[0]
+            store(grad_readers, read, load(grad_readers, read) + error)
+            for j in range(slowest[t] + 1):
+                read = readers[j] + ticked[j] * rows[j]
+                if j + 1 < modules:
+                    above = readers[j + 1] + ticked[j + 1] * rows[j + 1]
+                    add(grad_readers, above, grad_readers, read, rows[j])
+                if t != due[j]:  # it goes on holding, but what it has was passed on
+                    add(early, sums[j], grad_readers, read, rows[j])
+                    clear(grad_readers, read, rows[j])
+                    dirty[j] = True
+                    continue
+                if dirty[j]:
+                    add(grad_readers, read, early, sums[j], rows[j])
+                    clear(early, sums[j], rows[j])
+                    dirty[j] = False
+                first, k = starts[j], starts[j + 1] - starts[j]
+                where = Vectors(weights[j], k)
+                multiply_columns(packed, where, rows[j], k, grad_readers, read, grad_y, 0)
+                here = outputs[j] + ticked[j] * k
+                ticked[j] -= 1
+                due[j] -= periods[j]
+                before = read - rows[j]
+                clear(grad_readers, before, 1 + first)
+                for c in range(k):
+                    value = load(y, here + c)
+                    grad = load(grad_y, c) * (one - value * value)
+                    if clips:
+                        grad = clamp(grad, limit)
+                    i = biases + 1 + first + c
+                    store(gradient, i, load(gradient, i) + grad)
+                    store(grad_readers, before + 1 + first + c, grad)
         for j in range(modules):
-            first, end = starts[j], starts[j + 1]
-            k = end - first
-            y_at = Vectors(history[j], k)  # (ticks, k)
-            grad_at, at = Vectors(readers[j], end), Vectors(first, n)  # (ticks, end), (end, k)
-            sum_outer(grad_readers, grad_at, y, y_at, gradient, at, ticks[j], end, k)
-            grad_at, at = Vectors(held[j], 1), Vectors(weight_out + first, n)  # (ticks, 1), (1, k)
-            sum_outer(held_error, grad_at, y, y_at, gradient, at, ticks[j], 1, k)
-        square = nesterov(theta, velocity, gradient, load(rates, epoch), momentum[epoch])
-        store(squares, epoch, square)
+            k = starts[j + 1] - starts[j]
+            grad_at = Vectors(readers[j] + rows[j], rows[j])
+            y_at = Vectors(outputs[j] + k, k)
+            w_at = Vectors(weights[j], k)
+            sum_outer(grad_readers, grad_at, y, y_at, gradient, w_at, ticks[j], rows[j], k)
+            clear(early, sums[j], rows[j])
+            dirty[j] = False
+        rate = load(rates, epoch)
+        store(squares, epoch, nesterov(packed, packed_velocity, gradient, rate, momentum[epoch]))
+    _move(theta, packed, weights, starts, False)
+    _move(velocity, packed_velocity, weights, starts, False)
 
 
 @jit

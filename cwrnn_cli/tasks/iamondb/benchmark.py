@@ -128,7 +128,7 @@ def run(
             trainees[cell.name, PACKED] = _over(work, _torchs(config, True))
             trainees[cell.name, PADDED] = _over(work, _torchs(config, False))
         times = machine.alternate(
-            {" by ".join(key): update for key, update in trainees.items()}, repeats, seconds
+            {" by ".join(key): update for key, update in trainees.items()}, 1, repeats, seconds
         )
         rounds = {key: machine.spread(times[" by ".join(key)]) for key in trainees}
         measured = {key: found["ms"] / 1e3 / share for key, found in rounds.items()}
