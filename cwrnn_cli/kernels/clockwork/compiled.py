@@ -26,16 +26,7 @@ from ..operator import as_operator
 from . import blocks, cascade, loops
 from .bundles import Members, bundled, bundles
 from .inputs import PIECE
-from .layout import (
-    ClockTable,
-    Gradients,
-    Layout,
-    Places,
-    Share,
-    Sizes,
-    Weights,
-    clock_layout,
-)
+from .layout import ClockTable, Gradients, Layout, Places, Share, Sizes, Weights, clock_layout
 
 _CACHE = 1 << 23  # bytes that the rows of a call should touch at the most
 _INLINE = 1 << 26  # work below which waking a thread costs more; see _Plan.of
@@ -136,17 +127,10 @@ class _Plan:
 
 @lru_cache(maxsize=64)
 def _plan(
-    clock: Clock,
-    start: int,
-    networks: int,
-    steps: int,
-    batch: int,
-    features: int,
-    threads: int,
-    piece: int | None,
+    clock: Clock, start: int, networks: int, sizes: Sizes, threads: int, piece: int | None
 ) -> _Plan:
     layout = clock_layout(clock, LANES).at(start)
-    plan = _Plan.of(layout, networks, Sizes(steps, batch, features), threads)
+    plan = _Plan.of(layout, networks, sizes, threads)
     return plan if piece is None else replace(plan, piece=piece)
 
 
@@ -237,7 +221,10 @@ class _Settings(NamedTuple):
                 needs those of the forward pass, as the outputs lie so, though it may have other
                 threads by then, or more networks (`vmap`).
         """
-        return _plan(self.clock, self.start, *x.shape, torch.get_num_threads(), piece)
+        networks, *sizes = x.shape
+        return _plan(
+            self.clock, self.start, networks, Sizes(*sizes), torch.get_num_threads(), piece
+        )
 
 
 def _forward(settings: _Settings, arguments: Arguments, learns: bool) -> tuple[Tensors, Tensors]:

@@ -1,5 +1,7 @@
 """The compiled layer where its ways part: widths of modules, bundles, rows, regular inputs."""
 
+from math import prod
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from cwrnn_cli.kernels import reference
 from cwrnn_cli.kernels.clockwork import blocks, clockwork
 from cwrnn_cli.kernels.clockwork.bundles import bundled, bundles
 from cwrnn_cli.kernels.clockwork.layout import clock_layout, packing
+from cwrnn_cli.kernels.numba import memory
 
 
 def test_bundles_are_nested_neighbours_that_fit():
@@ -57,6 +60,23 @@ CLOCKS = {
 }
 
 
+@pytest.fixture
+def guarded(monkeypatch):
+    """Buffers with numbers around them that nobody may touch, as compiled code checks no bounds."""
+    around, guard, buffers = 64, 12345.0, []
+
+    def empty(shape, like):
+        buffers.append(like.new_full((prod(shape) + 2 * around,), guard))
+        return buffers[-1][around:-around].fill_(torch.nan).view(tuple(shape))
+
+    monkeypatch.setattr(memory, "empty", empty)
+    yield
+    assert buffers
+    for buffer in buffers:
+        assert (buffer[:around] == guard).all() and (buffer[-around:] == guard).all()
+
+
+@pytest.mark.usefixtures("guarded")
 @pytest.mark.parametrize("clock", CLOCKS.values(), ids=CLOCKS)
 @pytest.mark.parametrize(
     ("batch", "inputs", "start"), [(1, 5, 0), (1, 16, 3), (3, 16, 0), (8, 5, 7), (13, 32, 0)]
