@@ -21,11 +21,21 @@ from .machine import timed
 
 UNROLLED = (1, 4, 8)  # steps of `lax.scan` that are one round of its loop
 Weights = Mapping[str, Array]
-# (cell, weights, (T, ..., n) what drives it beside itself, steps unrolled) -> (T, ..., n) outputs
+# (cell, weights, (T, ..., m) inputs, steps unrolled) -> (T, ..., n) outputs
 Hidden = Callable[[Any, Weights, Array, int], Array]
 
 
-def _dense(cell: SRNSpec, w: Weights, drive: Array, unroll: int) -> Array:
+def _drive(w: Weights, x: Array, units: slice = slice(None)) -> Array:
+    """(T, ..., units) what drives some units beside themselves: inputs, if m > 0, and bias."""
+    bias = w["bias"][units]
+    if x.shape[-1] == 0:
+        return jnp.broadcast_to(bias, (*x.shape[:-1], *bias.shape))
+    return x @ w["weight_ih"][units].T + bias
+
+
+def _dense(cell: SRNSpec, w: Weights, x: Array, unroll: int) -> Array:
+    drive = _drive(w, x)
+
     def step(y: Array, z: Array) -> tuple[Array, Array]:
         y = jnp.tanh(z + y @ w["weight_hh"].T)
         return y, y
@@ -33,8 +43,9 @@ def _dense(cell: SRNSpec, w: Weights, drive: Array, unroll: int) -> Array:
     return lax.scan(step, jnp.zeros(drive.shape[1:]), drive, unroll=unroll)[1]
 
 
-def _masked(cell: ClockedSpec, w: Weights, drive: Array, unroll: int) -> Array:
+def _masked(cell: ClockedSpec, w: Weights, x: Array, unroll: int) -> Array:
     """All units at every step; those whose clock does not tick keep what they have."""
+    drive = _drive(w, x)
     recurrent = jnp.where(cell.clock.mask(), w["weight_hh"], 0).T
     numbers = cell.origin + np.arange(len(drive))[:, None]
     ticks = jnp.asarray(numbers % cell.clock.unit_periods == 0)  # (T, n)
@@ -47,14 +58,14 @@ def _masked(cell: ClockedSpec, w: Weights, drive: Array, unroll: int) -> Array:
     return lax.scan(step, jnp.zeros(drive.shape[1:]), (drive, ticks), unroll=unroll)[1]
 
 
-def _cascade(cell: ClockedSpec, w: Weights, drive: Array, unroll: int) -> Array:
+def _cascade(cell: ClockedSpec, w: Weights, x: Array, unroll: int) -> Array:
     """Module by module, the slowest first: each is scanned over its own ticks only."""
-    clock, steps = cell.clock.merged(), np.arange(len(drive))
+    clock, steps = cell.clock.merged(), len(x)
     held: list[Array] = []  # (T + 1, ..., k) of the modules so far, from the step before the first
     for module in reversed(range(len(clock.periods))):
         period, (first, end) = clock.periods[module], clock.starts[module : module + 2]
         begins = -cell.origin % period
-        z = drive[begins::period, ..., first:end]
+        z = _drive(w, x[begins::period], slice(first, end))
         if held:
             heard = jnp.concatenate([y[begins:-1:period] for y in held], axis=-1)
             z = z + heard @ w["weight_hh"][first:end, end:].T
@@ -64,15 +75,16 @@ def _cascade(cell: ClockedSpec, w: Weights, drive: Array, unroll: int) -> Array:
             y = jnp.tanh(z + y @ own)
             return y, y
 
-        zero = jnp.zeros((1, *drive.shape[1:-1], end - first))
-        outputs = lax.scan(step, zero[0], z, unroll=unroll)[1]  # (ticks, ..., k)
-        # the last tick's, at each step; nothing before the first
-        latest = np.concatenate([[0], (steps - begins) // period + 1])
-        held.insert(0, jnp.concatenate([zero, outputs])[latest])
+        zeros = jnp.zeros((min(begins, steps) + 1, *z.shape[1:]))  # before the first tick
+        outputs = lax.scan(step, zeros[0], z, unroll=unroll)[1]  # (ticks, ..., k)
+        # no gather, whose gradient is a slow scatter; no tick is held for more than all steps
+        repeated = jnp.repeat(outputs, min(period, steps), axis=0)
+        held.insert(0, jnp.concatenate([zeros, repeated])[: steps + 1])
     return jnp.concatenate(held, axis=-1)[1:]
 
 
-def _gated(cell: LSTMSpec, w: Weights, drive: Array, unroll: int) -> Array:
+def _gated(cell: LSTMSpec, w: Weights, x: Array, unroll: int) -> Array:
+    drive = _drive(w, x)
     sigmoid, peep = jax.nn.sigmoid, w.get("weight_peephole", jnp.zeros((3, 1)))
 
     def step(state: tuple[Array, Array], z: Array) -> tuple[tuple[Array, Array], Array]:
@@ -128,11 +140,8 @@ def weight_gradients(cell: CellSpec, setting: Setting) -> Callable[..., dict[str
     """
     hidden = WAYS[type(cell)][setting.way]
 
-    def outputs(w: Weights, x: Array) -> Array:
-        return hidden(cell, w, x @ w["weight_ih"].T + w["bias"], setting.unroll)
-
     def product(w: Weights, x: Array, gradient: Array) -> Array:
-        return (outputs(w, x) * gradient).sum()
+        return (hidden(cell, w, x, setting.unroll) * gradient).sum()
 
     return jax.jit(jax.grad(product))
 
@@ -147,8 +156,7 @@ def training(cell: CellSpec, setting: Setting, epochs: int) -> Callable[..., Any
     hidden = WAYS[type(cell)][setting.way]
 
     def half_squares(w: Weights, target: Array) -> Array:  # of one network
-        drive = jnp.broadcast_to(w["bias"], (len(target), *w["bias"].shape))
-        y = hidden(cell, w, drive, setting.unroll)
+        y = hidden(cell, w, jnp.zeros((len(target), 0)), setting.unroll)
         return 0.5 * ((y @ w["weight_out"][0] + w["bias_out"][0] - target) ** 2).sum()
 
     def train(w: Weights, velocity: Weights, targets: Array, rate: Array, mu: Array) -> Any:

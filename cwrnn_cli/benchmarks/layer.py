@@ -22,6 +22,7 @@ _TOO_LONG = 60.0  # seconds: a row whose least rounds would take longer than tha
 
 Note = Callable[[str], None]
 Call = Callable[[], Any]
+PerStep = dict[tuple[str, int, int], float]  # layer and backend, n, B -> seconds, as measured
 
 
 def operations(width: int, inputs: int, modules: int = MODULES) -> dict[str, float]:
@@ -167,7 +168,7 @@ def run(
         note(machine.NO_JAX)
     peak = machine.peak_gflops()
     rows: list[dict[str, Any]] = []
-    per_step: dict[str, float] = {}  # seconds, at the last point
+    per_step: PerStep = {}
     for width in widths:
         counts = operations(width, width)
         for length in lengths:
@@ -196,7 +197,7 @@ def _measure(
     repeats: int,
     seconds: float,
     peak: float,
-    per_step: dict[str, float],
+    per_step: PerStep,
     note: Note,
 ) -> list[dict[str, Any]]:
     shape = (point.length, point.batch, point.width)
@@ -207,10 +208,7 @@ def _measure(
     x, gradient = torch.randn(shape), torch.randn(shape)
     entries, calls, chosen = {}, {}, {}
     for entry in _layers(point.width, point.counts):
-        # no faster than the machine's peak, and than a step of the last point, which was smaller
-        flop = 2 * 3 * entry.products * point.batch * point.length  # forward, and twice backward
-        expected = max(flop / peak / 1e9, per_step.get(entry.key, 0.0) * point.length)
-        if repeats * expected > _TOO_LONG:
+        if repeats * _least_seconds(entry, point, peak, per_step) > _TOO_LONG:
             note(_left_out(point, entry, repeats))
             continue
         entries[entry.key] = entry
@@ -222,7 +220,7 @@ def _measure(
             note(_left_out(point, entry, repeats))
             continue
         measured = machine.spread(times[key])
-        per_step[key] = measured["ms"] / 1e3 / point.length
+        per_step[key, point.width, point.batch] = measured["ms"] / 1e3 / point.length
         row = {
             "cell": entry.name,
             "backend": entry.backend,
@@ -247,6 +245,17 @@ def _measure(
     own = {e.key for e in entries.values() if isinstance(e.cell, SRNSpec) and e.backend != JAX}
     _compare(rows, own)
     return rows
+
+
+def _least_seconds(entry: _Entry, point: _Point, peak: float, per_step: PerStep) -> float:
+    """A call takes no less than at the machine's peak, nor a step than one of a smaller point."""
+    flop = 2 * 3 * entry.products * point.batch * point.length  # forward, and twice backward
+    measured = (
+        seconds * point.length
+        for (key, width, batch), seconds in per_step.items()
+        if key == entry.key and width <= point.width and batch <= point.batch
+    )
+    return max(flop / peak / 1e9, *measured, 0.0)
 
 
 def _left_out(point: _Point, entry: _Entry, repeats: int) -> str:

@@ -6,7 +6,7 @@ import math
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -69,6 +69,7 @@ def alternate(
     most: int,
     seconds: float,
     longest: float = math.inf,
+    needed: Collection[str] = (),
 ) -> dict[str, list[float]]:
     """Time several calls in turns, so that a noisy moment hits them all.
 
@@ -79,12 +80,14 @@ def alternate(
         seconds: after so long no round is begun beyond the least.
         longest: a call whose least rounds would take longer, in seconds, by that first call, is
             left out: its list is empty.
+        needed: names of those that are never left out.
 
     Returns:
         name -> seconds of each round.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
-    chosen = {name: call for name, call in calls.items() if least * timed(call) <= longest}
+    first = {name: timed(call) for name, call in calls.items()}
+    chosen = {n: c for n, c in calls.items() if n in needed or least * first[n] <= longest}
     begun = time.perf_counter()
     for round_ in range(most):
         if round_ >= least and time.perf_counter() - begun > seconds:

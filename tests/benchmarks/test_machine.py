@@ -36,3 +36,5 @@ def test_what_would_take_too_long_is_left_out(clock):
     calls = {"a": clock.call(1.0), "b": clock.call(2.0), "c": clock.call(4.0)}
     found = machine.alternate(calls, 5, 5, 0, longest=10)
     assert found == {"a": [1.0] * 5, "b": [2.0] * 5, "c": []}
+    found = machine.alternate(calls, 5, 5, 0, longest=1, needed=["c"])
+    assert found == {"a": [], "b": [], "c": [4.0] * 5}

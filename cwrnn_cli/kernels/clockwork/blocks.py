@@ -1,7 +1,7 @@
 """A layer's weights to the blocks of both passes, and its gradients back: compiled.
 
-What is where says :class:`.layout.Packing`, too, one index a number; copying whole vectors is
-faster, and that counts where a call is short.
+Where each number goes, :class:`.layout.Packing` says as well, as an index a number. These copies
+are faster, and that counts where a call is short.
 """
 
 import numpy as np

@@ -6,7 +6,7 @@ and the gradients are put together again.
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -26,16 +26,7 @@ from ..operator import as_operator
 from . import blocks, cascade, loops
 from .bundles import Members, bundled, bundles
 from .inputs import PIECE
-from .layout import (
-    ClockTable,
-    Gradients,
-    Layout,
-    Places,
-    Share,
-    Sizes,
-    Weights,
-    clock_layout,
-)
+from .layout import ClockTable, Gradients, Layout, Places, Share, Sizes, Weights, clock_layout
 
 _CACHE = 1 << 23  # bytes that the rows of a call should touch at the most
 _INLINE = 1 << 26  # work below which waking a thread costs more; see _Plan.of
@@ -88,7 +79,7 @@ class _Plan:
         touched = 4 * (4 * hidden + steps * (features + n))
         piece = max(_CACHE // touched // 8 * 8, 8)
         if networks < threads:
-            piece = min(piece, -(-batch // -(-threads // networks)))
+            piece = min(piece, -(-batch // -(-threads // max(networks, 1))))
         return cls(layout, networks, sizes, max(min(piece, batch), 1), threads)
 
     @cached_property
@@ -115,7 +106,7 @@ class _Plan:
         Whole networks where there are enough of them, else ranges of whole pieces of their rows.
         """
         batch = self.sizes.batch
-        ranges = 1 if self.networks >= self.threads else -(-self.threads // self.networks)
+        ranges = -(-self.threads // max(self.networks, 1))
         pieces = -(-batch // self.piece)
         size = -(-pieces // ranges) * self.piece
         every = [
@@ -136,10 +127,11 @@ class _Plan:
 
 @lru_cache(maxsize=64)
 def _plan(
-    clock: Clock, start: int, networks: int, steps: int, batch: int, features: int, threads: int
+    clock: Clock, start: int, networks: int, sizes: Sizes, threads: int, piece: int | None
 ) -> _Plan:
     layout = clock_layout(clock, LANES).at(start)
-    return _Plan.of(layout, networks, Sizes(steps, batch, features), threads)
+    plan = _Plan.of(layout, networks, sizes, threads)
+    return plan if piece is None else replace(plan, piece=piece)
 
 
 @lru_cache(maxsize=64)
@@ -220,9 +212,19 @@ class _Settings(NamedTuple):
     start: int
     delta_clip: float = np.inf
 
-    def plan(self, x: Tensor) -> _Plan:
-        """For inputs (R, T, B, m)."""
-        return _plan(self.clock, self.start, *x.shape, torch.get_num_threads())
+    def plan(self, x: Tensor, piece: int | None = None) -> _Plan:
+        """For inputs (R, T, B, m).
+
+        Args:
+            x: those.
+            piece: rows that are computed together; None: as many as is best. The backward pass
+                needs those of the forward pass, as the outputs lie so, though it may have other
+                threads by then, or more networks (`vmap`).
+        """
+        networks, *sizes = x.shape
+        return _plan(
+            self.clock, self.start, networks, Sizes(*sizes), torch.get_num_threads(), piece
+        )
 
 
 def _forward(settings: _Settings, arguments: Arguments, learns: bool) -> tuple[Tensors, Tensors]:
@@ -256,7 +258,9 @@ def _forward(settings: _Settings, arguments: Arguments, learns: bool) -> tuple[T
             )  # fmt: skip
 
     plan.run(work)
-    return (output,), (hidden,) if x.is_contiguous() else (hidden, inputs)
+    pieces = w_hh.new_full((networks,), plan.piece, dtype=torch.int64)
+    kept = (hidden, pieces)
+    return (output,), kept if x.is_contiguous() else (*kept, inputs)
 
 
 def _backward(
@@ -269,10 +273,10 @@ def _backward(
     """Gradients of x, weight_ih, weight_hh, bias, h0."""
     x, w_ih, w_hh, bias, h0 = arguments
     assert x is not None and w_hh is not None and grads[0] is not None
-    plan = settings.plan(x)
+    hidden, pieces, *copied = kept
+    plan = settings.plan(x, int(pieces[0]) if len(pieces) else None)
     networks, batch = plan.networks, plan.sizes.batch
-    hidden = kept[0]
-    inputs = kept[1] if len(kept) > 1 else x
+    inputs = copied[0] if copied else x
     features = 0 if w_ih is None else w_ih.shape[2]
     _, _, places, size = _block_places(settings.clock, features)
     grad_output = memory.contiguous(grads[0])  # (R, T, B, n)
@@ -351,7 +355,8 @@ def _shapes(arguments: Arguments, periods: list[int], sizes: list[int], start: i
         ticks = -((-start % period - steps) // period)
         vectors += (1 + ticks) * -(-size // LANES)
     output = w_hh.new_empty(networks, steps, batch, w_hh.shape[2])
-    return output, w_hh.new_empty(networks, batch * vectors * LANES)
+    hidden = w_hh.new_empty(networks, batch * vectors * LANES)
+    return output, hidden, w_hh.new_empty(networks, dtype=torch.int64)
 
 
 _clockwork = FastFunction(_forward, _backward, _plain)

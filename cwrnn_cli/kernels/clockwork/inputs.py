@@ -1,7 +1,8 @@
 """What inputs add to a module's drive, and the gradients of that: at all its ticks at once.
 
-``x`` and ``grad_x`` are (T, B, m), ``inputs`` is scratch memory of at least :data:`PIECE` numbers,
-``every`` are all ticks of the module, and other arguments are those of :mod:`.loops`.
+``x`` and ``grad_x`` are (T, B, m), ``inputs`` is scratch memory of at least :data:`PIECE` numbers
+and those of a tick, (rows, m padded), ``every`` are all ticks of the module, and other arguments
+are those of :mod:`.loops`.
 """
 
 from ..numba.products import Numbers, Vectors, accumulate, clear, inline, jit, vectors_for

@@ -5,9 +5,9 @@ because it is one LLVM value. LLVM lowers it to whatever the machine has (in flo
 register, two of AVX2, four of NEON). What its lanes are is up to the loop: units of a layer, or
 networks of an ensemble where these are too small to fill a vector with their own units.
 
-Only what the kernels need is here: load and store of vectors and of single numbers, ``+ - * /``,
-multiply-add, broadcast, clamp, widening to double precision, exp of what is not positive, tanh and
-the logistic function.
+Only what the kernels need is here: load and store of vectors, of their first lanes and of single
+numbers, ``+ - * /``, multiply-add, broadcast, choice of lanes, clamp, widening to double precision,
+exp of what is not positive, tanh and the logistic function.
 """
 
 import math

@@ -34,7 +34,7 @@ from .simd import LANES, broadcast, clamp, fma, load, sigmoid, store, tanh
 
 
 class Places(NamedTuple):
-    """Where each module has what, in vectors; the last number of those of (g + 1) is the end.
+    """Where each module has what, in vectors; (g) int64, or (g + 1) with the end of the last.
 
     Attributes:
         rows: (g,) who reads a module: the output unit, then the units up to its own last one.
@@ -42,7 +42,7 @@ class Places(NamedTuple):
         weights: (rows, k) of W_O and W_H, its columns; then the biases: b_O, b_H.
         outputs: (1 + ticks, k) its outputs, those before its first tick, 0, included.
         readers: (1 + ticks, rows) the gradients of all who read a tick's output.
-        sums: (rows,) what it and all slower ones tell its readers; then those of the biases.
+        sums: (rows,) what it and all slower ones contribute to its readers; then the biases.
     """
 
     rows: np.ndarray
@@ -81,7 +81,7 @@ def _slowest_ticking(steps, periods, firsts):
 
 @jit
 def _move(theta, packed, weights, starts, pack):
-    """Copy (P, LANES) weights to where :class:`Places` has them, or back."""
+    """Copy (P, LANES) weights to where :class:`Places` has them (``pack``), or back."""
     n = starts[-1]
     for j in range(starts.size - 1):
         k = starts[j + 1] - starts[j]

@@ -1,5 +1,7 @@
 """The compiled layer where its ways part: widths of modules, bundles, rows, regular inputs."""
 
+from math import prod
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from cwrnn_cli.kernels import reference
 from cwrnn_cli.kernels.clockwork import blocks, clockwork
 from cwrnn_cli.kernels.clockwork.bundles import bundled, bundles
 from cwrnn_cli.kernels.clockwork.layout import clock_layout, packing
+from cwrnn_cli.kernels.numba import memory
 
 
 def test_bundles_are_nested_neighbours_that_fit():
@@ -57,6 +60,23 @@ CLOCKS = {
 }
 
 
+@pytest.fixture
+def guarded(monkeypatch):
+    """Buffers with numbers around them that nobody may touch, as compiled code checks no bounds."""
+    around, guard, buffers = 64, 12345.0, []
+
+    def empty(shape, like):
+        buffers.append(like.new_full((prod(shape) + 2 * around,), guard))
+        return buffers[-1][around:-around].fill_(torch.nan).view(tuple(shape))
+
+    monkeypatch.setattr(memory, "empty", empty)
+    yield
+    assert buffers
+    for buffer in buffers:
+        assert (buffer[:around] == guard).all() and (buffer[-around:] == guard).all()
+
+
+@pytest.mark.usefixtures("guarded")
 @pytest.mark.parametrize("clock", CLOCKS.values(), ids=CLOCKS)
 @pytest.mark.parametrize(
     ("batch", "inputs", "start"), [(1, 5, 0), (1, 16, 3), (3, 16, 0), (8, 5, 7), (13, 32, 0)]
@@ -94,3 +114,42 @@ def test_pieces_of_a_large_batch(dtype):
     mine, theirs = (torch.autograd.grad((y * y).mean(), given) for y in (found, expected))
     for a, b in zip(mine, theirs, strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_the_backward_pass_finds_the_pieces_of_the_forward_pass():
+    clock, batch, steps, inputs = Clock.of(128, 1), 64, 20, 512  # wide enough for two threads
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(1, batch, steps, inputs), (1, 128, inputs), (1, 128, 128), (1, 128)]
+    x, w_ih, w_hh, bias = (
+        torch.randn(s, dtype=torch.float64, generator=generator) * 0.1 for s in shapes
+    )
+
+    def some_outputs(bias):
+        y = clockwork(x, w_ih, w_hh, bias, None, clock, backend)[0]
+        return torch.stack([y[:, :, 0].sum(), y[3, :, 5].sum(), y[40].sum()])
+
+    backend = "cascade"
+    expected = torch.func.jacrev(some_outputs)(bias)
+    backend = "compiled"
+    torch.testing.assert_close(torch.func.jacrev(some_outputs)(bias), expected)  # 3 networks
+    found = some_outputs(bias.requires_grad_())
+    torch.set_num_threads(1)
+    torch.testing.assert_close(torch.autograd.grad(found[2], bias)[0], expected[2])
+
+
+def test_no_networks():
+    clock = Clock.of(5, 2)
+    shapes = [(0, 2, 7, 3), (0, 5, 3), (0, 5, 5), (0, 5)]
+    given = [torch.randn(s).requires_grad_() for s in shapes]
+    found = clockwork(*given, None, clock, "compiled")
+    assert found.shape == (0, 2, 7, 5)
+    assert [g.shape for g in torch.autograd.grad(found.sum(), given)] == shapes
