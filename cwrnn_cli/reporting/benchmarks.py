@@ -52,20 +52,21 @@ def layer_text(result: Mapping[str, Any]) -> str:
         "ms",
         "spread",
         "times nn.RNN",
-        "our SRN",
-        "the faster",
+        "times our SRN",
+        "times the faster",
         "operations (paper)",
-        "(ours)",
+        "(cascade)",
         "g/4",
         "GFLOP/s",
         "MiB",
         "setting",
     )
     explanation = (
-        "forward + backward, input as wide as the layer; times nn.RNN: how many times as fast as\n"
-        "torch.nn.RNN, then as our own SRN, then as the faster of both; setting: JAX's fastest;\n"
-        "operations: an SRN's over a CW-RNN's, as the paper's appendix counts and\n"
-        "as our cascade does"
+        "forward + backward, input as wide as the layer; spread: least and greatest round;\n"
+        "times: how many times as fast as torch.nn.RNN, as our own SRN, as the faster of both;\n"
+        "operations: an SRN's over a CW-RNN's, as the paper's appendix counts and as our cascade\n"
+        "does; g/4: how many times as fast as an SRN a CW-RNN is at least, by the paper;\n"
+        "MiB: by how much memory rises; setting: JAX's, the fastest; –: not measured"
     )
     return f"{machine_text(result)}\n{explanation}\n\n{table(header, rows)}"
 
