@@ -59,6 +59,18 @@ def test_auto_takes_what_has_the_least_to_launch(units, dtype, backend):
     torch.testing.assert_close(found, layer(x)[0])
 
 
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one CUDA device on this machine")
+@pytest.mark.parametrize("layer", [lambda: ClockworkRNN(3, 20), lambda: LSTM(3, 20)])
+@pytest.mark.parametrize("backend", ["triton", "graph"])
+def test_a_second_gpu_while_the_first_is_the_current_one(backend, layer):
+    torch.manual_seed(0)
+    module, x = layer(), torch.randn(70, 2, 3)
+    expected = module(x)[0]
+    module.backend = backend
+    for device in ("cuda:0", "cuda:1"):
+        torch.testing.assert_close(module.to(device)(x.to(device))[0].cpu(), expected)
+
+
 @pytest.mark.parametrize("model", ["cw", "srn", "lstm"])
 def test_training(model):
     targets = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (6, 50)))

@@ -27,9 +27,8 @@ Note = Callable[[str], None]
 
 def synchronize(device: str) -> None:
     """Wait until a device has done all that it was given."""
-    kind = torch.device(device).type
-    if kind != "cpu":
-        getattr(torch, kind).synchronize()
+    if torch.device(device).type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def timed(call: Call, device: str) -> float:

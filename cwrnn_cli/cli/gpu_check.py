@@ -13,7 +13,12 @@ CHECK = "check"
 
 
 @click.command()
-@click.option("--device", default="cuda", show_default=True, help="Which GPU.")
+@click.option(
+    "--device",
+    default="cuda",
+    show_default=True,
+    help="Which GPU is timed; the tests take the first.",
+)
 @click.option(
     "--interpret",
     is_flag=True,

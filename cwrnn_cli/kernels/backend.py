@@ -70,6 +70,14 @@ def does_all(_: object) -> None:
     """``unsupported`` of a backend that can do everything."""
 
 
+def tf32() -> bool:
+    """Whether torch may compute float32 products in TF32, by whichever of its settings.
+
+    `allow_tf32` cannot be read once the newer setting was written (torch 2.11); this one has both.
+    """
+    return str(torch.backends.cuda.matmul.fp32_precision) == "tf32"
+
+
 def one_network(x: Tensor) -> str | None:
     """Why a backend that does one network cannot do these (R, ...), if it cannot."""
     return None if x.shape[0] == 1 else f"it does one network, not {x.shape[0]}"
@@ -147,7 +155,7 @@ def unsupported_by_triton(weight: Tensor, units: int, most: int) -> str | None:
             return f"it runs on a GPU, not on {weight.device.type}"
         if weight.dtype != torch.float32:
             return f"it computes in float32, not {weight.dtype}"
-        if missing := _missing_for_triton():
+        if missing := missing_for_triton():
             return missing
         capability = torch.cuda.get_device_capability(weight.device)
         if capability < _TF32:
@@ -159,7 +167,7 @@ def unsupported_by_triton(weight: Tensor, units: int, most: int) -> str | None:
 
 
 @cache
-def _missing_for_triton() -> str | None:
+def missing_for_triton() -> str | None:
     """What Triton looks for when it launches a kernel, and does not find."""
     if find_spec("triton") is None:
         return "Triton is not installed"

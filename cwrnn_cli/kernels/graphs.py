@@ -5,15 +5,20 @@ Only :class:`_Graph` needs a GPU; what is captured is plain torch operations, wh
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cache
 from threading import Lock
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .backend import tf32
+
 PIECES = (64, 16, 4)  # steps of a graph
 _MOST = 16  # graphs of a function that are kept, each with memory of its own
 _LARGE = 1 << 19  # bytes of a step that is taken to last longer than its launch; unmeasured
+# of all functions: a process captures one graph at a time, and each has memory of its own
+_lock = Lock()
 
 
 def pieces(steps: int) -> list[range]:
@@ -43,27 +48,42 @@ class Replayed:
     def __init__(self, function: Callable[..., None]) -> None:
         self._function = function
         self._graphs: OrderedDict[Any, _Graph] = OrderedDict()  # the latest last
-        self._lock = Lock()  # graphs have memory of their own, one call after the other
 
     def __call__(self, changed: Tensor, *others: Tensor) -> None:
         """Call it, or replay it."""
         large = changed[0].numel() * changed.element_size() >= _LARGE
-        if not changed.is_cuda or large or torch.cuda.is_current_stream_capturing():
+        if not changed.is_cuda or large:
             self._function(changed, *others)
             return
-        tensors = changed, *others
+        with torch.cuda.device(changed.device):
+            if torch.cuda.is_current_stream_capturing():
+                self._function(changed, *others)
+            else:
+                self._replay((changed, *others))
+
+    def _replay(self, tensors: tuple[Tensor, ...]) -> None:
         key = (
-            changed.device,
-            torch.cuda.current_stream(changed.device).cuda_stream,
-            torch.backends.cuda.matmul.allow_tf32,  # chosen when captured
+            tensors[0].device,
+            torch.cuda.current_stream().cuda_stream,
+            tf32(),  # chosen when captured
             tuple((tensor.shape, tensor.dtype) for tensor in tensors),
         )
-        with self._lock, torch.cuda.device(changed.device):
+        with _lock:
             graph = self._graphs.pop(key, None) or _Graph(self._function, tensors)
             self._graphs[key] = graph
             if len(self._graphs) > _MOST:
                 self._graphs.popitem(last=False)
             graph.replay(tensors)
+
+
+@cache
+def _beside(device: torch.device, stream: int) -> torch.cuda.Stream:
+    """Where graphs that are replayed on a stream are captured.
+
+    On the stream's own device, which torch's default is not for a second one. cuBLAS has a
+    workspace per stream, which graphs keep using: those of one stream never run side by side.
+    """
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 class _Graph:
@@ -76,13 +96,14 @@ class _Graph:
 
     def __init__(self, function: Callable[..., None], tensors: tuple[Tensor, ...]) -> None:
         self._own = [torch.zeros_like(t, memory_format=torch.contiguous_format) for t in tensors]
-        before = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        before.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(before):
+        current = torch.cuda.current_stream()
+        beside = _beside(tensors[0].device, current.cuda_stream)
+        beside.wait_stream(current)
+        with torch.cuda.stream(beside):
             function(*self._own)  # cuBLAS makes what it needs, which cannot be captured
-        torch.cuda.current_stream().wait_stream(before)
+        current.wait_stream(beside)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+        with torch.cuda.graph(self._graph, stream=beside, capture_error_mode="thread_local"):
             function(*self._own)
 
     def replay(self, tensors: tuple[Tensor, ...]) -> None:

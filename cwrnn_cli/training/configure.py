@@ -129,11 +129,12 @@ def placed(config: TrainConfig) -> TrainConfig:
     """The configuration with a device in place of "auto".
 
     A GPU for what its task expects to be trained faster there (:meth:`.Task.expects_gpu`), if torch
-    sees one; else the CPU.
+    sees one for each process, so that all take the same; else the CPU.
     """
     if config.device != AUTO:
         return config
-    gpu = gpus() > distributed.local_rank() and TASKS[config.task].expects_gpu(config)
+    enough = gpus() >= distributed.local_processes()
+    gpu = enough and TASKS[config.task].expects_gpu(config)
     return replace(config, device="cuda" if gpu else "cpu")
 
 

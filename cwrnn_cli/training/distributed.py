@@ -34,6 +34,11 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def local_processes() -> int:
+    """How many there are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def start(device: str, data_parallel: bool) -> None:
     """Meet the other processes, if there are any: gloo on CPUs, NCCL on GPUs.
 

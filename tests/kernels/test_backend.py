@@ -47,8 +47,22 @@ def test_what_numba_and_triton_cannot_do(monkeypatch):
     assert "at most 8 units at once, not 9" in unsupported_by_triton(single, 9, 8)
 
 
+def test_both_of_torchs_settings_say_whether_it_is_tf32():
+    matmul = torch.backends.cuda.matmul
+    try:
+        matmul.allow_tf32 = True
+        assert backend.tf32()
+        matmul.allow_tf32 = False
+        assert not backend.tf32()
+        matmul.fp32_precision = "tf32"  # from now on the other cannot be read
+        assert backend.tf32()
+    finally:
+        matmul.fp32_precision = "none"
+    assert not backend.tf32()
+
+
 def test_what_triton_looks_for(monkeypatch):
-    missing = backend._missing_for_triton.__wrapped__
+    missing = backend.missing_for_triton.__wrapped__
     monkeypatch.setattr(backend, "find_spec", lambda _: object())
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", "")

@@ -86,7 +86,9 @@ def test_torchrun_takes_a_gpu_for_each_process(sees, monkeypatch):
 @pytest.mark.parametrize(("task", "corpus", "module"), [
     ("audio", "piece", audio), ("timit", "spoken", words),
 ])  # fmt: skip
-def test_auto_takes_a_gpu_from_so_many_networks_per_core(request, sees, task, corpus, module):
+def test_auto_takes_a_gpu_from_so_many_networks_per_core(
+    request, sees, monkeypatch, task, corpus, module
+):
     pytest.importorskip("triton", reason="torch brings Triton on Linux only")
     data = TASKS[task].load(request.getfixturevalue(corpus))
     cores = default_threads()
@@ -102,6 +104,11 @@ def test_auto_takes_a_gpu_from_so_many_networks_per_core(request, sees, task, co
     assert configure(data, "cw", runs=enough).device == "cpu"  # as it was for who does not ask
     sees(0, mps=True)
     assert configure(data, "cw", runs=enough, device="auto").device == "cpu"
+    sees(1)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")  # or the first would take it, the second a CPU
+    assert configure(data, "cw", runs=enough, device="auto").device == "cpu"
+    sees(2)
+    assert configure(data, "cw", runs=enough, device="auto").device == "cuda"
 
 
 def test_task_3_is_expected_to_be_faster_where_an_update_is_long(lines):

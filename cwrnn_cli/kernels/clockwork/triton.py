@@ -135,7 +135,7 @@ _scan = FastFunction(_forward_pass, _backward_pass, _plain)
 def scan(drive: Tensor, initial: Tensor, weight: Tensor) -> Tensor:
     """As :func:`.cascade.steps_of`, argument for argument, with tanh.
 
-    Products have float32's accuracy, or TF32's if `torch.backends.cuda.matmul.allow_tf32` is set
+    Products have float32's accuracy, or TF32's where torch's may be in it
     (:func:`..triton.launch.precision_of`).
     """
     (hidden,) = _scan(None, drive, initial, weight)

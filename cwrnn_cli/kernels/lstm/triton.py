@@ -264,7 +264,7 @@ def lstm(
 ) -> tuple[Tensor, Tensor]:
     """As :func:`cwrnn_cli.kernels.reference.lstm`; float32 on a GPU, cells that fit on chip.
 
-    Products have float32's accuracy, or TF32's if `torch.backends.cuda.matmul.allow_tf32` is set
+    Products have float32's accuracy, or TF32's where torch's may be in it
     (:func:`..triton.launch.precision_of`).
     """
     return lstm_by(_lstm, x, weight_ih, weight_hh, bias, peephole, h0, c0)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import triton
 
+from ..backend import tf32
 from .resources import Variant
 
 ROWS = 8  # sequences of a program
@@ -25,7 +26,7 @@ def precision_of() -> str:
     "tf32x3": both factors are a TF32 number and a rest, which is one, too; three of the four
     products are added up (`cwrnn bench precision` says how exact that is).
     """
-    return "tf32" if torch.backends.cuda.matmul.allow_tf32 else "tf32x3"
+    return "tf32" if tf32() else "tf32x3"
 
 
 def launch(
@@ -37,14 +38,15 @@ def launch(
         kernel: with ROWS, WIDTH and PRECISION.
         warps: of a program, for each width, ascending; the last holds the units.
         sizes: networks, batch, units, steps.
-        tensors: contiguous.
+        tensors: contiguous, on one device.
     """
     networks, batch, units, steps = sizes
     width = next(width for width in warps if width >= units)
     options = {"num_warps": warps[width], "maxnreg": _registers(warps[width])}
     constants = _constants(width, precision_of())
     grid = networks, triton.cdiv(batch, ROWS)
-    kernel[grid](*tensors, batch, units, steps, **options, **constants)
+    with torch.cuda.device_of(tensors[0]):  # Triton launches on the current device
+        kernel[grid](*tensors, batch, units, steps, **options, **constants)
 
 
 def variants_of(

@@ -13,7 +13,7 @@ class Epoch:
     """A kernel and how it is launched.
 
     Attributes:
-        kernel: of this module.
+        kernel: of :mod:`.train_classifier`.
         gates: rows of W_H per unit.
         warps: units at the most -> warps of a program.
     """

@@ -8,13 +8,13 @@ on its own.
 """
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ...kernels.backend import missing_for_triton
 from ...kernels.clockwork.layout import clock_layout
 from ...kernels.lstm.layout import CELL_OUTPUTS
 from ...kernels.numba import train_generator
@@ -229,8 +229,8 @@ LOG_LINES = 100  # of metrics.jsonl per run
 
 
 def is_fused(cell: CellSpec) -> bool:
-    """Whether a kernel does all of its training on a GPU."""
-    if not find_spec("triton"):
+    """Whether a kernel does all of its training on a GPU; if Triton is ready, here."""
+    if missing_for_triton():
         return False
     from .fused import networks_of  # noqa: PLC0415  (imports Triton)
 

@@ -81,7 +81,8 @@ class CtcEngine(AutogradEngine):
     The loss of an update is the mean over its lines of -log p, or the sum (docs/protocol.md). Under
     torchrun every process takes its part of each batch's lines, and torch's DistributedDataParallel
     brings their gradients together. For a GPU batches are packed on another thread while the one
-    before is computed, and nothing waits for a result before the epoch's end.
+    before is computed, and losses are read at the epoch's end; only torch's CTC, which copies the
+    lengths, waits in every update for what the GPU was given before.
 
     Args:
         config: of the run.

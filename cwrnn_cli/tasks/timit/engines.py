@@ -8,7 +8,6 @@ order and its own noise.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from data_prep.store import Split
 
+from ...kernels.backend import missing_for_triton
 from ...kernels.numba.cache import log_compilation
 from ...kernels.numba.classifier import Updates
 from ...kernels.numba.threads import default_threads, run_all
@@ -278,8 +278,8 @@ def learning_of(config: TrainConfig) -> Learning:
 
 
 def is_fused(config: TrainConfig) -> bool:
-    """Whether a kernel does all of a run's training on a GPU."""
-    if not find_spec("triton"):
+    """Whether a kernel does all of a run's training on a GPU; if Triton is ready, here."""
+    if missing_for_triton():
         return False
     from .fused import unsupported  # noqa: PLC0415  (imports Triton)
 

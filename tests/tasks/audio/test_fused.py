@@ -91,3 +91,11 @@ def test_who_trains(piece, monkeypatch, device, model, options, engine):
     known = (fused.FusedEngine, SilenceEngine, CompiledEngine)
     assert type(make_engine(config, data)) in known
     assert type(make_engine(config, data)).__name__ == engine
+
+
+def test_where_triton_could_not_compile_autograd_trains(piece, monkeypatch):
+    data = load(piece)
+    config = replace(configure(data, "cw", 100, runs=1), device="cuda")
+    monkeypatch.setattr(Ensemble, "to", lambda ensemble, _: ensemble)
+    monkeypatch.setattr("cwrnn_cli.tasks.audio.engines.missing_for_triton", lambda: "no compiler")
+    assert type(make_engine(config, data)) is SilenceEngine

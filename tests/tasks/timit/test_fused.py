@@ -10,7 +10,14 @@ import pytest
 import torch
 
 from cwrnn_cli.tasks.timit import data as words
-from cwrnn_cli.tasks.timit.engines import CompiledEngine, Learning, StepwiseEngine, make_engine
+from cwrnn_cli.tasks.timit import engines
+from cwrnn_cli.tasks.timit.engines import (
+    CompiledEngine,
+    Learning,
+    StepwiseEngine,
+    is_fused,
+    make_engine,
+)
 from cwrnn_cli.training.config import TrainConfig
 from cwrnn_cli.training.configure import configure
 from tests.conftest import shape_of
@@ -36,7 +43,7 @@ def test_in_the_interpreter():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
-def test_on_a_gpu():
+def test_on_a_gpu(monkeypatch):
     from tests.tasks.timit.interpreted import (
         CASES,
         check,
@@ -45,6 +52,7 @@ def test_on_a_gpu():
         check_resume,
     )
 
+    monkeypatch.setattr(engines, "draw_epoch", engines.draw_epoch)  # which `check` replaces
     check_noise("cuda")
     for case in CASES:
         check(case, torch.float32, 1e-4, "cuda")
@@ -99,6 +107,13 @@ def test_which_engine_is_taken(spoken, monkeypatch, device, model, batch, kind):
         active = np.array([1])
         expected = StepwiseEngine(start[0], data.train, 0.0, start[1]).logits(active, data.test)
         np.testing.assert_array_equal(engine.logits(active, data.test), expected)
+
+
+def test_where_triton_could_not_compile_it_is_not_taken(spoken, monkeypatch):
+    config = configure(words.load(spoken), "cw", 500, runs=2)
+    assert is_fused(config)
+    monkeypatch.setattr("cwrnn_cli.tasks.timit.engines.missing_for_triton", lambda: "no compiler")
+    assert not is_fused(config)
 
 
 def test_a_kernel_fits_into_registers():
