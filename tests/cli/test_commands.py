@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from cwrnn_cli.benchmarks import machine
 from tests.conftest import one_line_error
 
 ROOT = Path(__file__).parents[2]
@@ -281,7 +282,7 @@ def test_bench_layer(cwrnn, tmp_path):
     assert found["peak_gflops"] > 1 and found["machine"]["threads"] >= 1
     cells = {(row["cell"], row["backend"]) for row in found["rows"]}
     assert {("ClockworkRNN", b) for b in ("compiled", "cascade", "reference")} < cells
-    assert len(found["rows"]) == 4 * len(cells) == 36
+    assert len(found["rows"]) == 4 * len(cells) and len(cells) >= 9
     for row in found["rows"]:
         assert {"cell", "backend", "width", "batch", "length", "ms", "ratio", "bytes"} <= set(row)
         assert 0 < row["ms_min"] <= row["ms"] <= row["ms_max"]
@@ -294,7 +295,8 @@ def test_bench_layer(cwrnn, tmp_path):
     assert "--lengths x" in one_line_error(cwrnn("bench", "layer", "--lengths", "x", expect=2))
 
 
-def test_bench_ensemble(cwrnn):
+def test_bench_ensemble(cwrnn, monkeypatch):
+    monkeypatch.setattr(machine, "has_jax", lambda: False)  # its settings take long to compile
     found = json.loads(
         cwrnn(
             "bench", "ensemble", "--runs", "1,20", "--repeats", 1, "--seconds", 0.1, "--json"

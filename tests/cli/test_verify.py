@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import pytest
 
+from cwrnn_cli.benchmarks import machine
 from cwrnn_cli.evidence.folders import check_folder, result_folders
 from cwrnn_cli.evidence.pages import check_page, rendered
 from cwrnn_cli.training.manifest import digests, note
@@ -141,7 +142,8 @@ def test_a_scan_again_agrees_bit_for_bit(cwrnn, published):
     assert all(row["identical"] and row["networks"] == 10 for row in found["rows"])
 
 
-def test_a_benchmark_again_agrees_by_its_ratios(cwrnn, tmp_path):
+def test_a_benchmark_again_agrees_by_its_ratios(cwrnn, tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "has_jax", lambda: False)  # its settings take long to compile
     words = ("bench", "ensemble", "--runs", "1", "--repeats", "1", "--seconds", "0")
     cwrnn(*words, "--out", "results/speed")
     path = tmp_path / "results" / "speed" / "bench.json"

@@ -48,8 +48,12 @@ def borrowed(tensor: Tensor) -> np.ndarray:
     """
     if not tensor.numel():
         return np.empty(0, NUMPY[tensor.dtype])
+    try:
+        pointer = tensor.data_ptr()
+    except RuntimeError:  # torch.func's wrapper, left when its transform has ended, has none
+        return tensor.detach().numpy().reshape(-1)
     interface = {
-        "data": (tensor.data_ptr(), False),
+        "data": (pointer, False),
         "shape": (tensor.numel(),),
         "typestr": np.dtype(NUMPY[tensor.dtype]).str,
         "version": 3,
