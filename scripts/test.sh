@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a fresh clone to tested: makes .venv, installs, checks style, types and published numbers, runs the tests. Arguments go to pytest.
+# From a fresh clone to tested: makes .venv, installs, checks style, types and published numbers, runs the tests on all cores. Arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/install.sh "[test,recipes]"
@@ -7,4 +7,4 @@ cd "$(dirname "$0")/.."
 .venv/bin/ruff format --check .
 .venv/bin/mypy
 .venv/bin/cwrnn verify
-.venv/bin/python -m pytest --cov --cov-fail-under=90 "$@"
+.venv/bin/python -m pytest -n auto --dist worksteal --cov --cov-fail-under=90 "$@"
