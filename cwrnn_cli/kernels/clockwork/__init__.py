@@ -211,13 +211,10 @@ def _fastest(arguments: Arguments) -> str:
     clips = arguments.delta_clip is not None and _unsupported_by_numba(arguments) is not None
     if isinstance(arguments.start, Tensor) or clips:
         return "reference"
-    compiled = not _unsupported_by_numba(arguments)
-    # an SRN so large that torch's products beat ours
-    wide = arguments.weight_hh.shape[2] >= 512 and arguments.x.shape[1] >= 32
-    if (wide or not compiled) and not _unsupported_by_torch(arguments):
-        return "torch"
-    if compiled:
+    if not _unsupported_by_numba(arguments):
         return "compiled"
+    if not _unsupported_by_torch(arguments):
+        return "torch"
     if arguments.weight_hh.is_cuda:
         if not _unsupported_by_triton(arguments):
             return "triton"
