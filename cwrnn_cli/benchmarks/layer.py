@@ -263,10 +263,11 @@ def _left_out(point: _Point, entry: _Entry, repeats: int) -> str:
 
 
 def _compare(rows: list[dict[str, Any]], own: set[str]) -> None:
-    """How many times as fast as torch's SRN, as ours, as the faster; None: that one is left out."""
+    """How many times as fast as torch's SRN, as ours, as the faster; None: one is left out."""
     torchs = [row["ms"] for row in rows if row["cell"] == BASE]
     ours = [row["ms"] for row in rows if f"{row['cell']} ({row['backend']})" in own]
-    bases = {"ratio": torchs, "ratio_own": ours, "ratio_faster": torchs + ours}
+    both = torchs + ours if torchs and ours else []
+    bases = {"ratio": torchs, "ratio_own": ours, "ratio_faster": both}
     for row in rows:
         for name, found in bases.items():
             row[name] = min(found) / row["ms"] if found else None

@@ -74,12 +74,12 @@ def alternate(
     """Time several calls in turns, so that a noisy moment hits them all.
 
     Args:
-        calls: name -> what to time; each is called once before.
+        calls: name -> what to time; each is called once before, which may compile it.
         least: rounds.
         most: rounds.
         seconds: after so long no round is begun beyond the least.
-        longest: a call whose least rounds would take longer, in seconds, by that first call, is
-            left out: its list is empty.
+        longest: a call whose least rounds would take longer, in seconds, is left out: its list is
+            empty. By that first call, and if it seems so, by a second.
         needed: names of those that are never left out.
 
     Returns:
@@ -87,6 +87,9 @@ def alternate(
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     first = {name: timed(call) for name, call in calls.items()}
+    for name, call in calls.items():
+        if name not in needed and least * first[name] > longest:
+            first[name] = timed(call)
     chosen = {n: c for n, c in calls.items() if n in needed or least * first[n] <= longest}
     begun = time.perf_counter()
     for round_ in range(most):

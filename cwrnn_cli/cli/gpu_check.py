@@ -17,7 +17,7 @@ CHECK = "check"
     "--device",
     default="cuda",
     show_default=True,
-    help="Which GPU is timed; the tests take the first.",
+    help="Which GPU is timed; the tests take the first (CUDA_VISIBLE_DEVICES=N: both that one).",
 )
 @click.option(
     "--interpret",

@@ -147,9 +147,9 @@ class _Device(click.ParamType[str]):
         self, value: Any, parameter: click.Parameter | None, context: click.Context | None
     ) -> str:
         """Raises click's error for anything else."""
-        word = str(value)
+        word = str(value).lower()
         if not is_device(word):
-            near = did_you_mean(word, KINDS)
+            near = " Did you mean 'cuda'?" if word == "gpu" else did_you_mean(word, KINDS)
             self.fail(f"{word!r} is none of {self.name.replace('|', ', ')}.{near}", parameter)
         return word
 

@@ -136,7 +136,9 @@ def test_without_a_gpu_it_says_so(cwrnn):
         capture_output=True,
         text=True,
     )
-    assert script.returncode == 0 and "torch sees no CUDA device" in script.stderr
+    assert script.returncode == 0 and "sees no CUDA device" in script.stderr
+    named = subprocess.run([*script.args[:2], "--help"], capture_output=True, text=True)
+    assert named.returncode == 2 and "bash scripts/gpu_check.sh [--interpret] [OUT]" in named.stderr
 
 
 def test_ctrl_c_ends_what_it_has_started(tmp_path):

@@ -38,3 +38,9 @@ def test_what_would_take_too_long_is_left_out(clock):
     assert found == {"a": [1.0] * 5, "b": [2.0] * 5, "c": []}
     found = machine.alternate(calls, 5, 5, 0, longest=1, needed=["c"])
     assert found == {"a": [], "b": [], "c": [4.0] * 5}
+
+
+def test_what_is_slow_only_the_first_time_stays_in(clock):
+    seconds = iter([60.0, *[1.0] * 9])
+    found = machine.alternate({"a": lambda: clock.call(next(seconds))()}, 5, 5, 0, longest=10)
+    assert found == {"a": [1.0] * 5}

@@ -47,7 +47,7 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
     standin_label = "stand-in for the paper's music"
     without_data = "the built-in piece"
     progress = ("mse_median", "diverged")
-    gpu_rule = f"from {NETWORKS_PER_CORE} networks per core of the CPU on"
+    gpu_rule = f"from {NETWORKS_PER_CORE} networks (runs x sequences) per core of the CPU on"
 
     def load(self, path: Path) -> AudioData:
         """See :class:`Task`."""

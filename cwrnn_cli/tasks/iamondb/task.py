@@ -73,7 +73,7 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
     data_parallel = True
     standin_label = "synthetic writers, not IAM-OnDB"
     progress = ("best_valid_cer", "active", "diverged")
-    gpu_rule = "an update would take the CPU twice as long, which wide layers and batches do"
+    gpu_rule = "an update should take the CPU twice as long or more: wide layers, large batches"
 
     def load(self, path: Path) -> IamondbData:
         """See :class:`Task`."""
