@@ -276,7 +276,8 @@ def test_help_imports_nothing_slow():
     assert result.returncode == 0, result.stderr
 
 
-def test_bench_layer(cwrnn, tmp_path):
+def test_bench_layer(cwrnn, tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "has_jax", lambda: False)  # its settings take long to compile
     grid = ("--widths", "16,40", "--batches", "1,3", "--lengths", 20, "--repeats", 2)
     found = json.loads(cwrnn("bench", "layer", *grid, "--json", "--plot", "p.png").stdout)
     assert found["peak_gflops"] > 1 and found["machine"]["threads"] >= 1
