@@ -1,3 +1,5 @@
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +18,15 @@ from tests import corpora
 # compiled code makes the first example slow, and the machine may be busy
 settings.register_profile("cwrnn", deadline=None, derandomize=True)
 settings.load_profile("cwrnn")
+
+
+def interpreted(module: str) -> str:
+    """What a module of the tests prints where Triton's kernels are interpreted."""
+    words = [sys.executable, "-m", module]
+    where = {"cwd": Path(__file__).parents[1], "env": os.environ | {"TRITON_INTERPRET": "1"}}
+    result = subprocess.run(words, **where, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 @pytest.fixture(scope="session")

@@ -88,7 +88,7 @@ def test_several_networks_are_not_exported():
 
 
 OPERATORS = {
-    "clockwork": (
+    "clockwork_by_pieces": (
         compiled._operator,
         (VALUES[0].transpose(1, 2).contiguous(), *VALUES[1:]),
         ([1, 2, 3], [2, 1, 2], 1),

@@ -1,7 +1,4 @@
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,20 +6,12 @@ import torch
 from cwrnn_cli.clock import Clock
 from cwrnn_cli.kernels.clockwork import clockwork
 from cwrnn_cli.kernels.lstm import lstm
-
-ROOT = Path(__file__).parents[2]
+from tests.conftest import interpreted
 
 
 def test_in_the_interpreter():
     pytest.importorskip("triton", reason="torch brings Triton on Linux only")
-    result = subprocess.run(
-        [sys.executable, "-m", "tests.kernels.interpreted"],
-        cwd=ROOT,
-        env=os.environ | {"TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert result.stdout == "20 cases agree\n", result.stderr
+    assert interpreted("tests.kernels.interpreted") == "20 cases agree\n"
 
 
 @pytest.mark.gpu

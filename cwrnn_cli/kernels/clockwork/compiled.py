@@ -361,7 +361,8 @@ def _shapes(arguments: Arguments, periods: list[int], sizes: list[int], start: i
 
 _clockwork = FastFunction(_forward, _backward, _plain)
 _operator = as_operator(
-    "clockwork",
+    # torch keeps compiled graphs on the disk by this name: another one if what is kept changes
+    "clockwork_by_pieces",
     _clockwork,
     ("Tensor", "Tensor?", "Tensor", "Tensor?", "Tensor?"),
     "int[] periods, int[] sizes, SymInt start",

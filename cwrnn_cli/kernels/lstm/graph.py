@@ -11,7 +11,7 @@ from torch import Tensor
 from ..autograd import Arguments, FastFunction, Tensors
 from ..graphs import Replayed, pieces
 from .recurrence import lstm as lstm_by
-from .recurrence import plain
+from .recurrence import peephole_gradient, plain
 
 _PARTS = 6  # of a step: h, c, i, f, g, o
 
@@ -97,13 +97,7 @@ def _backward_pass(
     flat = grad_gates.view(networks, -1, 4 * cells)
     before = kept[0][:, :-1, :, 0].reshape(networks, -1, cells)
     old, new = kept[0][:, :-1, :, 1], kept[0][:, 1:, :, 1]
-    grad_peephole = torch.stack(
-        [
-            (grad_gates[:, :, :, gate] * cell).sum(dim=(1, 2))
-            for gate, cell in ((0, old), (1, old), (3, new))
-        ],
-        dim=1,
-    )
+    grad_peephole = peephole_gradient(grad_gates, old, new)
     first, p = grad[0].unbind(2), peephole[:, None].unbind(2)
     grad_h0 = grad_gates[:, 0].flatten(2) @ weight
     grad_c0 = history[1, :, :, 3] * first[1] + p[0] * first[2] + p[1] * first[3]

@@ -25,6 +25,18 @@ def plain(_: None, arguments: Arguments) -> Tensors:
     return tuple(output.transpose(1, 2) for output in outputs)
 
 
+def peephole_gradient(grad_gates: Tensor, old: Tensor, new: Tensor) -> Tensor:
+    """(R, 3, n) of the peepholes to i, f and o.
+
+    Args:
+        grad_gates: (R, T, B, 4, n) gradients of what is in the gates i, f, g, o.
+        old: (R, T, B, n) cells that i and f see, of the step before.
+        new: (R, T, B, n) cells that o sees.
+    """
+    seen = (0, old), (1, old), (3, new)
+    return torch.stack([(grad_gates[:, :, :, g] * c).sum(dim=(1, 2)) for g, c in seen], dim=1)
+
+
 def lstm(
     function: FastFunction,
     x: Tensor,

@@ -19,7 +19,7 @@ from ..triton.launch import launch, variants_of
 from ..triton.resources import Variant
 from . import WARPS
 from .recurrence import lstm as lstm_by
-from .recurrence import plain
+from .recurrence import peephole_gradient, plain
 
 SIZES = ("batch", "cells", "steps")
 POINTERS = ("gates", "weight", "peephole", "h", "c", "grad_h", "grad_c")
@@ -240,13 +240,7 @@ def _backward_pass(
     launch(_backward, WARPS, sizes, grad_h, grad_c, grad_gates, weight, peephole, c)
     flat = grad_gates.view(networks, steps * batch, 4 * cells)
     before = h[:, :-1].reshape(networks, -1, cells)
-    grad_peephole = torch.stack(
-        [
-            (grad_gates[:, :, :, gate] * cell).sum(dim=(1, 2))
-            for gate, cell in ((0, c[:, :-1]), (1, c[:, :-1]), (3, c[:, 1:]))
-        ],
-        dim=1,
-    )
+    grad_peephole = peephole_gradient(grad_gates, c[:, :-1], c[:, 1:])
     return grad_gates, flat.transpose(1, 2) @ before, grad_peephole, grad_h[:, 0], grad_c[:, 0]
 
 

@@ -1,10 +1,6 @@
 """Training on a GPU, in Triton's interpreter; and who takes it."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,21 +10,13 @@ from cwrnn_cli.models.ensemble import Ensemble
 from cwrnn_cli.tasks.audio.data import load
 from cwrnn_cli.tasks.audio.engines import CompiledEngine, SilenceEngine, make_engine
 from cwrnn_cli.training.configure import configure
-from tests.conftest import random_ensemble
+from tests.conftest import interpreted, random_ensemble
 
 fused = pytest.importorskip("cwrnn_cli.tasks.audio.fused", reason="torch brings Triton on Linux")
-ROOT = Path(__file__).parents[3]
 
 
 def test_in_the_interpreter():
-    result = subprocess.run(
-        [sys.executable, "-m", "tests.tasks.audio.interpreted"],
-        cwd=ROOT,
-        env=os.environ | {"TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert result.stdout == "23 cases agree\n", result.stderr
+    assert interpreted("tests.tasks.audio.interpreted") == "23 cases agree\n"
 
 
 @pytest.mark.gpu

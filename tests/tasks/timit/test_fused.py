@@ -1,10 +1,5 @@
 """The fused engine of task 2: against autograd in Triton's interpreter, and when it is taken."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -20,25 +15,16 @@ from cwrnn_cli.tasks.timit.engines import (
 )
 from cwrnn_cli.training.config import TrainConfig
 from cwrnn_cli.training.configure import configure
-from tests.conftest import shape_of
+from tests.conftest import interpreted, shape_of
 
 pytest.importorskip("triton", reason="torch brings Triton on Linux only")
 from cwrnn_cli.kernels.triton import train_classifier
 from cwrnn_cli.kernels.triton.resources import resources
 from cwrnn_cli.tasks.timit.fused import FusedEngine, unsupported
 
-ROOT = Path(__file__).parents[3]
-
 
 def test_in_the_interpreter():
-    result = subprocess.run(
-        [sys.executable, "-m", "tests.tasks.timit.interpreted"],
-        cwd=ROOT,
-        env=os.environ | {"TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert result.stdout == "the engines agree\n", result.stderr
+    assert interpreted("tests.tasks.timit.interpreted") == "the engines agree\n"
 
 
 @pytest.mark.gpu
