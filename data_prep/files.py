@@ -1,61 +1,151 @@
-"""Files that appear whole or not at all, and their checksums."""
+"""Files that appear whole or not at all, their checksums, and folders with one writer at a time.
+
+All that is written to stay goes through :func:`write_bytes` and :func:`append_text`. A process that
+is killed leaves at most a temporary file, ``.NAME.X.tmp``, or a temporary folder, ``.NAME.X``, and
+the next to write there takes it away: whoever writes one holds a lock on it, which ends with him.
+"""
 
 import hashlib
+import io
 import os
+import re
+import secrets
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from .errors import UserError
+from .locks import is_free, locked, own_lock
+
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.tmp")
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; on success it is synced and renamed to ``path``.
+def atomic_write(path: Path) -> Iterator[io.BytesIO]:
+    """Give a binary file in memory; on success :func:`write_bytes` makes ``path`` of it.
 
     After an error, or if the process is killed, ``path`` is as it was before.
 
     Raises:
-        UserError: the folder cannot be made or written.
+        UserError: as there.
+    """
+    file = io.BytesIO()
+    yield file
+    write_bytes(path, file.getbuffer())
+
+
+def write_bytes(path: Path, content: bytes | memoryview, former: str | None = None) -> None:
+    """Write a file, whole or not at all: synced beside ``path``, then renamed to it.
+
+    Args:
+        path: of the file; folders above it are made.
+        content: all of it.
+        former: name, in the same folder, that the file has from now on which was there before;
+            None: it is gone.
+
+    Raises:
+        UserError: the folder cannot be made, or the file not be written.
     """
     path = Path(path)
-    try:
+    with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent
-        )
-    except OSError as error:
-        raise _not_writable(path, error) from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # mkstemp's files are private
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            temporary.replace(path)
-        except OSError as error:
-            raise _not_writable(path, error) from error
-        _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+            _drop_stale(folder, path.name)
+            _replace(folder, path.name, content, former)
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
-def _not_writable(path: Path, error: OSError) -> UserError:
-    return UserError(f"cannot be written ({error.strerror}); choose another place", place=path)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _replace(folder: int, name: str, content: bytes | memoryview, former: str | None) -> None:
+    temporary, handle = _new_temporary(folder, name)
     try:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(handle, left) :]
         os.fsync(handle)
+        if former is not None:
+            with suppress(FileNotFoundError):
+                os.rename(name, former, src_dir_fd=folder, dst_dir_fd=folder)
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary, dir_fd=folder)
+        raise
     finally:
         os.close(handle)
+
+
+def _new_temporary(folder: int, name: str) -> tuple[str, int]:
+    """Name of a new file that nobody else takes away, and the file, open."""
+    how = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    while True:
+        temporary = f".{name}.{secrets.token_hex(8)}.tmp"
+        handle = os.open(temporary, how, 0o666, dir_fd=folder)
+        own_lock(handle)
+        if os.fstat(handle).st_nlink:
+            return temporary, handle
+        os.close(handle)  # it was nobody's for a moment, and somebody took it away
+
+
+def _drop_stale(folder: int, name: str | None = None) -> None:
+    """Take away what processes that were killed have left of a file, or of all in a folder."""
+    for each in os.listdir(folder):
+        found = _TEMPORARY.fullmatch(each)
+        if found and name in (None, found["name"]):
+            with suppress(OSError):
+                handle = os.open(each, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+                try:
+                    if is_free(handle):
+                        os.unlink(each, dir_fd=folder)
+                finally:
+                    os.close(handle)
+
+
+def drop_stale(folder: Path) -> None:
+    """Take away the temporary files that processes which were killed have left in a folder."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _drop_stale(handle)
+    finally:
+        os.close(handle)
+
+
+def append_text(path: Path, text: str, sync: bool = False) -> None:
+    """Write behind a text file in UTF-8; a process that is killed may leave a part of ``text``.
+
+    Args:
+        path: of the file, which may be new.
+        text: to write.
+        sync: whether it is on the disk when this returns.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    with _writing(path):
+        how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        handle = os.open(path, how, 0o666)
+        try:
+            left = memoryview(text.encode())
+            while left:
+                left = left[os.write(handle, left) :]
+            if sync:
+                os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Make of an error of the file system one line that names the place."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot be written ({reason}); choose another place", path) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -64,8 +154,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         UserError: the folder cannot be made or written.
     """
-    with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode())
 
 
 def sha256_of(path: Path, skip: int = 0) -> str:
@@ -73,6 +162,17 @@ def sha256_of(path: Path, skip: int = 0) -> str:
     with Path(path).open("rb") as file:
         file.seek(skip)
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_occupied(place: Path) -> bool:
+    """Whether there is a file at a place, or in a folder or below it.
+
+    What begins with a dot does not count, as locks and what a process has left that was killed; nor
+    do folders with nothing in them.
+    """
+    if not place.is_dir():
+        return os.path.lexists(place)
+    return any(is_occupied(each) for each in place.iterdir() if not each.name.startswith("."))
 
 
 @contextmanager
@@ -87,19 +187,34 @@ def whole_folder(keep: Path) -> Iterator[Path]:
     """
     if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
         raise UserError("exists already; choose another folder", place=keep)
-    with ExitStack() as stack:
-        try:
-            keep.parent.mkdir(parents=True, exist_ok=True)
-            beside = TemporaryDirectory(prefix=f".{keep.name}.", dir=keep.parent)
-            whole = Path(stack.enter_context(beside)) / keep.name
+    with _writing(keep):
+        keep.parent.mkdir(parents=True, exist_ok=True)
+    with _temporary_folder(keep.parent, f".{keep.name}.", keep) as beside:
+        whole = beside / keep.name
+        with _writing(keep):
             whole.mkdir()
-        except OSError as error:
-            raise _not_writable(keep, error) from error
         yield whole
-        try:
+        with _writing(keep):
             whole.replace(keep)
-        except OSError as error:
-            raise _not_writable(keep, error) from error
+
+
+@contextmanager
+def _temporary_folder(parent: Path, prefix: str, keep: Path) -> Iterator[Path]:
+    """A folder until the end, or until the next that is asked for with this prefix."""
+    for stale in parent.glob(f"{prefix}*"):
+        if re.fullmatch(r"[0-9a-f]{16}", stale.name.removeprefix(prefix)):
+            with suppress(OSError, UserError):
+                if stale.lstat().st_uid == os.getuid() and not stale.is_symlink():
+                    with locked(stale, patience=0):
+                        shutil.rmtree(stale)
+    folder = parent / f"{prefix}{secrets.token_hex(8)}"
+    with _writing(keep):
+        folder.mkdir(mode=0o700)
+    try:
+        with locked(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -114,13 +229,11 @@ def filled_folder(keep: Path | None, fill: Callable[[Path], object]) -> Iterator
         UserError: as there.
     """
     if keep is None:
-        with TemporaryDirectory(prefix="cwrnn-") as name:
-            fill(Path(name))
-            yield Path(name)
+        place = Path(tempfile.gettempdir())
+        with _temporary_folder(place, "cwrnn-", place) as folder:
+            fill(folder)
+            yield folder
         return
-    try:
-        with whole_folder(keep) as whole:
-            fill(whole)
-    except OSError as error:
-        raise _not_writable(keep, error) from error
+    with whole_folder(keep) as whole, _writing(keep):
+        fill(whole)
     yield keep

@@ -26,11 +26,11 @@ import h5py
 import numpy as np
 
 from .errors import UserError
-from .files import atomic_write, sha256_of
+from .files import sha256_of
+from .hdf5 import USER_BLOCK, header, sealed_hdf5
 
 SCHEMA = 1
 SPLITS = ("train", "valid", "test")
-_USER_BLOCK = 512
 _MAGIC = "cwrnn corpus, HDF5 behind 512 bytes; sha256 of the rest: "
 
 
@@ -111,31 +111,23 @@ def write(path: Path, corpus: Corpus) -> None:
         problem = _problem(name, split)
         if problem:
             raise ValueError(problem)
-    with atomic_write(path) as temporary:
-        with h5py.File(temporary, "w", userblock_size=_USER_BLOCK) as file:
-            file.attrs["schema"] = SCHEMA
-            file.attrs["corpus"] = corpus.corpus
-            file.attrs["standin"] = corpus.standin
-            file.attrs["provenance"] = json.dumps(corpus.provenance, sort_keys=True)
-            for name, split in corpus.splits.items():
-                group = file.create_group(name)
-                group["frames"] = split.frames.astype(np.float32, copy=False)
-                group["offsets"] = split.offsets.astype(np.int64, copy=False)
-                group["shift"] = split.shift.astype(np.float64, copy=False)
-                group["scale"] = split.scale.astype(np.float64, copy=False)
-                text = h5py.string_dtype("utf-8")
-                group.create_dataset("names", data=split.names, dtype=text, shape=(len(split),))
-                if split.labels is not None:
-                    group["labels"] = split.labels.astype(np.int64, copy=False)
-                if split.text is not None:
-                    group.create_dataset("text", data=split.text, dtype=text, shape=(len(split),))
-        header = _header(temporary)
-        with temporary.open("rb+") as raw:
-            raw.write(header)
-
-
-def _header(path: Path) -> bytes:
-    return (_MAGIC + sha256_of(path, skip=_USER_BLOCK) + "\n").encode().ljust(_USER_BLOCK, b"\0")
+    with sealed_hdf5(path, _MAGIC) as file:
+        file.attrs["schema"] = SCHEMA
+        file.attrs["corpus"] = corpus.corpus
+        file.attrs["standin"] = corpus.standin
+        file.attrs["provenance"] = json.dumps(corpus.provenance, sort_keys=True)
+        for name, split in corpus.splits.items():
+            group = file.create_group(name)
+            group["frames"] = split.frames.astype(np.float32, copy=False)
+            group["offsets"] = split.offsets.astype(np.int64, copy=False)
+            group["shift"] = split.shift.astype(np.float64, copy=False)
+            group["scale"] = split.scale.astype(np.float64, copy=False)
+            text = h5py.string_dtype("utf-8")
+            group.create_dataset("names", data=split.names, dtype=text, shape=(len(split),))
+            if split.labels is not None:
+                group["labels"] = split.labels.astype(np.int64, copy=False)
+            if split.text is not None:
+                group.create_dataset("text", data=split.text, dtype=text, shape=(len(split),))
 
 
 def read(path: Path, corpus: str | None = None) -> Corpus:
@@ -153,10 +145,10 @@ def read(path: Path, corpus: str | None = None) -> Corpus:
     again = f"make it with `cwrnn prepare {corpus or 'audio'}`"
     try:
         with path.open("rb") as raw:
-            header = raw.read(_USER_BLOCK)
-        if not header.startswith(_MAGIC.encode()):
+            begin = raw.read(USER_BLOCK)
+        if not begin.startswith(_MAGIC.encode()):
             raise UserError(f"{path}: not a corpus of cwrnn; {again}")
-        if len(header) < _USER_BLOCK or header != _header(path):
+        if begin != header(_MAGIC, sha256_of(path, skip=USER_BLOCK)):
             raise UserError(f"{path}: truncated or damaged (its checksum is wrong); {again} again")
         found = _read_checked(path)
     except OSError as error:

@@ -1,5 +1,6 @@
 """Figures as PNG files: waves (Figure 5), box plots (Figures 3 and 4), curves."""
 
+import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,11 +30,11 @@ def save(figure: Any, path: Path) -> None:
     """Write a figure as PNG of 256 colours, whole or not at all, and forget it."""
     from PIL import Image  # noqa: PLC0415  (as above)
 
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=120, format="png")
-        with Image.open(temporary) as image:
+    with io.BytesIO() as drawn, atomic_write(path) as file:
+        figure.savefig(drawn, dpi=120, format="png")
+        with Image.open(drawn) as image:
             small = image.convert("RGB").quantize()  # a third of the bytes
-        small.save(temporary, format="png", optimize=True)
+        small.save(file, format="png", optimize=True)
     pyplot().close(figure)
 
 

@@ -15,11 +15,12 @@ import h5py
 import numpy as np
 
 from data_prep.errors import UserError
-from data_prep.files import atomic_write
+from data_prep.hdf5 import opened_hdf5, sealed_hdf5
 
 from ..models import CELLS
 from ..statistics import tolerance
 
+MAGIC = "cwrnn results, HDF5 behind 512 bytes; sha256 of the rest: "
 _SMALL = 256  # bytes
 Key = tuple[str, int]  # model and parameters
 
@@ -100,7 +101,7 @@ def write_runs(path: Path, runs: Mapping[str, Cell]) -> None:
 
 
 def _write(path: Path, cells: Iterable[tuple[str, Cell]], shared: Mapping[str, np.ndarray]) -> None:
-    with atomic_write(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
+    with sealed_hdf5(path, MAGIC, libver="latest") as file:
         for name, cell in cells:
             group = file.create_group(name)
             group.attrs["config"] = json.dumps(cell.config, sort_keys=True)
@@ -124,11 +125,11 @@ def read_results(path: Path) -> Results:
     """Read a grid's results.h5.
 
     Raises:
-        UserError: it holds no cell, or one that no installed package brings.
+        UserError: it is damaged, it holds no cell, or one that no installed package brings.
         OSError: it cannot be read.
     """
     cells: dict[Key, Cell] = {}
-    with h5py.File(path, "r") as file:
+    with opened_hdf5(path, MAGIC) as file:
         models = {name for name, value in file.items() if isinstance(value, h5py.Group)}
         unknown = sorted(models - CELLS.keys())
         if unknown or not models:
@@ -143,7 +144,7 @@ def read_results(path: Path) -> Results:
 
 def read_runs(path: Path) -> dict[str, Cell]:
     """Read the results.h5 of runs: name -> cell, what its cells share among its arrays."""
-    with h5py.File(path, "r") as file:
+    with opened_hdf5(path, MAGIC) as file:
         return {name: _read(group) for name, group in file.items()}
 
 

@@ -6,7 +6,6 @@ deleted when that line is written.
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,11 @@ import h5py
 import numpy as np
 
 from data_prep.errors import UserError
-from data_prep.files import atomic_write, write_text
+from data_prep.files import append_text, write_text
+from data_prep.hdf5 import opened_hdf5, sealed_hdf5
 
 from .config import TrainConfig
-from .results import store_array
+from .results import MAGIC, store_array
 
 MOMENTUM = "momentum_ramp"  # a factor of every scan, unless one way is asked for
 _FACTORS = "factors"  # attribute of scan.h5
@@ -105,7 +105,7 @@ class Rows:
 
 def is_factorial(path: Path) -> bool:
     """Whether a scan.h5 is one of these."""
-    with h5py.File(path, "r") as file:
+    with opened_hdf5(path, MAGIC) as file:
         return _FACTORS in file.attrs
 
 
@@ -114,7 +114,7 @@ def write_rows(path: Path, rows: Rows) -> None:
     cells, none = rows.cells, ""
     words = {"model": [cell.model for cell in cells]}
     words |= {_LEVEL + n: [c.settings.get(n, none) for c in cells] for n in rows.factors}
-    with atomic_write(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
+    with sealed_hdf5(path, MAGIC, libver="latest") as file:
         file.attrs[_FACTORS] = json.dumps({n: list(levels) for n, levels in rows.factors.items()})
         file.attrs.update(dict(rows.about))
         for name, column in words.items():
@@ -141,7 +141,7 @@ def read_rows(path: Path) -> Rows:
         OSError: it cannot be read.
         KeyError: something is missing.
     """
-    with h5py.File(path, "r") as file:
+    with opened_hdf5(path, MAGIC) as file:
         factors = json.loads(file.attrs[_FACTORS])
         models = _words(file["model"])
         columns = {name: _words(file[_LEVEL + name]) for name in factors}
@@ -220,8 +220,5 @@ class Journal:
             "config": config.computed(),
             "values": {array: each.tolist() for array, each in values.items()},
         }
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_text(self.path, json.dumps(row) + "\n", sync=True)
         self._rows[name] = json.loads(json.dumps(row))

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from data_prep.errors import UserError
-from data_prep.files import atomic_write, write_text
+from data_prep.files import write_text
+from data_prep.hdf5 import opened_hdf5, sealed_hdf5
 
 from . import factorial
 from .config import TrainConfig
@@ -27,7 +27,7 @@ from .folder import CELLS_FOLDER, RunFolder
 from .grid import train_cells
 from .loop import Progress
 from .registry import TASKS
-from .results import store_array
+from .results import MAGIC, store_array
 from .rows import (
     Journal,
     cell_name,
@@ -159,10 +159,7 @@ def collect(
 def _collect_rates(points: Sequence[Point], data: Data, out: Path) -> None:
     """scan.h5 of a scan of rates: a group per cell."""
     task = TASKS[data.task]
-    with (
-        atomic_write(out / SCAN_ROWS) as temporary,
-        h5py.File(temporary, "w", track_order=True, libver="latest") as file,
-    ):
+    with sealed_hdf5(out / SCAN_ROWS, MAGIC, track_order=True, libver="latest") as file:
         for config in (config for point in points for config in point.cells):
             folder = cell_folder(out, config)
             evaluation = task.evaluate_run(folder, data, task.judged_by(config))
@@ -177,7 +174,7 @@ def points_of(path: Path) -> dict[str, dict[str, np.ndarray]]:
     """Name of a cell -> ``error`` and ``diverged`` of its networks, (R,) each, of scan.h5."""
     if is_factorial(path):
         return read_rows(path).points()
-    with h5py.File(path, "r", track_order=True) as file:
+    with opened_hdf5(path, MAGIC, track_order=True) as file:
         return {n: {k: values[()] for k, values in group.items()} for n, group in file.items()}
 
 
@@ -196,7 +193,7 @@ def scores(path: Path) -> dict[str, Any]:
     if is_factorial(path):
         return analysis(read_rows(path))
     rows: dict[tuple[str, bool, float], dict[str, Any]] = {}
-    with h5py.File(path, "r", track_order=True) as file:
+    with opened_hdf5(path, MAGIC, track_order=True) as file:
         for group in file.values():
             errors, diverged = group["error"][()], group["diverged"][()]
             key = (group.attrs["model"], bool(group.attrs["momentum_ramp"]), group.attrs["lr"])

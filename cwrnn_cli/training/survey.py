@@ -16,12 +16,12 @@ import h5py
 import numpy as np
 
 from data_prep.errors import UserError
-from data_prep.files import atomic_write
+from data_prep.hdf5 import opened_hdf5, sealed_hdf5
 
 from ..models import CELLS
 from .data import D
 from .evaluation import Evaluation
-from .results import Key, store_array
+from .results import MAGIC, Key, store_array
 
 _SURVEY, _CORPORA, _CONFIG = "survey", "corpora", "config"
 E = TypeVar("E", bound=Evaluation[Any])
@@ -104,7 +104,7 @@ class Survey(ABC, Generic[D, E]):
 
 def write_survey(path: Path, rows: SurveyRows) -> None:
     """Write the results.h5 of several corpora, whole or not at all."""
-    with atomic_write(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
+    with sealed_hdf5(path, MAGIC, libver="latest") as file:
         file.attrs[_SURVEY] = rows.task
         # a data set: attributes are at most 64 KiB
         text = json.dumps(list(rows.corpora)).encode()
@@ -120,7 +120,7 @@ def write_survey(path: Path, rows: SurveyRows) -> None:
 
 def is_survey(path: Path) -> bool:
     """Whether a results.h5 is one of several corpora."""
-    with h5py.File(path, "r") as file:
+    with opened_hdf5(path, MAGIC) as file:
         return _SURVEY in file.attrs
 
 
@@ -132,7 +132,7 @@ def read_survey(path: Path) -> SurveyRows:
         OSError: it cannot be read.
         KeyError: something is missing.
     """
-    with h5py.File(path, "r") as file:
+    with opened_hdf5(path, MAGIC) as file:
         if _SURVEY not in file.attrs:
             raise UserError(f"{path}: expected the rows of several corpora; it is of one")
         groups = {

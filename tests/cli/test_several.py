@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
 from cwrnn_cli.training.survey import read_survey
 from data_prep import audio
 from tests.conftest import one_line_error
+from tests.sealed import edited
 
 GRID = ("compare", "--sizes", 100, "--models", "srn,cw", "--runs", 2, "--epochs", 3)
 
@@ -81,11 +81,11 @@ def test_verified_from_its_rows(cwrnn, sounds, tmp_path):
     cwrnn("verify", "results", "--write")
     assert "2 sounds" in Path("PAGE.md").read_text()
     assert "every number is that of its raw rows" in cwrnn("verify", "results").stdout
-    with h5py.File(out / "results.h5", "r+") as file:
+    with edited(out / "results.h5") as file:
         file["cw/100/mse"][1, 0] *= 2
     found = cwrnn("verify", "results", expect=1).stdout
     assert "results/sounds/comparison.json:" in found
-    with h5py.File(out / "results.h5", "r+") as file:
+    with edited(out / "results.h5") as file:
         file.attrs["survey"] = "nothing"
     assert "results/sounds: found survey: KeyError" in cwrnn("verify", "results", expect=1).stdout
 

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
@@ -12,6 +11,7 @@ from cwrnn_cli.training.folder import RunFolder
 from cwrnn_cli.training.loop import Interrupted
 from cwrnn_cli.training.rows import Journal, read_rows
 from tests.conftest import one_line_error
+from tests.sealed import edited
 
 SOUND = ("scan", "--sizes", "100,250", "--runs", 1, "--epochs", 20, "--rates", "1e-4,1e-3")
 WORDS = ("scan", "--task", "timit", "--sizes", 500, "--runs", 2, "--epochs", 3, "--rates", "1e-3")
@@ -124,7 +124,7 @@ def test_it_is_verified_and_run_again(cwrnn, sound):
     found = json.loads(cwrnn("verify", "--rerun", "factorial", "--json").stdout)
     assert found["agrees"] and len(found["rows"]) == 16
     assert all(row["identical"] for row in found["rows"])
-    with h5py.File("results/factorial/scan.h5", "r+") as file:
+    with edited(Path("results/factorial/scan.h5")) as file:
         file["error"][...] *= 9
     said = cwrnn("verify", expect=1).stdout
     assert "factorial/scan.json:" in said and "factorial/scan.txt:" in said

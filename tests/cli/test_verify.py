@@ -6,7 +6,6 @@ import re
 import shutil
 from pathlib import Path
 
-import h5py
 import pytest
 
 from cwrnn_cli.benchmarks import machine
@@ -14,6 +13,7 @@ from cwrnn_cli.evidence.folders import check_folder, result_folders
 from cwrnn_cli.evidence.pages import check_page, rendered
 from cwrnn_cli.training.manifest import digests, note
 from tests.conftest import one_line_error
+from tests.sealed import edited
 
 REPOSITORY = Path(__file__).parents[2]
 GRID = ("compare", "--task", "audio", "--sizes", "100", "--models", "lstm,cw", "--runs", "3")
@@ -66,7 +66,7 @@ def test_a_changed_digit_is_named_by_file_and_line(cwrnn, published, name):
 
 
 def test_a_changed_row_is_named_with_all_that_rests_on_it(cwrnn, published):
-    with h5py.File(published / "grid" / "results.h5", "r+") as file:
+    with edited(published / "grid" / "results.h5") as file:
         file["cw/100/nmse_paper"][0] *= 3
     found = cwrnn("verify", published, expect=1).stdout
     for place in ("grid/results.h5 cw/100 metrics", "grid/table.txt:", "PAGE.md:2"):
@@ -122,7 +122,7 @@ def test_the_same_command_again_agrees_bit_for_bit(cwrnn, published):
 
 
 def test_other_rows_agree_within_the_manifests_tolerance_only(cwrnn, published):
-    with h5py.File(published / "grid" / "results.h5", "r+") as file:
+    with edited(published / "grid" / "results.h5") as file:
         file["cw/100/nmse_paper"][0] *= 1 + 1e-6  # as another processor might
     found = json.loads(cwrnn("verify", published, "--rerun", "grid", "--json").stdout)
     assert [(row["identical"], row["agrees"]) for row in found["rows"]] == [
@@ -175,7 +175,7 @@ def test_a_run_is_not_run_again(cwrnn, piece):
 
 
 def test_other_medians_and_more_diverged_networks_do_not_agree(cwrnn, published):
-    with h5py.File(published / "grid" / "results.h5", "r+") as file:
+    with edited(published / "grid" / "results.h5") as file:
         file["lstm/100/nmse_paper"][:] *= 2
         file["cw/100/diverged"][:9] = True
     text = cwrnn("verify", published, "--rerun", "grid", expect=1).stdout

@@ -21,6 +21,6 @@ def write_wav(path: Path, wave: np.ndarray, rate: int) -> float:
     from scipy.io import wavfile  # noqa: PLC0415  (slow to import)
 
     clipped = np.clip(wave, -1.0, 32767 / 32768)
-    with atomic_write(path) as temporary:
-        wavfile.write(temporary, rate, np.rint(clipped * 32768).astype(np.int16))
+    with atomic_write(path) as file:
+        wavfile.write(file, rate, np.rint(clipped * 32768).astype(np.int16))
     return float(np.mean(np.abs(wave) > 1.0))
