@@ -83,7 +83,8 @@ def locked(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
         if not held.times and place in _held:
             del _held[place]
             with suppress(OSError):
-                os.unlink(folder / LOCK)
+                if _is_there(held.handle, place / LOCK):
+                    os.unlink(place / LOCK)
             os.close(held.handle)
             if made:
                 with suppress(OSError):

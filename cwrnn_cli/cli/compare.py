@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from data_prep.errors import UserError
+from data_prep.files import is_occupied
 
 from ..console import (
     RUNS_FOLDER,
@@ -25,7 +26,7 @@ from ..tasks import TASKS
 from ..training import distributed
 from ..training.configure import check, configure
 from ..training.device import check_device
-from ..training.folder import CONFIG, RunFolder, check_free, names_of
+from ..training.folder import CONFIG, RunFolder, check_free, names_of, writing
 from ..training.grid import RESULTS, Grid, open_grid, run_grid
 from ..training.jobs import cores, one_thread
 from ..training.manifest import MANIFEST, certified, certified_whole, note
@@ -159,6 +160,7 @@ def command(
     at_once = _jobs(experiment, jobs, devices)
     distributed.start("cuda" if "cuda" in devices else "cpu", data_parallel=False)
     if first_process():
+        click.get_current_context().with_resource(writing(out))
         open_grid(out, grid, resume)
     distributed.wait()
     bar = progress_bar(grid.epochs, "all networks")
@@ -229,6 +231,8 @@ def _compare_runs(
         "runs": {name: config.computed() for name, config in configs.items()},
     }
     certificate = certified if (out / TABLE).exists() else certified_whole
+    if certificate is certified:
+        click.get_current_context().with_resource(writing(out))
     source = sources[0] if len(sources) == 1 else sources
     with certificate(out, command_line(), source, configuration) as folder:
         evaluations = {
@@ -259,7 +263,7 @@ def _check_report(out: Path, resume: bool) -> None:
     """Raises UserError if --run would write over anything, or with --resume over anything else."""
     if not resume:
         check_free(out)
-    elif any(out.glob("*")) and (not (out / TABLE).exists() or (out / CONFIG).exists()):
+    elif is_occupied(out) and (not (out / TABLE).exists() or (out / CONFIG).exists()):
         raise UserError(f"{out}: holds no comparison of runs; choose another --out")
 
 

@@ -16,7 +16,7 @@ from ..tasks import TASKS
 from ..training import distributed
 from ..training.configure import check, configure
 from ..training.device import check_device
-from ..training.folder import check_free
+from ..training.folder import check_free, writing
 from ..training.manifest import MANIFEST, certified
 from ..training.optimizer import OPTIMIZERS, PUBLISHED
 from ..training.rows import MOMENTUM
@@ -98,6 +98,7 @@ def command(
     ]
     levels = {n: list(values) for n, values in varied.items() if n != MOMENTUM} if vary else None
     out = out or RUNS_FOLDER / f"scan-{task}"
+    click.get_current_context().with_resource(writing(out))
     if not resume:
         check_free(out)
     bar = progress_bar(sum(cell.epochs for p in points for cell in p.cells), "all networks")

@@ -13,6 +13,7 @@ from ..tasks import TASKS
 from ..training import distributed
 from ..training.configure import check
 from ..training.device import check_device
+from ..training.folder import writing
 from ..training.manifest import MANIFEST, certified
 from ..training.scan import HELD_OUT_SEED
 from ..training.search import (
@@ -94,6 +95,7 @@ def command(
     wanted = chosen(names.split(",") if names is not None else None, experiment, model, fixed)
     corpus = load_prepared(experiment, data)
     search = Search(corpus, fixed, wanted, trials)
+    click.get_current_context().with_resource(writing(out))
     open_search(out, search, resume)
     say(f"{trials} trials of {search.base.model}, judged by the split {search.judged_by}: {out}")
     bar = progress_bar(trials * search.base.epochs, "all trials")

@@ -21,6 +21,7 @@ from ..training.corpora import (
     open_survey,
     run_survey,
 )
+from ..training.folder import writing
 from ..training.grid import RESULTS
 from ..training.manifest import MANIFEST, certified
 from ..training.registry import AnyTask
@@ -69,6 +70,7 @@ def compare_several(
         ]
         corpora.append(Corpus(file.stem, corpus, cells))
     check_corpora(corpora)
+    click.get_current_context().with_resource(writing(out))
     journal = open_survey(out, corpora, resume)
     bar = progress_bar(sum(c.epochs for each in corpora for c in each.cells), "all networks")
     sources = [corpus.data for corpus in corpora]

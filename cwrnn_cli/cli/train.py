@@ -23,7 +23,7 @@ from ..training import distributed
 from ..training.config import TrainConfig
 from ..training.configure import check, configure
 from ..training.device import check_device
-from ..training.folder import RunFolder, free_folder
+from ..training.folder import RunFolder, claimed_folder, next_number, writing
 from ..training.loop import train
 from ..training.manifest import certified
 from .options import (
@@ -128,19 +128,32 @@ def _folder_of_all(config: TrainConfig, out: Path | None, resume: bool) -> RunFo
 
 
 def _folder(config: TrainConfig, out: Path | None, resume: bool) -> RunFolder:
-    """The run folder to train in: a new one, or with --resume the one that holds this run."""
+    """The run folder to train in: a new one, or with --resume the one that holds this run.
+
+    Nobody else writes there until the command has ended.
+    """
     name = f"{config.task}-{config.model}-{config.params}-seed{config.seed}"
     if resume and out is None:
-        for candidate in _numbered(name):
-            if candidate.config() == config:
-                return candidate
-        warn("nothing to resume: starting anew")
-    folder = RunFolder(out or free_folder(RUNS_FOLDER, name))
+        out = next((run.path for run in _numbered(name) if _is_of(run, config)), None)
+        if out is None:
+            warn("nothing to resume: starting anew")
+    folder = RunFolder(out or claimed_folder(RUNS_FOLDER, name))
+    click.get_current_context().with_resource(writing(folder.path))
+    number = next_number(folder.path.parent)
     if resume:
-        folder.start_or_resume(config)
+        folder.start_or_resume(config, number)
     else:
-        folder.start(config)
+        folder.start(config, number)
     return folder
+
+
+def _is_of(run: RunFolder, config: TrainConfig) -> bool:
+    """Whether a run computes this; a damaged folder is passed over, with a line."""
+    try:
+        return run.config() == config
+    except UserError as error:
+        warn(f"passed over: {error.message}")
+        return False
 
 
 def _numbered(name: str) -> list[RunFolder]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.errors import UserError
+from data_prep.files import is_occupied
 
 from ..models import CELLS
 from .config import TrainConfig
@@ -110,7 +111,7 @@ def open_survey(out: Path, corpora: Sequence[Corpus], resume: bool) -> Journal:
     path = out / CELLS_FOLDER / _JOURNAL
     if not resume:
         check_free(out)
-    elif out.exists() and (not out.is_dir() or (any(out.iterdir()) and not path.exists())):
+    elif is_occupied(out) and not path.exists():
         raise UserError(f"{out}: holds no comparison over several files; choose another --out")
     journal = Journal(path)
     for corpus in corpora:

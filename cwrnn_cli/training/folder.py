@@ -1,53 +1,54 @@
 """A run folder: config.json, metrics.jsonl, checkpoint.pt; and how to find one.
 
-The checkpoint holds everything that training goes on from and is replaced whole; metrics.jsonl is
-only ever appended to, and what it has beyond the checkpoint is cut off on resuming.
+The checkpoint holds everything that training goes on from and is replaced whole. The one before it
+stays beside it as previous.pt while the run trains, and is taken if the newest is damaged.
+metrics.jsonl is only ever appended to, and what it has beyond the checkpoint is cut off on
+resuming. Who writes in the folder holds its lock.
 """
 
 import json
+import os
+import re
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from data_prep.errors import UserError
-from data_prep.files import atomic_write, write_text
+from data_prep.files import append_text, drop_stale, is_occupied, write_bytes, write_text
+from data_prep.locks import locked
 
-from ..console import quoted
+from ..console import quoted, warn
 from ..models import CELLS
+from .checkpoints import Checkpoint, packed, unpacked
 from .config import TrainConfig
 
 CONFIG, METRICS, CHECKPOINT = "config.json", "metrics.jsonl", "checkpoint.pt"
+PREVIOUS = "previous.pt"
 CELLS_FOLDER = "cells"  # where a comparison or a scan has its runs
+_NUMBER = "number"  # in config.json: of the runs beside it, in the order in which they began
+_MANIFEST = "manifest.json"
+_SMALLEST_BUDGET = 64 * 2**20  # bytes that any checkpoint may have
+_BY_FORMER_VERSIONS = re.compile(r"\..+\.[a-z0-9_]{1,8}\.[a-z0-9]+")
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """The state of a training run after ``epoch`` epochs.
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Be the only process to write in a folder, and tidy up after one that was killed there.
 
-    Attributes:
-        epoch: epochs done.
-        weights: name -> (R, ...) tensor.
-        velocity: momentum buffers, like the weights.
-        generators: state of each network's random generator, as JSON.
-        extra: what else the task needs, by name, such as ``diverged_at``: (R,) int64, the epoch in
-            which a network diverged, or -1.
+    See :func:`.locks.locked`, of which this is the use for all that resumes.
+
+    Raises:
+        UserError: as there.
     """
-
-    epoch: int
-    weights: dict[str, torch.Tensor]
-    velocity: dict[str, torch.Tensor]
-    generators: str
-    extra: dict[str, torch.Tensor]
-
-
-def drop_half_written(folder: Path) -> None:
-    """Clear away what is left of a config.json where a command was killed while it began."""
-    for half_written in folder.glob(f".{CONFIG}.*"):
-        half_written.unlink()
+    with locked(folder):
+        drop_stale(folder)
+        for path in folder.glob(".*.*.*"):
+            if _BY_FORMER_VERSIONS.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+        yield
 
 
 class RunFolder:
@@ -68,39 +69,58 @@ class RunFolder:
     @property
     def has_checkpoint(self) -> bool:
         """Whether there is something to go on from."""
-        return (self.path / CHECKPOINT).exists()
+        return any((self.path / name).exists() for name in (CHECKPOINT, PREVIOUS))
 
-    def start(self, config: TrainConfig) -> None:
+    def start(self, config: TrainConfig, number: int = 0) -> None:
         """Make the folder and write config.json.
 
-        Raises:
-            UserError: it holds something already, or cannot be made.
-        """
-        check_free(self.path)
-        write_text(self.path / CONFIG, json.dumps(config.to_json(), indent=1) + "\n")
+        Args:
+            config: what the run computes.
+            number: of the runs beside it, in the order in which they began.
 
-    def start_or_resume(self, config: TrainConfig) -> None:
+        Raises:
+            UserError: it holds something already, is being written in, or cannot be made.
+        """
+        with writing(self.path):
+            check_free(self.path)
+            self._write(config, number)
+
+    def _write(self, config: TrainConfig, number: int) -> None:
+        values = config.to_json() | ({_NUMBER: number} if number else {})
+        write_text(self.path / CONFIG, json.dumps(values, indent=1) + "\n")
+
+    def start_or_resume(self, config: TrainConfig, number: int = 0) -> None:
         """:meth:`start`, unless this very run has been started here.
+
+        If its data have moved, config.json says where they are now. A damaged checkpoint is
+        replaced by the one before it.
 
         Raises:
             UserError: as there, or the run here computes something else, or cannot go on.
         """
-        if not self.exists:
-            drop_half_written(self.path)
-            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-                raise UserError(f"{self.path}: no run folder; choose another --out")
-            self.start(config)
-        elif different := self.config().differences(config):
-            other = f"{self.path}: a run with another {', '.join(different)}; resume with "
-            if different == ["device"]:
-                other += f"--device {self.config().device}, that it was begun on"
-            else:
-                other += "the same options"
-            raise UserError(f"{other}, or choose another --out")
-        if self.has_checkpoint and not self.checkpoint().velocity:  # by `cwrnn keep`
-            raise UserError(
-                f"{self.path}: holds only the weights to evaluate; train again into another --out"
-            )
+        with writing(self.path):
+            if not self.exists:
+                if is_occupied(self.path):
+                    raise UserError(f"{self.path}: no run folder; choose another --out")
+                self.start(config, number)
+                return
+            found = self.config()
+            if different := found.differences(config):
+                other = f"{self.path}: a run with another {', '.join(different)}; resume with "
+                if different == ["device"]:
+                    other += f"--device {found.device}, that it was begun on"
+                else:
+                    other += "the same options"
+                raise UserError(f"{other}, or choose another --out")
+            if self.has_checkpoint:
+                self.mend()
+                if not self.checkpoint().velocity:  # by `cwrnn keep`
+                    raise UserError(
+                        f"{self.path}: holds only the weights to evaluate; train again into "
+                        "another --out"
+                    )
+            if found.data_path != config.data_path:
+                self._write(replace(found, data_path=config.data_path), self.number)
 
     def discard(self) -> None:
         """Take away a run that has just been started here."""
@@ -129,27 +149,109 @@ class RunFolder:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: not a readable run configuration ({error!r})") from error
 
+    @property
+    def number(self) -> int:
+        """Of the runs beside it, in the order in which they began; 0: it has none."""
+        try:
+            found = json.loads((self.path / CONFIG).read_text(encoding="utf-8"))[_NUMBER]
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+        return found if isinstance(found, int) else 0
+
     def save(self, checkpoint: Checkpoint) -> None:
-        """Replace the checkpoint, whole or not at all."""
-        with atomic_write(self.path / CHECKPOINT) as temporary:
-            torch.save(vars(checkpoint), temporary)
+        """Replace the checkpoint, whole or not at all; the former one is kept beside it."""
+        write_bytes(self.path / CHECKPOINT, packed(checkpoint), former=PREVIOUS)
 
     def checkpoint(self) -> Checkpoint:
-        """The last checkpoint.
+        """The last checkpoint; if it is damaged, with a line on stderr, the one before it.
 
         Raises:
-            UserError: none yet, or a damaged one.
+            UserError: none yet, or a damaged one and none before it.
         """
-        path = self.path / CHECKPOINT
         try:
-            return Checkpoint(**torch.load(path, weights_only=True))
-        except FileNotFoundError as error:
-            raise UserError(
+            return self._read(CHECKPOINT)
+        except FileNotFoundError:  # killed between two renames, or there is none
+            damaged = None
+        except UserError as error:
+            damaged = error
+        try:
+            found = self._read(PREVIOUS)
+        except (FileNotFoundError, UserError) as error:
+            raise damaged or UserError(
                 f"{self.path}: not trained yet (no {CHECKPOINT}); "
                 "run the same `cwrnn train` command with --resume"
             ) from error
-        except Exception as error:  # whatever a damaged pickle or zip archive makes torch raise
-            raise UserError(f"{path}: damaged; train again into another --out") from error
+        if damaged:
+            warn(f"{damaged.place}: damaged; {PREVIOUS}, of epoch {found.epoch}, is taken instead")
+        return found
+
+    def _read(self, name: str) -> Checkpoint:
+        """One of the two.
+
+        Raises:
+            FileNotFoundError: it is not there.
+            UserError: it cannot be read, or is damaged.
+        """
+        path = self.path / name
+        try:
+            with path.open("rb") as file:
+                if os.fstat(file.fileno()).st_size > self._budget():
+                    raise ValueError("larger than its configuration allows")
+                return unpacked(file.read(), self._noted(name))
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise UserError(f"cannot be read ({error.strerror})", path) from error
+        except ValueError as error:
+            raise UserError("damaged; train again into another --out", path) from error
+
+    def _budget(self) -> int:
+        """Bytes that the checkpoint may have: weights, what the optimiser keeps, the best, more."""
+        try:
+            config = self.config()
+        except UserError:
+            return _SMALLEST_BUDGET
+        each = 8 * 8 * config.parameter_count() + 4096
+        return max(_SMALLEST_BUDGET, 2 * each * config.networks)
+
+    def _noted(self, name: str) -> str | None:
+        """The sha256 that `cwrnn keep` has noted of a checkpoint."""
+        try:
+            kept = json.loads((self.path / _MANIFEST).read_text(encoding="utf-8"))["weights"]
+            return str(kept["sha256"]) if kept["file"] == name else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def mend(self) -> None:
+        """Put the checkpoint before the last in the place of a last one that is damaged or gone.
+
+        For who holds the folder's lock. With a damaged one and none before it, nothing is done.
+        """
+        try:
+            self._read(CHECKPOINT)
+        except (FileNotFoundError, UserError):
+            with suppress(FileNotFoundError, UserError):
+                self._read(PREVIOUS)
+                self.checkpoint()  # which says so
+                os.replace(self.path / PREVIOUS, self.path / CHECKPOINT)
+
+    def settle(self) -> None:
+        """The run has ended: drop the checkpoint before the last, if the last is as was written.
+
+        Raises:
+            UserError: it is not.
+        """
+        try:
+            self._read(CHECKPOINT)
+        except UserError as error:
+            problem = "not as it was written; the same command with --resume goes on"
+            raise UserError(problem, error.place) from error
+        (self.path / PREVIOUS).unlink(missing_ok=True)
+
+    def drop_checkpoints(self) -> None:
+        """Nothing trains on from here, or evaluates this."""
+        for name in (CHECKPOINT, PREVIOUS):
+            (self.path / name).unlink(missing_ok=True)
 
     def cut_metrics(self, epoch: int) -> None:
         """Drop what metrics.jsonl has beyond ``epoch``, and any half-written line."""
@@ -166,23 +268,35 @@ class RunFolder:
 
     def append_metrics(self, values: dict[str, Any]) -> None:
         """One more line of metrics.jsonl."""
-        with (self.path / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
+        append_text(self.path / METRICS, json.dumps(values) + "\n")
 
 
 def check_free(out: Path) -> None:
     """Raises UserError if there is anything at a place to write a new folder to."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if is_occupied(out):
         raise UserError(f"{out}: exists already; go on with --resume, or choose another --out")
 
 
-def free_folder(parent: Path, name: str) -> Path:
-    """``parent/name``, or with -2, -3 ... if that is taken."""
+def claimed_folder(parent: Path, name: str) -> Path:
+    """``parent/name``, or with -2, -3 ... if that is taken: made here, and nobody else's.
+
+    Raises:
+        UserError: it cannot be made.
+    """
     candidate, number = parent / name, 1
-    while candidate.exists():
-        number += 1
-        candidate = parent / f"{name}-{number}"
-    return candidate
+    while True:
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            os.mkdir(candidate)
+        except FileExistsError as error:
+            if parent.is_dir():
+                number += 1
+                candidate = parent / f"{name}-{number}"
+                continue
+            raise UserError(f"{parent}: no folder; choose another --out") from error
+        except OSError as error:
+            raise UserError(f"cannot be made ({error.strerror})", candidate) from error
+        return candidate
 
 
 def names_of(runs: Sequence[RunFolder]) -> list[str]:
@@ -196,21 +310,36 @@ def names_of(runs: Sequence[RunFolder]) -> list[str]:
     return next(names for names in every if len(set(names)) == len(paths))
 
 
+def next_number(parent: Path) -> int:
+    """Of a run that begins below ``parent``: greater than those that are there."""
+    numbers = (RunFolder(path.parent).number for path in parent.glob(f"*/{CONFIG}"))
+    numbers = (RunFolder(path.parent).number for path in parent.glob(f"*/{CONFIG}"))
+    return 1 + max(numbers, default=0)
+
+
 def run_folders(parent: Path) -> list[RunFolder]:
-    """All run folders below ``parent`` that have a checkpoint, newest first."""
-    found = [p.parent for p in parent.glob(f"*/{CHECKPOINT}") if (p.parent / CONFIG).exists()]
-    found.sort(key=lambda folder: ((folder / CHECKPOINT).stat().st_mtime_ns, folder.name))
-    return [RunFolder(folder) for folder in reversed(found)]
+    """All run folders below ``parent`` that have a checkpoint, the one that began last first.
+
+    By their numbers, not by a clock; those of former versions have none and come last.
+    """
+    found = [RunFolder(path.parent) for path in parent.glob(f"*/{CONFIG}")]
+    found = [folder for folder in found if folder.has_checkpoint]
+    return sorted(found, key=lambda folder: (folder.number, folder.path.name), reverse=True)
 
 
 def newest_run(parent: Path, task: str | None) -> RunFolder:
-    """The newest run of a task, or of any.
+    """The newest run of a task, or of any; a damaged folder is passed over, with a line.
 
     Raises:
         UserError: there is none.
     """
     for folder in run_folders(parent):
-        if task in (None, folder.config().task):
+        try:
+            found = folder.config().task
+        except UserError as error:
+            warn(f"passed over: {error.message}")
+            continue
+        if task in (None, found):
             return folder
     which, option = (f"no run of task {task}", f"--task {task} ") if task else ("no run", "")
     command = f"cwrnn train {option}--model MODEL"

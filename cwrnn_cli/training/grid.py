@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from data_prep.errors import UserError
-from data_prep.files import write_text
+from data_prep.files import is_occupied, write_text
 
 from . import distributed
 from .config import TrainConfig, versions
 from .data import Data
-from .folder import CELLS_FOLDER, RunFolder, check_free, drop_half_written
+from .folder import CELLS_FOLDER, RunFolder, check_free, writing
 from .jobs import train_at_once
 from .loop import Progress, train
 from .registry import TASKS
@@ -60,12 +60,16 @@ def open_grid(out: Path, grid: Grid, resume: bool) -> None:
     Raises:
         UserError: it holds something and ``resume`` is not set, or it holds another grid.
     """
+    with writing(out):
+        _open(out, grid, resume)
+
+
+def _open(out: Path, grid: Grid, resume: bool) -> None:
+    """:func:`open_grid`, as the only one."""
     path = out / "config.json"
     if not resume:
         check_free(out)
-    elif not path.exists():
-        drop_half_written(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if is_occupied(out):
         try:
             cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
             found = [TrainConfig.from_json(cell | {"data_path": ""}) for cell in cells]

@@ -10,8 +10,9 @@ import torch
 from data_prep.errors import UserError
 from data_prep.files import sha256_of, whole_folder, write_text
 
+from .checkpoints import Checkpoint
 from .engine import Weights
-from .folder import CHECKPOINT, CONFIG, Checkpoint, RunFolder
+from .folder import CHECKPOINT, CONFIG, RunFolder
 from .manifest import MANIFEST, digests
 from .stopping import BEST
 

@@ -4,14 +4,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from ..console import note
 from . import distributed
 from .config import TrainConfig
 from .data import Data
-from .folder import RunFolder
+from .folder import RunFolder, writing
 from .memory import one_line_if_full
 from .registry import TASKS
 
@@ -45,7 +45,7 @@ def train(
     """Train a run to its end, from its checkpoint if the folder has one.
 
     Killed at any moment and called again, it ends with bit-identical weights on the same machine.
-    Of several processes that train together, the first one writes.
+    Of several processes that train together, the first one writes; it holds the folder's lock.
 
     Args:
         config: of the run; the folder has been started with it.
@@ -59,8 +59,9 @@ def train(
         UserError: a damaged checkpoint, a place that cannot be written, or a device whose memory is
             full: what would fit.
     """
-    with one_line_if_full(config, folder):
-        _train(config, data, folder, progress, checkpoint_seconds)
+    writes = not distributed.together() or distributed.rank() == 0
+    with writing(folder.path) if writes else nullcontext(), one_line_if_full(config, folder):
+        _train(config, data, folder, progress, checkpoint_seconds, writes)
 
 
 def _train(
@@ -69,17 +70,19 @@ def _train(
     folder: RunFolder,
     progress: Progress | None,
     checkpoint_seconds: float,
+    writes: bool,
 ) -> None:
     """:func:`train`, wherever there is memory enough."""
     task = TASKS[config.task]
     trainer = task.trainer(config, task.hold_out(data, config.hold_out))
     if folder.has_checkpoint:
+        if writes:
+            folder.mend()
         trainer.restore(folder.checkpoint())
     note(
         f"{folder.path}: epoch {trainer.epoch} of {config.epochs}, trained by "
         f"{type(trainer.engine).__name__} on {config.device}"
     )
-    writes = not distributed.together() or distributed.rank() == 0
     if writes:
         folder.cut_metrics(trainer.epoch)
     saved = time.monotonic()
@@ -97,6 +100,8 @@ def _train(
                 saved = time.monotonic()
             if stopping and not trainer.finished:
                 raise Interrupted(trainer.epoch)
+    if writes and folder.has_checkpoint:
+        folder.settle()
 
 
 @contextmanager

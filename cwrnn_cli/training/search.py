@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data_prep.errors import UserError
-from data_prep.files import write_text
+from data_prep.files import is_occupied, write_text
 
 from .config import TrainConfig, versions
 from .configure import configure
 from .data import Data
-from .folder import CHECKPOINT, CONFIG, RunFolder, check_free, drop_half_written
+from .folder import CONFIG, RunFolder, check_free, writing
 from .loop import Interrupted, Progress, train
 from .manifest import program
 from .registry import TASKS
@@ -102,12 +102,16 @@ def open_search(out: Path, search: Search, resume: bool) -> None:
     Raises:
         UserError: it holds something and ``resume`` is not set, or it holds something else.
     """
+    with writing(out):
+        _open(out, search, resume)
+
+
+def _open(out: Path, search: Search, resume: bool) -> None:
+    """:func:`open_search`, as the only one."""
     path = out / CONFIG
     if not resume:
         check_free(out)
-    elif not path.exists():
-        drop_half_written(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if is_occupied(out):
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             different, before = _differences(found, search), int(found["trials"])
@@ -166,7 +170,7 @@ def run_search(search: Search, out: Path, progress: Progress | None = None) -> N
         if not trials[number].state.is_finished():
             row = _trained(search, trials[number], folder, made_by, show)
             study.tell(number, math.inf if row["value"] is None else row["value"])
-        (folder.path / CHECKPOINT).unlink(missing_ok=True)
+        folder.drop_checkpoints()
         show(epochs, {})
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from .checkpoints import Checkpoint
 from .config import TrainConfig
 from .engine import Engine, LargestGradients, TrainState
-from .folder import Checkpoint
 from .stopping import Measured, StopRule
 
 

@@ -11,10 +11,10 @@ from data_prep.errors import UserError
 
 from ...models.ensemble import Ensemble
 from ...statistics import conventions, statistics, within
+from ...training.checkpoints import Checkpoint
 from ...training.config import TrainConfig
 from ...training.engine import LargestGradients
 from ...training.evaluation import Evaluation
-from ...training.folder import Checkpoint
 from ...training.stopping import AtTheEnd
 from . import data as audio
 

@@ -15,9 +15,10 @@ import torch
 from cwrnn_cli.tasks.audio.data import load
 from cwrnn_cli.tasks.audio.evaluate import arrays, evaluate_networks
 from cwrnn_cli.tasks.audio.task import AudioTask
+from cwrnn_cli.training.checkpoints import Checkpoint
 from cwrnn_cli.training.config import TrainConfig
 from cwrnn_cli.training.configure import configure
-from cwrnn_cli.training.folder import Checkpoint, RunFolder
+from cwrnn_cli.training.folder import RunFolder
 from cwrnn_cli.training.loop import Interrupted, train
 from data_prep.errors import UserError
 
@@ -273,7 +274,8 @@ def test_damaged_folders(piece, tmp_path):
 
 def test_a_checkpoint_round_trips(tmp_path):
     folder = RunFolder(tmp_path)
-    saved = Checkpoint(3, {"w": torch.ones(2)}, {"w": torch.zeros(2)}, "[]", torch.tensor([-1]))
+    extra = {"diverged_at": torch.tensor([-1])}
+    saved = Checkpoint(3, {"w": torch.ones(2)}, {"w": torch.zeros(2)}, "[]", extra)
     folder.save(saved)
     found = folder.checkpoint()
     assert (found.epoch, found.generators) == (3, "[]")

@@ -1,0 +1,207 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from cwrnn_cli.tasks import TASKS
+from cwrnn_cli.training.configure import configure
+from cwrnn_cli.training.folder import RunFolder, check_free, claimed_folder, newest_run, writing
+from cwrnn_cli.training.loop import train
+from data_prep.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("--model", "srn", "--params", "100", "--runs", "1", "--device", "cpu")
+
+
+@pytest.fixture
+def corpus(piece):
+    return TASKS["audio"].load(piece)
+
+
+def config_of(corpus, **options):
+    return configure(corpus, "srn", 100, **{"runs": 1, "epochs": 30, "device": "cpu"} | options)
+
+
+def started(*words: object, cwd: Path) -> subprocess.Popen:
+    """A command in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "cwrnn_cli", *map(str, words)],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def test_two_at_once_train_in_two_folders(piece, tmp_path):
+    words = ("train", *SMALL, "--epochs", 20, "--data", piece)
+    for _ in range(2):
+        pair = [started(*words, "--lr", rate, cwd=tmp_path) for rate in ("1e-4", "3e-4")]
+        assert [each.wait() for each in pair] == [0, 0]
+    runs = [RunFolder(path) for path in (tmp_path / "runs").iterdir()]
+    assert len(runs) == 4
+    weights = {1e-4: [], 3e-4: []}
+    for run in runs:
+        weights[run.config().lr].append(run.checkpoint().weights["weight_hh"])
+    for one, other in weights.values():
+        assert torch.equal(one, other)
+    assert not torch.equal(weights[1e-4][0], weights[3e-4][0])
+
+
+def test_of_two_in_one_folder_one_is_refused_even_if_the_other_sleeps(cwrnn, piece, tmp_path):
+    words = ("train", *SMALL, "--epochs", 10**6, "--data", piece, "--out", "run")
+    first = started(*words, cwd=tmp_path)
+    try:
+        while not (tmp_path / "run" / "config.json").exists():
+            assert first.poll() is None
+            time.sleep(0.1)
+        os.kill(first.pid, signal.SIGSTOP)
+        for more in ((), ("--resume",)):
+            refused = cwrnn(*words, *more, expect=2).stderr
+            assert f"run: in use by process {first.pid}; let it end, or stop it" in refused
+    finally:
+        first.kill()
+        first.wait()
+    assert RunFolder(tmp_path / "run").config().epochs == 10**6
+
+
+def test_a_folder_is_claimed_by_making_it(tmp_path):
+    assert [claimed_folder(tmp_path / "runs", "a").name for _ in range(3)] == ["a", "a-2", "a-3"]
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="no folder"):
+        claimed_folder(tmp_path / "file", "a")
+
+
+def commands(piece: Path) -> dict[str, tuple[object, ...]]:
+    """Each that resumes, as small as can be."""
+    of_one, of_all = ("--model", "srn", "--params", 100), ("--models", "srn", "--sizes", 100)
+    more = ("--runs", 1, "--epochs", 2, "--device", "cpu", "--data", piece)
+    return {
+        "train": ("train", *of_one, *more),
+        "compare": ("compare", *of_all, *more),
+        "scan": ("scan", *of_all, "--rates", "1e-4", *more),
+        "vary": ("scan", *of_all, "--rates", "1e-4", "--vary", "momentum=0.5,0.9", *more),
+        "search": ("search", *of_one, "--trials", 1, *more),
+    }
+
+
+@pytest.mark.parametrize("name", ["train", "compare", "scan", "vary", "search"])
+def test_killed_in_its_first_moment_it_begins(cwrnn, piece, name):
+    left = (".lock", ".config.json.0123456789abcdef.tmp", ".config.json.ab_8dfgh.json")
+    for more in ((), ("--resume",)):
+        out = Path(f"out{len(more)}")
+        (out / "cells").mkdir(parents=True)
+        for each in left:
+            (out / each).write_text("{")
+        cwrnn(*commands(piece)[name], *more, "--out", out)
+        assert not [path for path in out.rglob(".*")]
+        cwrnn(*commands(piece)[name], "--resume", "--out", out)
+
+
+@pytest.mark.parametrize("name", ["compare", "scan", "search"])
+def test_two_at_work_in_one_folder_are_one_too_many(cwrnn, piece, name):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", "from pathlib import Path\nfrom data_prep.locks import locked\n"
+         "with locked(Path('out')):\n print(flush=True)\n input()"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    holder.stdout.readline()
+    refused = cwrnn(*commands(piece)[name], "--out", "out", "--resume", expect=2).stderr
+    assert f"out: in use by process {holder.pid}; let it end" in refused
+    holder.communicate(b"\n")
+    assert not Path("out").exists()
+
+
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before_it(corpus, tmp_path, capsys):
+    config = config_of(corpus)
+    through, run = RunFolder(tmp_path / "through"), RunFolder(tmp_path / "run")
+    for folder in (through, run):
+        folder.start(config)
+    train(config, corpus, through)
+    assert not (through.path / "previous.pt").exists()
+
+    def stop(epoch, values):
+        if epoch == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, corpus, run, stop, checkpoint_seconds=0.0)
+    newest, before = (run.path / name for name in ("checkpoint.pt", "previous.pt"))
+    epoch = run.checkpoint().epoch
+    assert before.exists()
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    found = run.checkpoint().epoch
+    assert found < epoch
+    line = f"run/checkpoint.pt: damaged; previous.pt, of epoch {found}, is taken instead"
+    assert line in capsys.readouterr().err
+    run.start_or_resume(config)
+    assert line in capsys.readouterr().err and not before.exists()
+    assert run.checkpoint().epoch == found
+    train(config, corpus, run)
+    one, other = through.checkpoint(), run.checkpoint()
+    assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
+    metrics = [(folder.path / "metrics.jsonl").read_text() for folder in (through, run)]
+    assert metrics[0] == metrics[1] and not before.exists()
+
+
+def test_killed_between_two_renames_it_goes_on_from_the_one_before(corpus, tmp_path, capsys):
+    config, run = config_of(corpus, epochs=2), RunFolder(tmp_path / "run")
+    run.start(config)
+    train(config, corpus, run)
+    (run.path / "checkpoint.pt").rename(run.path / "previous.pt")
+    assert run.has_checkpoint and run.checkpoint().epoch == 2
+    run.start_or_resume(config)
+    assert (run.path / "checkpoint.pt").exists() and not (run.path / "previous.pt").exists()
+    assert not capsys.readouterr().err
+
+
+def test_both_damaged_are_refused_and_left_as_they_are(corpus, tmp_path):
+    config, run = config_of(corpus, epochs=2), RunFolder(tmp_path / "run")
+    run.start(config)
+    for name in ("checkpoint.pt", "previous.pt"):
+        (run.path / name).write_bytes(name.encode())
+    with pytest.raises(UserError, match="damaged; train again"):
+        run.start_or_resume(config)
+    for name in ("checkpoint.pt", "previous.pt"):
+        assert (run.path / name).read_bytes() == name.encode()
+
+
+def test_data_that_have_moved_are_found_at_their_new_place(corpus, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.start(config_of(corpus), number=3)
+    run.start_or_resume(replace(config_of(corpus), data_path="/elsewhere/a.h5"))
+    assert run.config().data_path == "/elsewhere/a.h5" and run.number == 3
+
+
+def test_the_newest_is_the_one_that_began_last_whatever_the_clock_says(cwrnn, piece):
+    for seed in (1, 2, 3):
+        cwrnn("train", *SMALL, "--epochs", 1, "--data", piece, "--seed", seed)
+    runs = {seed: Path(f"runs/audio-srn-100-seed{seed}") for seed in (1, 2, 3)}
+    for seed, run in runs.items():
+        os.utime(run / "checkpoint.pt", (seed % 3, seed % 3))
+        assert RunFolder(run).number == seed
+    assert newest_run(Path("runs"), None).path == runs[3]
+    (runs[3] / "config.json").write_text(json.dumps({"number": 3}))
+    shown = cwrnn("eval")
+    assert shown.stdout.startswith(f"{runs[2]}\n")
+    assert f"passed over: {runs[3]}/config.json: not a readable run" in shown.stderr
+
+
+def test_what_is_left_of_a_killed_process_is_cleared_by_who_writes(tmp_path):
+    left = tmp_path / ".checkpoint.pt.0123456789abcdef.tmp"
+    left.touch()
+    check_free(tmp_path)
+    assert left.exists()
+    with writing(tmp_path):
+        assert not left.exists()
