@@ -29,6 +29,12 @@ def interpreted(module: str) -> str:
     return result.stdout
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """In the tests' own process no epoch is given up: that would end it, on a busy machine."""
+    monkeypatch.setattr("cwrnn_cli.training.loop.GRACE_SECONDS", 600.0)
+
+
 @pytest.fixture(scope="session")
 def piece(tmp_path_factory) -> Path:
     """The built-in piece, prepared as by default."""

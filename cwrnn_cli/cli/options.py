@@ -19,7 +19,7 @@ from ..paper import Protocol
 from ..tasks import TASKS
 from ..training.data import Data
 from ..training.device import AUTO, KINDS, is_device
-from ..training.loop import Interrupted
+from ..training.loop import GOES_ON, Interrupted
 from ..training.registry import AnyTask
 from ..training.task import Task
 from .mistakes import Choice, did_you_mean
@@ -321,7 +321,7 @@ def resumable(bar: Any, of: str = "") -> Iterator[None]:
         yield
     except Interrupted as stop:
         bar.close()
-        warn(f"{stop}{of}, saved; the same command with --resume goes on")
+        warn(f"{stop}{of}, {GOES_ON}")
         raise click.exceptions.Exit(130) from stop
     finally:
         bar.close()

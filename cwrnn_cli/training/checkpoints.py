@@ -8,6 +8,8 @@ where `cwrnn keep` has noted their sha256 in manifest.json, that is theirs.
 
 import hashlib
 import io
+import pickletools
+import re
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -18,6 +20,7 @@ import torch
 
 _MAGIC = b"cwrnn sha256 "
 _COMMENT = len(_MAGIC) + 64 + 1  # and the end of the line
+_PLAIN = re.compile(r"torch \w+Storage|torch\._utils _rebuild_tensor_v2|collections OrderedDict")
 _END, _END_BYTES = b"PK\x05\x06", 22  # of a ZIP archive; its last two: how long the comment is
 
 
@@ -69,14 +72,28 @@ def unpacked(content: bytes, noted: str | None = None) -> Checkpoint:
             _check_former(content, noted)
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise ValueError("compressed")
-        if sum(entry.file_size for entry in entries) > len(content):
-            raise ValueError("entries larger than the file")
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+                raise ValueError("compressed")
+            if sum(entry.file_size for entry in entries) > len(content):
+                raise ValueError("entries larger than the file")
+            pickled = [archive.read(e) for e in entries if e.filename.endswith(".pkl")]
+        if not all(map(_is_plain, pickled)):
+            raise ValueError("more than tensors, texts and numbers")
         found = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
         return _checked(found)
     except Exception as error:  # whatever a damaged pickle or archive makes torch raise
         raise ValueError(f"no checkpoint, or damaged ({type(error).__name__}: {error})") from error
+
+
+def _is_plain(pickled: bytes) -> bool:
+    """Whether a pickle asks for nothing but tensors: torch also makes arrays as long as it says."""
+    for code, argument, _ in pickletools.genops(pickled):
+        if code.name == "GLOBAL":
+            if not _PLAIN.fullmatch(str(argument)):
+                return False
+        elif code.name in ("STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX"):
+            return False
+    return True
 
 
 def _is_sealed(content: bytes) -> bool:
@@ -93,8 +110,8 @@ def _check_former(content: bytes, noted: str | None) -> None:
     if noted is not None and hashlib.sha256(content).hexdigest() != noted:
         raise ValueError("its digest is not that of its manifest")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if any(entry.file_size > len(content) for entry in archive.infolist()):
-            raise ValueError("entries larger than the file")
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("compressed")
         if (wrong := archive.testzip()) is not None:
             raise ValueError(f"{wrong}: its CRC-32 is wrong")
 

@@ -201,13 +201,17 @@ def child() -> None:
         except BrokenPipeError:
             os._exit(1)
 
+    def leave(stop: Interrupted) -> None:
+        say(stop)
+        os._exit(0)
+
     try:
         with one_thread():
             config = folder.config()
             corpus = TASKS[config.task].load(Path(data))
             if corpus.sha256 != config.data_sha256:
                 raise UserError("has changed since this command began", place=data)
-            train(config, corpus, folder, lambda epoch, _: say(epoch))
+            train(config, corpus, folder, lambda epoch, _: say(epoch), leave=leave)
     except (Interrupted, UserError, OSError) as error:
         say(error)
 

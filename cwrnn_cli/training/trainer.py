@@ -1,6 +1,7 @@
 """The one trainer: an engine, a rule when to stop, and what a task measures between epochs."""
 
 import json
+import sys
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -28,6 +29,7 @@ class EnsembleTrainer(ABC):
         stop: the same.
         gradients: the longest so far.
         epoch: epochs done.
+        at_most: epochs that are trained at once, even if the next line is further away.
     """
 
     def __init__(
@@ -41,18 +43,23 @@ class EnsembleTrainer(ABC):
         self.config, self.engine, self.stop = config, engine, stop
         self.updates, self.epochs_at_once = updates, epochs_at_once
         self.gradients = LargestGradients(config.networks)
-        self.epoch = 0
+        self.epoch, self.at_most = 0, sys.maxsize
 
     @property
     def finished(self) -> bool:
         """Whether all networks have stopped, or all epochs are done."""
         return self.epoch >= self.config.epochs or not len(self.stop.active)
 
+    @property
+    def at_line(self) -> bool:
+        """Whether metrics.jsonl gets a line here."""
+        return self.finished or not self.epoch % self.epochs_at_once
+
     def advance(self) -> dict[str, Any]:
         """Train an epoch or a few; the line for metrics.jsonl, with at least ``epoch``."""
         config, active = self.config, self.stop.active
         done_of_chunk = self.epoch % self.epochs_at_once
-        count = min(self.epochs_at_once - done_of_chunk, config.epochs - self.epoch)
+        count = min(self.epochs_at_once - done_of_chunk, config.epochs - self.epoch, self.at_most)
         first, updates = self.epoch * self.updates, count * self.updates
         losses = self.engine.train(
             active,
