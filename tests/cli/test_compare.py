@@ -253,3 +253,30 @@ def test_a_cells_options_go_to_the_models_that_have_them(cwrnn, piece, tmp_path)
     assert periods == {"srn": [], "cw": [[1, 3, 9]]}
     error = one_line_error(cwrnn(*words, "--models", "srn,lstm", "--periods", "1,3", expect=2))
     assert "--periods" in error and "not --model srn" in error
+
+
+@pytest.mark.parametrize("jobs", [(), ("--jobs", 1)])
+def test_data_that_moved_between_two_sessions_are_taken_from_their_new_place(cwrnn, piece, jobs):
+    words = ("compare", "--models", "srn", "--sizes", "100", "--runs", "1", "--epochs", "2", *jobs)
+    old, new = Path("old.h5"), Path("new.h5").resolve()
+    old.write_bytes(piece.read_bytes())
+    cwrnn(*words, "--data", old, "--out", "grid")
+    before = Path("grid/table.txt").read_text()
+    old.rename(new)
+    for name in ("results.h5", "table.txt", "cells/srn-100/checkpoint.pt"):
+        (Path("grid") / name).unlink()
+    cwrnn(*words, "--data", new, "--out", "grid", "--resume")
+    assert json.loads(Path("grid/cells/srn-100/config.json").read_text())["data_path"] == str(new)
+    assert Path("grid/table.txt").read_text().splitlines()[1:] == before.splitlines()[1:]
+    assert cwrnn("eval", "grid/cells/srn-100").stdout.startswith("grid/cells/srn-100\n")
+
+
+def test_where_every_network_diverges_there_are_tables_and_figures_all_the_same(cwrnn, piece):
+    words = ("compare", "--models", "srn,gru", "--sizes", "100", "--runs", "1", "--epochs", "30")
+    rates = ("--lr", "srn=3e38", "--lr", "gru=3e38")
+    result = cwrnn(*words, *rates, "--data", piece, "--out", "grid")
+    for name in ("100 SRN", "100 GRU"):
+        rows = [line.split() for line in result.stdout.splitlines() if line.startswith(name)]
+        assert any(row[-1] == "5/5" for row in rows)
+    for name in ("results.h5", "table.txt", "comparison.json", "figure3.png", "figure5.png"):
+        assert (Path("grid") / name).stat().st_size > 100
