@@ -1,6 +1,5 @@
 """`cwrnn eval`: what a run is worth."""
 
-import json
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import click
 
 from data_prep.errors import UserError
 from data_prep.files import write_text
+from data_prep.strict_json import dumps
 
 from ..console import RUNS_FOLDER, command_line, json_option, print_json, say_written
 from ..tasks import TASKS
@@ -103,7 +103,7 @@ def command(
         result = experiment.summary(evaluation)
         whole = {"run": str(folder.path), **result}
         if kept:
-            text = json.dumps(whole, indent=1, ensure_ascii=False)
+            text = dumps(whole, indent=1, ascii_only=False)
             write_text(kept / "eval.json", text + "\n")
             shared = experiment.shared_arrays(evaluation)
             write_results(kept / "eval.h5", [experiment.cell(evaluation)], shared)

@@ -9,6 +9,7 @@ from data_prep.audio import RATE
 from data_prep.errors import UserError
 
 from ...console import DATA_FOLDER, RUNS_FOLDER, origin_option, say, warn
+from ...option import SECONDS
 from ...reporting.figures import waves
 from ...training.folder import RunFolder, newest_run
 from .data import continue_network
@@ -30,7 +31,7 @@ from .task import AudioTask
     help="HDF5 file to write.",
 )
 @click.option(
-    "--start", type=float, default=0.0, show_default=True, help="Where to begin, in seconds."
+    "--start", type=SECONDS, default=0.0, show_default=True, help="Where to begin, in seconds."
 )
 @click.option(
     "--sequences",
@@ -76,7 +77,7 @@ def prepare(
 )
 @click.option(
     "--seconds",
-    type=float,
+    type=SECONDS,
     help="How long to play; beyond what was learnt it runs on freely.  [default: as learnt]",
 )
 @click.option(

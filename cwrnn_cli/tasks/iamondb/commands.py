@@ -10,7 +10,7 @@ from data_prep import iamondb_standin
 from data_prep.errors import UserError
 
 from ...console import DATA_FOLDER, origin_option, progress_bar, say_problems
-from ...option import at_least
+from ...option import SEED
 from ...reporting.tables import table
 from .task import IamondbTask
 
@@ -39,7 +39,7 @@ from .task import IamondbTask
     show_default=True,
     help="HDF5 file to write.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the substitute.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the substitute.")
 @click.option("--every", default=3, show_default=True, help="Keep one point of so many.")
 @click.option("--offsets", is_flag=True, help="From point to point, instead of positions.")
 @click.option("--slant", is_flag=True, help="Shear each line upright.")
@@ -63,7 +63,6 @@ def prepare(
     origin: str | None,
 ) -> None:
     """Lines of handwriting for task 3: pen paths of IAM-OnDB, every third point."""
-    at_least("--seed", seed, 0)
     options = converter.PathOptions(every, offsets, slant)
     with ExitStack() as stack:
         if standin:
