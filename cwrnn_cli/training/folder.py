@@ -15,6 +15,7 @@ import torch
 
 from data_prep.errors import UserError
 from data_prep.files import atomic_write, write_text
+from data_prep.strict_json import dumps
 
 from ..console import quoted
 from ..models import CELLS
@@ -77,7 +78,7 @@ class RunFolder:
             UserError: it holds something already, or cannot be made.
         """
         check_free(self.path)
-        write_text(self.path / CONFIG, json.dumps(config.to_json(), indent=1) + "\n")
+        write_text(self.path / CONFIG, dumps(config.to_json(), indent=1) + "\n")
 
     def start_or_resume(self, config: TrainConfig) -> None:
         """:meth:`start`, unless this very run has been started here.
@@ -167,7 +168,7 @@ class RunFolder:
     def append_metrics(self, values: dict[str, Any]) -> None:
         """One more line of metrics.jsonl."""
         with (self.path / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
+            file.write(dumps(values) + "\n")
 
 
 def check_free(out: Path) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from data_prep.errors import UserError
 from data_prep.files import atomic_write
+from data_prep.strict_json import dumps
 
 from ..models import CELLS
 from ..statistics import tolerance
@@ -103,8 +104,8 @@ def _write(path: Path, cells: Iterable[tuple[str, Cell]], shared: Mapping[str, n
     with atomic_write(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
         for name, cell in cells:
             group = file.create_group(name)
-            group.attrs["config"] = json.dumps(cell.config, sort_keys=True)
-            group.attrs["summary"] = json.dumps(cell.summary, sort_keys=True)
+            group.attrs["config"] = dumps(cell.config, sort_keys=True)
+            group.attrs["summary"] = dumps(cell.summary, sort_keys=True)
             for array, values in cell.arrays.items():
                 store_array(group, array, values)
         for array, values in shared.items():
