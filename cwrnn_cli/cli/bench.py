@@ -11,6 +11,7 @@ from data_prep.errors import UserError
 from ..benchmarks.options import device_option, kept, numbers_or, out_option, show
 from ..console import json_option, progress_bar, say, say_written
 from ..option import REPEATS, SECONDS, Number
+from ..outputs import PICTURE, OutputFile, force_option
 from .groups import LazyGroup
 from .of_tasks import places
 
@@ -32,8 +33,9 @@ def command() -> None:
 @click.option(
     "--seconds", type=SECONDS, default=2.0, show_default=True, help="Per point, for more rounds."
 )
-@click.option("--plot", type=click.Path(path_type=Path), help="PNG file of the ratios to write.")
+@click.option("--plot", type=OutputFile(PICTURE), help="PNG file of the ratios to write.")
 @device_option
+@force_option
 @click.option("--flashrnn", is_flag=True, help="With --device: FlashRNN's layers instead of ours.")
 @out_option
 @json_option

@@ -10,6 +10,7 @@ import numpy as np
 from data_prep.files import atomic_write
 
 from ..models import CELLS
+from ..outputs import AUTHOR
 
 _INK = "#444444"
 _STYLES = ("-", "--", ":", "-.")
@@ -27,13 +28,15 @@ def pyplot() -> Any:
 
 def save(figure: Any, path: Path) -> None:
     """Write a figure as PNG of 256 colours, whole or not at all, and forget it."""
-    from PIL import Image  # noqa: PLC0415  (as above)
+    from PIL import Image, PngImagePlugin  # noqa: PLC0415  (as above)
 
+    about = PngImagePlugin.PngInfo()
+    about.add_text("Software", AUTHOR)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png")
         with Image.open(temporary) as image:
             small = image.convert("RGB").quantize()  # a third of the bytes
-        small.save(temporary, format="png", optimize=True)
+        small.save(temporary, format="png", optimize=True, pnginfo=about)
     pyplot().close(figure)
 
 

@@ -11,6 +11,7 @@ from data_prep.errors import UserError
 
 from ...console import DATA_FOLDER, origin_option, progress_bar, say_problems
 from ...option import SEED
+from ...outputs import CORPUS, OutputFile, force_option
 from ...reporting.tables import table
 from .task import IamondbTask
 
@@ -34,7 +35,7 @@ from .task import IamondbTask
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=OutputFile(CORPUS),
     default=DATA_FOLDER / "iamondb.h5",
     show_default=True,
     help="HDF5 file to write.",
@@ -48,6 +49,7 @@ from .task import IamondbTask
     is_flag=True,
     help="Leave out lines whose clock runs back, instead of repairing their time.",
 )
+@force_option
 @origin_option
 def prepare(
     src: Path | None,

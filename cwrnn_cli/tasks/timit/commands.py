@@ -16,6 +16,7 @@ from data_prep.spoken import LEAST, SPEAKERS_PER_WORD, Report, read_groups, repo
 
 from ...console import DATA_FOLDER, origin_option, progress_bar, say_problems
 from ...option import COUNT, SEED
+from ...outputs import CORPUS, OutputFile, force_option
 from ...paper import WORD_GROUPS
 from ...reporting.tables import table
 from .task import TimitTask
@@ -57,7 +58,7 @@ def feature_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=OutputFile(CORPUS),
     default=DATA_FOLDER / "timit.h5",
     show_default=True,
     help="HDF5 file to write.",
@@ -71,6 +72,7 @@ def feature_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--allow-fewer", is_flag=True, help="Take words of fewer than 7 speakers too.")
 @click.option("--strict", is_flag=True, help="Stop at the first damaged file.")
 @feature_options
+@force_option
 @origin_option
 def prepare(
     src: Path | None,
@@ -182,13 +184,14 @@ def prepare(
 @click.option("--strict", is_flag=True, help="Stop at the first damaged file.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=OutputFile(CORPUS),
     default=DATA_FOLDER / "words.h5",
     show_default=True,
     help="HDF5 file to write.",
 )
 @click.option("--name", help="Of the corpus, in tables.  [default: the folder's]")
 @feature_options
+@force_option
 @origin_option
 @click.pass_context
 def prepare_words(
