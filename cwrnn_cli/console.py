@@ -3,17 +3,18 @@
 It stands at the top of the package, not in ``cli``, because the tasks' own commands talk too.
 """
 
-import json
 import os
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
 from data_prep.files import write_text
+from data_prep.strict_json import dumps
 
 DATA_FOLDER = Path("data")
 RUNS_FOLDER = Path("runs")
@@ -56,7 +57,8 @@ LOUDNESS: list[click.Parameter] = [
 def command_line() -> str:
     """What the user typed, without what does not change the result."""
     unimportant = {"--resume", "--json", *(flag for option in LOUDNESS for flag in option.opts)}
-    return shlex.join(["cwrnn", *(word for word in sys.argv[1:] if word not in unimportant)])
+    words = shlex.join(["cwrnn", *(word for word in sys.argv[1:] if word not in unimportant)])
+    return words.encode(errors="backslashreplace").decode()  # it goes into files of UTF-8
 
 
 def quiet() -> bool:
@@ -72,7 +74,8 @@ def verbose() -> bool:
 def warn(message: str) -> None:
     """What the user has to know: on stderr, with --quiet too."""
     if first_process():
-        click.echo(message, err=True)
+        with suppress(OSError):  # a stderr that takes no more does not end the work
+            click.echo(message, err=True)
 
 
 def say(message: str) -> None:
@@ -99,7 +102,7 @@ def say_written(*paths: Path) -> None:
 
 def print_json(value: Any) -> None:
     """The one JSON object of a command's --json."""
-    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+    click.echo(dumps(value, indent=1, ascii_only=False))
 
 
 json_option = click.option(

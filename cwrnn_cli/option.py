@@ -6,7 +6,10 @@ command line knows none of their names.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any
+
+import click
 
 from data_prep.errors import UserError
 
@@ -62,14 +65,49 @@ def short(value: float) -> str:
     return f"{value:.0e}".replace("e-0", "e-") if abs(value) < 1e-2 and value else text
 
 
-def at_least(option: str, value: float, least: float) -> None:
-    """Raises UserError if an option's value is less, or not a number."""
-    if not value >= least:
-        raise UserError(f"{option} {value:g}: expected at least {least:g}")
+class Number(click.ParamType[float]):
+    """A finite number within a range, both ends included.
+
+    Args:
+        kind: ``int`` or ``float``.
+        least: the least one.
+        most: the greatest one.
+    """
+
+    def __init__(self, kind: type[int] | type[float], least: float, most: float) -> None:
+        self.kind, self.least, self.most = kind, least, most
+        self.name = "integer" if kind is int else "float"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> float:
+        """Raises click's error for what is no number, UserError for one out of range."""
+        try:
+            number = self.kind(value)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is not a valid {self.name}.", parameter, context)
+        within(parameter.opts[0] if parameter else str(self.name), number, self.least, self.most)
+        return number
 
 
-def numbers(text: str, option: str, example: str) -> tuple[int, ...]:
-    """Whole numbers of at least 1 with commas between.
+# what several commands have
+SEED = Number(int, 0, 2**63 - 1)
+REPEATS = Number(int, 1, 10**6)
+SECONDS = Number(float, 0, 10**8)
+COUNT = Number(int, 1, 10**9)
+
+
+def within(option: str, value: float, least: float, most: float = inf) -> None:
+    """Raises UserError if an option's value is out of range, not a number, or infinite."""
+    if value >= least and value <= most and value != inf:
+        return
+    shown = str(value)[:40] if isinstance(value, int) else f"{value:g}"
+    bound = f"at most {most:g}" if value > most else f"at least {least:g}"
+    raise UserError(f"{option} {shown}: expected {'a number, ' * (value == inf)}{bound}")
+
+
+def numbers(text: str, option: str, example: str, most: int = 10**9) -> tuple[int, ...]:
+    """Whole numbers from 1 to ``most`` with commas between.
 
     Raises:
         UserError: anything else.
@@ -80,4 +118,5 @@ def numbers(text: str, option: str, example: str) -> tuple[int, ...]:
         found = (0,)
     if min(found) < 1:
         raise UserError(f"{option} {text}: expected numbers with commas between, such as {example}")
+    within(option, max(found), 1, most)
     return found

@@ -1,9 +1,35 @@
-"""What a user can do wrong, as one exception.
+"""What a user can do wrong, as one exception; and what the system refuses, as the same.
 
 It lives here because this package is the leftmost: everything else may import it.
 """
 
+import errno
+import os
+import re
+
 import click
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_ADVICE = {  # what to do, by number of the system's error
+    errno.EACCES: "; no permission: change it, or choose another place",
+    errno.EPERM: "; no permission: change it, or choose another place",
+    errno.EROFS: "; choose another place",
+    errno.ENAMETOOLONG: "; choose a shorter name",
+    errno.ENOENT: "; is the name right?",
+    errno.ENOTDIR: "; a part of the name is a file",
+    errno.EISDIR: "; expected a file, not a folder",
+    errno.ELOOP: "; its links go round in a circle",
+}
+_LIMITS = {
+    errno.EMFILE: "too many open files; raise `ulimit -n`",
+    errno.ENFILE: "too many open files on this machine",
+    errno.EAGAIN: "no further process or thread can be started; raise `ulimit -u`, or take fewer",
+    errno.ENOMEM: "memory is full; take less at once, or raise `ulimit -v`",
+}
+_HDF5 = re.compile(r"errno = (\d+)|\[Errno (\d+)\]")  # h5py's errors often have it in words only
+# in words only, of torch and of the interpreter
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "std::bad_alloc", "Cannot allocate")
+_NO_THREAD = ("can't start new thread", "Resource temporarily unavailable")
 
 
 class UserError(click.ClickException):
@@ -21,3 +47,49 @@ class UserError(click.ClickException):
         self.place = None if place is None else str(place)
         self.reason = reason
         super().__init__(reason if place is None else f"{place}: {reason}")
+
+
+def refused(error: BaseException) -> UserError | None:
+    """One line of what the system has refused: memory, files, places, names, processes.
+
+    Args:
+        error: anything that was raised.
+
+    Returns:
+        The line, or None: the error is none of the system's, but a fault of the program.
+    """
+    text = str(error)
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, MemoryError):
+        return UserError(_LIMITS[errno.ENOMEM] + (f" ({text})" if text else ""))
+    if isinstance(error, OSError):
+        return _of_system(error)
+    if isinstance(error, ImportError):
+        return UserError(f"a library cannot be loaded ({text}): is it installed, and memory free?")
+    if isinstance(error, UnicodeError):
+        return UserError(f"text that cannot be written or read in its encoding ({text})")
+    if isinstance(error, RecursionError):
+        return UserError("a file is nested too deeply to be read")
+    if isinstance(error, RuntimeError) and any(words in text for words in _NO_MEMORY):
+        return UserError(_LIMITS[errno.ENOMEM])
+    if isinstance(error, RuntimeError) and any(words in text for words in _NO_THREAD):
+        return UserError(_LIMITS[errno.EAGAIN])
+    return None
+
+
+def _of_system(error: OSError) -> UserError | None:
+    found = _HDF5.search(str(error))
+    number = error.errno or (int(found[1] or found[2]) if found else None)
+    if number is None:
+        return None
+    reason, name = os.strerror(number), error.filename
+    if number in NO_ROOM:
+        return UserError(f"cannot be written ({reason})", place=name or "stdout, or a file")
+    if number in _LIMITS:
+        return UserError(_LIMITS[number], place=name)
+    if number == errno.EIO:
+        return UserError(reason, place=name or "stdout, or a file")
+    if name is None and number not in _ADVICE:
+        return None
+    return UserError(reason + _ADVICE.get(number, ""), place=name)

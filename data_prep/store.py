@@ -28,6 +28,7 @@ import numpy as np
 from .errors import UserError
 from .files import sha256_of
 from .hdf5 import USER_BLOCK, header, sealed_hdf5
+from .strict_json import dumps
 
 SCHEMA = 1
 SPLITS = ("train", "valid", "test")
@@ -115,7 +116,7 @@ def write(path: Path, corpus: Corpus) -> None:
         file.attrs["schema"] = SCHEMA
         file.attrs["corpus"] = corpus.corpus
         file.attrs["standin"] = corpus.standin
-        file.attrs["provenance"] = json.dumps(corpus.provenance, sort_keys=True)
+        file.attrs["provenance"] = dumps(corpus.provenance, sort_keys=True)
         for name, split in corpus.splits.items():
             group = file.create_group(name)
             group["frames"] = split.frames.astype(np.float32, copy=False)

@@ -1,6 +1,5 @@
 """What the commands of `cwrnn bench` share."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import click
 
 from data_prep.files import write_text
+from data_prep.strict_json import dumps
 
 from ..console import command_line, print_json, say_written
 from ..option import numbers
@@ -90,5 +90,5 @@ def show(
     else:
         click.echo(text)
     if folder:
-        write_text(folder / f"{name}.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        write_text(folder / f"{name}.json", dumps(result, indent=1, ascii_only=False) + "\n")
         write_text(folder / f"{name}.txt", text + "\n")

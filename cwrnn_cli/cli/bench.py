@@ -10,7 +10,8 @@ from data_prep.errors import UserError
 
 from ..benchmarks.options import device_option, kept, numbers_or, out_option, show
 from ..console import json_option, progress_bar, say, say_written
-from ..option import at_least
+from ..option import REPEATS, SECONDS, Number
+from ..outputs import PICTURE, OutputFile, force_option
 from .groups import LazyGroup
 from .of_tasks import places
 
@@ -26,10 +27,15 @@ def command() -> None:
 @click.option("--widths", help="Hidden and input sizes.  [default: 40,64,128,256,512,1024]")
 @click.option("--batches", help="Batch sizes.  [default: 1,32,128]")
 @click.option("--lengths", help="Steps.  [default: 320,2048]")
-@click.option("--repeats", default=5, show_default=True, help="Rounds of each row at least.")
-@click.option("--seconds", default=2.0, show_default=True, help="Per point, for more rounds.")
-@click.option("--plot", type=click.Path(path_type=Path), help="PNG file of the ratios to write.")
+@click.option(
+    "--repeats", type=REPEATS, default=5, show_default=True, help="Rounds of each row at least."
+)
+@click.option(
+    "--seconds", type=SECONDS, default=2.0, show_default=True, help="Per point, for more rounds."
+)
+@click.option("--plot", type=OutputFile(PICTURE), help="PNG file of the ratios to write.")
 @device_option
+@force_option
 @click.option("--flashrnn", is_flag=True, help="With --device: FlashRNN's layers instead of ours.")
 @out_option
 @json_option
@@ -58,8 +64,6 @@ def layer(
         "batches": numbers_or(benchmark.BATCHES, batches, "--batches"),
         "lengths": numbers_or(benchmark.LENGTHS, lengths, "--lengths"),
     }
-    at_least("--repeats", repeats, 1)
-    at_least("--seconds", seconds, 0)
     if min(grid["widths"]) < benchmark.MODULES:
         raise UserError(f"--widths {widths}: at least {benchmark.MODULES}, a unit per module")
     settings: dict[str, Any] = {**grid, "repeats": repeats, "seconds": seconds}
@@ -96,8 +100,14 @@ def _layer_on_device(settings: dict[str, Any], out: Path | None, as_json: bool) 
 
 
 @command.command()
-@click.option("--units", default=256, show_default=True, help="Hidden and input size.")
-@click.option("--steps", default=320, show_default=True, help="Steps.")
+@click.option(
+    "--units",
+    type=Number(int, 8, 1 << 14),
+    default=256,
+    show_default=True,
+    help="Hidden and input size.",
+)
+@click.option("--steps", type=Number(int, 1, 10**5), default=320, show_default=True, help="Steps.")
 @out_option
 @json_option
 def precision(units: int, steps: int, out: Path | None, as_json: bool) -> None:
@@ -105,8 +115,6 @@ def precision(units: int, steps: int, out: Path | None, as_json: bool) -> None:
     from ..benchmarks import precision as benchmark  # noqa: PLC0415  (slow to import)
     from ..reporting import benchmarks as report  # noqa: PLC0415
 
-    for option, value, least in (("--units", units, benchmark.MODULES), ("--steps", steps, 1)):
-        at_least(option, value, least)
     with kept(out, {"units": units, "steps": steps}) as folder:
         result = benchmark.run(units, steps)
         show(result, report.precision_text(result), as_json, folder)

@@ -20,7 +20,7 @@ from ..console import (
     say_written,
 )
 from ..models import CELLS
-from ..option import numbers
+from ..option import COUNT, numbers
 from ..reporting.page import TABLE, write_report
 from ..tasks import TASKS
 from ..training import distributed
@@ -30,6 +30,7 @@ from ..training.folder import CONFIG, RunFolder, check_free, names_of, writing
 from ..training.grid import RESULTS, Grid, open_grid, run_grid
 from ..training.jobs import cores, one_thread
 from ..training.manifest import MANIFEST, certified, certified_whole, note
+from ..training.memory import check_jobs
 from ..training.registry import AnyTask
 from ..training.results import read_results, write_runs
 from .mistakes import did_you_mean
@@ -85,7 +86,7 @@ _OF_RUNS = {"task", "given_runs", "split", "at", "data", "out", "resume", "as_js
 )
 @click.option(
     "--jobs",
-    type=click.IntRange(min=1),
+    type=COUNT,
     help="Train so many cells (a model at a size) at once, each in a process of its own on one "
     "thread; how many changes no number.  "
     f"[default: {', '.join(_AT_ONCE)}: as many as cores; else one after the other, on all cores]",
@@ -158,6 +159,8 @@ def command(
     out = out or RUNS_FOLDER / f"compare-{task}"
     devices = {cell.device for cell in grid.cells}
     at_once = _jobs(experiment, jobs, devices)
+    if jobs:
+        check_jobs(min(jobs, len(grid.cells)), grid.cells)
     distributed.start("cuda" if "cuda" in devices else "cpu", data_parallel=False)
     if first_process():
         click.get_current_context().with_resource(writing(out))

@@ -1,6 +1,5 @@
 """`cwrnn eval`: what a run is worth."""
 
-import json
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,10 @@ import click
 
 from data_prep.errors import UserError
 from data_prep.files import write_text
+from data_prep.strict_json import dumps
 
 from ..console import RUNS_FOLDER, command_line, json_option, print_json, say_written
+from ..outputs import PICTURE, OutputFile, force_option
 from ..tasks import TASKS
 from ..training.folder import RunFolder, newest_run
 from ..training.manifest import certified_whole
@@ -49,7 +50,7 @@ def _default_splits() -> str:
 )
 @click.option(
     "--plot",
-    type=click.Path(path_type=Path),
+    type=OutputFile(PICTURE),
     help="PNG file to write: confusions, or lines with their text in ink.",
 )
 @click.option(
@@ -61,6 +62,7 @@ def _default_splits() -> str:
     type=click.Path(path_type=Path),
     help="New folder for eval.json, every network's errors (eval.h5) and manifest.json.",
 )
+@force_option
 @json_option
 def command(
     run: Path | None,
@@ -103,7 +105,7 @@ def command(
         result = experiment.summary(evaluation)
         whole = {"run": str(folder.path), **result}
         if kept:
-            text = json.dumps(whole, indent=1, ensure_ascii=False)
+            text = dumps(whole, indent=1, ascii_only=False)
             write_text(kept / "eval.json", text + "\n")
             shared = experiment.shared_arrays(evaluation)
             write_results(kept / "eval.h5", [experiment.cell(evaluation)], shared)

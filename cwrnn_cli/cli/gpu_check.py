@@ -1,13 +1,14 @@
 """`cwrnn bench gpu-check`: from the source tree, on a machine with a GPU."""
 
-import json
 from pathlib import Path
 
 import click
 
 from data_prep.files import write_text
+from data_prep.strict_json import dumps
 
 from ..console import command_line, json_option, print_json, say, say_written
+from ..option import SECONDS
 
 CHECK = "check"
 
@@ -24,7 +25,7 @@ CHECK = "check"
     is_flag=True,
     help="Try the check itself where there is no GPU: in small, by Triton's interpreter.",
 )
-@click.option("--seconds", type=float, help="For all of it.  [default: 470; interpreted: 900]")
+@click.option("--seconds", type=SECONDS, help="For all of it.  [default: 470; interpreted: 900]")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -55,14 +56,14 @@ def command(
 
     device = "cpu" if interpret else device
     check_device(device, auto=False)
-    limit = seconds or (900.0 if interpret else check.LIMIT)
+    limit = (900.0 if interpret else check.LIMIT) if seconds is None else seconds
     steps = check.steps_interpreted() if interpret else check.steps_on(device)
     settings = {"device": device, "interpret": interpret, "seconds": limit}
     with certified_whole(out, command_line(), None, settings) as folder:
         result = {"machine": describe(), "device": device}
         result |= check.run(steps, interpret, limit, say)
         text = check.check_text(result)
-        write_text(folder / f"{CHECK}.json", json.dumps(result, indent=1) + "\n")
+        write_text(folder / f"{CHECK}.json", dumps(result, indent=1) + "\n")
         write_text(folder / f"{CHECK}.txt", text + "\n")
     if as_json:
         print_json(result)

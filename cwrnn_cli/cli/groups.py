@@ -1,5 +1,7 @@
 """Groups whose commands are imported when they are called, so that `--help` stays fast."""
 
+import errno
+import sys
 import time
 import traceback
 from importlib import import_module
@@ -11,7 +13,7 @@ from click.shell_completion import CompletionItem
 from data_prep.errors import UserError
 
 from ..console import LOUDNESS, note, verbose
-from .mistakes import did_you_mean, one_line
+from .mistakes import did_you_mean, one_line, open_streams
 
 _WHOLE = 1000  # characters: no short help is cut
 
@@ -77,11 +79,19 @@ class LazyGroup(click.Group):
 
 
 class CommandLine(LazyGroup):
-    """The outermost group: whatever the user did wrong ends in one line and exit status 2."""
+    """The outermost group: whatever goes wrong ends in one line (:func:`.one_line`)."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.params += LOUDNESS
+
+    def main(self, *args: Any, **more: Any) -> Any:
+        """See :class:`click.Group`."""
+        open_streams()
+        try:
+            return super().main(*args, **more)
+        except OSError as error:  # stderr takes no more either
+            sys.exit(2 if error.errno != errno.EPIPE else 1)
 
     def make_context(self, *args: Any, **more: Any) -> click.Context:
         """See :class:`click.Group`."""

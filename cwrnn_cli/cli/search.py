@@ -8,6 +8,7 @@ import click
 from data_prep.errors import UserError
 
 from ..console import command_line, print_json, progress_bar, say, say_written
+from ..option import COUNT, Number
 from ..reporting.search import search_text, write_search
 from ..tasks import TASKS
 from ..training import distributed
@@ -45,12 +46,12 @@ _BY_DEFAULT = ",".join(name for name, searched in SEARCHED.items() if searched.b
 @click.option("--model", type=MODEL, required=True, help="Which network.")
 @click.option(
     "--params",
-    type=click.IntRange(min=1),
+    type=COUNT,
     help="Parameters of a network, in every trial.  [default: Table 1's largest]",
 )
 @click.option(
     "--trials",
-    type=click.IntRange(min=1),
+    type=Number(int, 1, 10**6),
     default=20,
     show_default=True,
     help="How many, diverged ones too; the first has the published values.",

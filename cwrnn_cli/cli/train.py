@@ -18,6 +18,7 @@ from ..console import (
     say,
     warn,
 )
+from ..option import COUNT
 from ..tasks import TASKS
 from ..training import distributed
 from ..training.config import TrainConfig
@@ -43,7 +44,7 @@ from .options import (
 @click.option("--model", type=MODEL, required=True, help="Which network.")
 @click.option(
     "--params",
-    type=click.IntRange(min=1),
+    type=COUNT,
     help="Parameters of a network; Table 1's hidden size where it has one, else the nearest.  "
     "[default: Table 1's largest]",
 )

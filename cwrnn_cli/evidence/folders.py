@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import UserError
+from data_prep.strict_json import dumps
 
 from ..reporting.benchmarks import gpu_resources_text, layer_text, precision_text
 from ..reporting.page import TABLE, report_texts
@@ -131,7 +132,7 @@ def from_rows(results: Results) -> Results:
 def _from_rows(cell: Cell, results: Results | None = None) -> Cell:
     shared = results.shared if results else cell.arrays
     numbers = TASKS[cell.summary["task"]].numbers(cell.summary, cell.arrays, shared)
-    return replace(cell, summary=cell.summary | json.loads(json.dumps(numbers, sort_keys=True)))
+    return replace(cell, summary=cell.summary | json.loads(dumps(numbers, sort_keys=True)))
 
 
 def _summaries(place: str, noted: dict[str, Any], made: dict[str, Any]) -> Iterator[Difference]:
@@ -226,7 +227,7 @@ def _scan(
     scan = json.loads((folder / SCAN).read_text(encoding="utf-8"))
     if (folder / SCAN_ROWS).exists():
         scan |= scores(folder / SCAN_ROWS)
-    yield SCAN, json.dumps(scan, indent=1) + "\n"
+    yield SCAN, dumps(scan, indent=1) + "\n"
     yield SCAN_TEXT, scan_text(scan) + "\n"
 
 
@@ -237,8 +238,8 @@ def _search(
     if not (folder / TRIALS).exists():
         return
     result = judged(json.loads((folder / TRIALS).read_text(encoding="utf-8")), folder)
-    yield TRIALS, json.dumps(result, indent=1) + "\n"
-    yield BEST, json.dumps(result["best"], indent=1) + "\n"
+    yield TRIALS, dumps(result, indent=1) + "\n"
+    yield BEST, dumps(result["best"], indent=1) + "\n"
     yield TABLE, search_text(result) + "\n"
 
 

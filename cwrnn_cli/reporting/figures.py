@@ -11,6 +11,7 @@ import numpy as np
 from data_prep.files import atomic_write
 
 from ..models import CELLS
+from ..outputs import AUTHOR
 
 _INK = "#444444"
 _STYLES = ("-", "--", ":", "-.")
@@ -28,13 +29,15 @@ def pyplot() -> Any:
 
 def save(figure: Any, path: Path) -> None:
     """Write a figure as PNG of 256 colours, whole or not at all, and forget it."""
-    from PIL import Image  # noqa: PLC0415  (as above)
+    from PIL import Image, PngImagePlugin  # noqa: PLC0415  (as above)
 
+    about = PngImagePlugin.PngInfo()
+    about.add_text("Software", AUTHOR)
     with io.BytesIO() as drawn, atomic_write(path) as file:
         figure.savefig(drawn, dpi=120, format="png")
         with Image.open(drawn) as image:
             small = image.convert("RGB").quantize()  # a third of the bytes
-        small.save(file, format="png", optimize=True)
+        small.save(file, format="png", optimize=True, pnginfo=about)
     pyplot().close(figure)
 
 

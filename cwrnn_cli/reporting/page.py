@@ -1,12 +1,12 @@
 """What the reports of all tasks share: how an evaluation opens, and the files of a comparison."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from data_prep.files import write_text
+from data_prep.strict_json import dumps
 
 from .. import statistics
 from ..models import CELLS
@@ -184,7 +184,7 @@ def medians_of_all(results: Results) -> dict[tuple[str, int], dict[str, float]]:
 
 def report_texts(task: AnyTask, results: Results, command: str) -> dict[str, str]:
     """The texts of a comparison's files, by name; see :func:`write_report`."""
-    comparison = json.dumps(task.comparison(results), indent=1, ensure_ascii=False)
+    comparison = dumps(task.comparison(results), indent=1, ascii_only=False)
     return {
         TABLE: f"{command}\n{task.comparison_text(results)}\n",
         COMPARISON: comparison + "\n",

@@ -1,10 +1,10 @@
 """The files of a comparison over several corpora."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from data_prep.files import write_text
+from data_prep.strict_json import dumps
 
 from ..training.config import TrainConfig
 from ..training.survey import Survey, SurveyRows
@@ -13,7 +13,7 @@ from .page import COMPARISON, TABLE, cell_name, deviation_lines
 
 def survey_texts(survey: Survey[Any, Any], rows: SurveyRows, command: str) -> dict[str, str]:
     """The texts of its files, by name; see :func:`write_survey_report`."""
-    comparison = json.dumps(survey.comparison(rows), indent=1, ensure_ascii=False)
+    comparison = dumps(survey.comparison(rows), indent=1, ascii_only=False)
     return {TABLE: f"{command}\n{survey.text(rows)}\n", COMPARISON: comparison + "\n"}
 
 

@@ -11,12 +11,13 @@ from data_prep.errors import UserError
 from ..models.cell import CellSpec, cell_named, option_owners
 from ..models.ensemble import SCALED
 from ..models.sizing import hidden_size_for
-from ..option import at_least
+from ..option import COUNT, SEED, within
 from ..paper import Protocol
 from . import distributed
 from .config import TrainConfig, learning_rate
 from .data import Data
 from .device import AUTO, gpus
+from .memory import check_memory
 from .optimizer import OPTIMIZERS, PUBLISHED
 from .registry import TASKS, AnyTask
 
@@ -122,6 +123,7 @@ def configure(
         **vars(problem),
         **(values | given),
     )
+    check_memory(config, size_option)
     return placed(config)
 
 
@@ -189,9 +191,10 @@ def _is_weight_std(value: float | str) -> bool:
 
 
 def _check_ranges(given: Mapping[str, Any]) -> None:
-    for name, least in (("runs", 1), ("epochs", 1), ("batch", 1), ("patience", 1), ("seed", 0)):
-        if name in given:
-            at_least(f"--{name}", given[name], least)
+    for name in {"runs", "epochs", "batch", "patience"} & given.keys():
+        within(f"--{name}", given[name], COUNT.least, COUNT.most)
+    if "seed" in given:
+        within("--seed", given["seed"], SEED.least, SEED.most)
     rules: list[tuple[str, Callable[[Any], bool], str]] = [
         ("lr", lambda value: 0 < value < np.inf, "a learning rate above 0"),
         ("momentum", lambda value: 0 <= value < 1, "0 or more, below 1"),
@@ -199,6 +202,7 @@ def _check_ranges(given: Mapping[str, Any]) -> None:
         ("clip", lambda value: 0 < value < np.inf, "a length above 0"),
         ("delta_clip", lambda value: 0 < value < np.inf, "a bound above 0"),
         ("noise", lambda value: 0 <= value < np.inf, "a standard deviation, 0 or more"),
+        ("forget_bias", np.isfinite, "a number"),
         ("hold_out", lambda value: 0 <= value <= 3, "0 to 3"),
     ]
     for name, fits, expected in rules:

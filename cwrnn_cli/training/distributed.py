@@ -16,27 +16,48 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from data_prep.errors import UserError
+
+_MOST_PROCESSES = 1 << 16
 _together = False  # whether the processes train one run
 
 
 def world_size() -> int:
     """Processes that train together; 1 without torchrun."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return _of_torchrun("WORLD_SIZE", 1, least=1)
 
 
 def rank() -> int:
     """Which of them this is, from 0 on."""
-    return int(os.environ.get("RANK", "0"))
+    return _of_torchrun("RANK", 0, below="WORLD_SIZE")
 
 
 def local_rank() -> int:
     """Which of those on this machine this is: the number of its GPU."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
+    return _of_torchrun("LOCAL_RANK", 0, below="LOCAL_WORLD_SIZE")
 
 
 def local_processes() -> int:
     """How many there are on this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return _of_torchrun("LOCAL_WORLD_SIZE", 1, least=1)
+
+
+def _of_torchrun(name: str, otherwise: int, least: int = 0, below: str = "") -> int:
+    """A number that torchrun puts into the environment.
+
+    Raises:
+        UserError: it is none, or out of range.
+    """
+    text = os.environ.get(name)
+    if text is None:
+        return otherwise
+    most = _of_torchrun(below, 1, least=1) - 1 if below in os.environ else _MOST_PROCESSES
+    if not (text.isascii() and text.isdecimal()) or not least <= int(text) <= most:
+        raise UserError(
+            f"{name}={text}: expected a number from {least} to {most}, as torchrun sets it in the "
+            f"environment; without torchrun, `unset {name}`"
+        )
+    return int(text)
 
 
 def start(device: str, data_parallel: bool) -> None:
@@ -48,6 +69,12 @@ def start(device: str, data_parallel: bool) -> None:
     """
     global _together
     if world_size() > 1:
+        assert local_rank() <= rank() < world_size()  # or it says what is wrong
+        if missing := {"RANK", "MASTER_ADDR", "MASTER_PORT"} - os.environ.keys():
+            raise UserError(
+                f"WORLD_SIZE={world_size()}, but no {min(missing)} in the environment: start the "
+                "processes by torchrun, or `unset WORLD_SIZE`"
+            )
         if device == "cuda":
             torch.cuda.set_device(local_rank())
         dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timedelta(days=7))

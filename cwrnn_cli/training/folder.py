@@ -19,6 +19,7 @@ from typing import Any
 from data_prep.errors import UserError
 from data_prep.files import append_text, drop_stale, is_occupied, write_bytes, write_text
 from data_prep.locks import locked
+from data_prep.strict_json import dumps
 
 from ..console import quoted, warn
 from ..models import CELLS
@@ -87,7 +88,7 @@ class RunFolder:
 
     def _write(self, config: TrainConfig, number: int) -> None:
         values = config.to_json() | ({_NUMBER: number} if number else {})
-        write_text(self.path / CONFIG, json.dumps(values, indent=1) + "\n")
+        write_text(self.path / CONFIG, dumps(values, indent=1) + "\n")
 
     def start_or_resume(self, config: TrainConfig, number: int = 0) -> None:
         """:meth:`start`, unless this very run has been started here.
@@ -268,7 +269,7 @@ class RunFolder:
 
     def append_metrics(self, values: dict[str, Any]) -> None:
         """One more line of metrics.jsonl."""
-        append_text(self.path / METRICS, json.dumps(values) + "\n")
+        append_text(self.path / METRICS, dumps(values) + "\n")
 
 
 def check_free(out: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from data_prep.errors import UserError
 from data_prep.files import is_occupied, write_text
+from data_prep.strict_json import dumps
 
 from . import distributed
 from .config import TrainConfig, versions
@@ -89,7 +90,7 @@ def _open(out: Path, grid: Grid, resume: bool) -> None:
             )
         return
     values = {"cells": grid.configuration, "versions": versions()}
-    write_text(path, json.dumps(values, indent=1) + "\n")
+    write_text(path, dumps(values, indent=1) + "\n")
 
 
 def run_grid(

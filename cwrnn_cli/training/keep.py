@@ -9,6 +9,7 @@ import torch
 
 from data_prep.errors import UserError
 from data_prep.files import sha256_of, whole_folder, write_text
+from data_prep.strict_json import dumps
 
 from .checkpoints import Checkpoint
 from .engine import Weights
@@ -59,13 +60,13 @@ def keep(run: RunFolder, out: Path, precision: str) -> int:
         manifest["configuration"] |= {"data_path": config.data_path}
     with whole_folder(out) as folder:
         small = RunFolder(folder)
-        write_text(folder / CONFIG, json.dumps(config.to_json(), indent=1) + "\n")
+        write_text(folder / CONFIG, dumps(config.to_json(), indent=1) + "\n")
         small.save(kept)
         file = folder / CHECKPOINT
         size = file.stat().st_size
         manifest["files"] = digests(folder)
         manifest["weights"] = {"file": CHECKPOINT, "sha256": sha256_of(file), "as": precision}
-        write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+        write_text(folder / MANIFEST, dumps(manifest, indent=1) + "\n")
     return size
 
 

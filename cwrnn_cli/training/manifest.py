@@ -34,6 +34,7 @@ from typing import Any
 import torch
 
 from data_prep.files import sha256_of, whole_folder, write_text
+from data_prep.strict_json import dumps
 
 from .config import versions
 from .data import Data
@@ -154,7 +155,7 @@ def _sessions(path: Path) -> list[Any]:
 
 
 def _write(path: Path, manifest: dict[str, Any]) -> None:
-    write_text(path, json.dumps(manifest, indent=1) + "\n")
+    write_text(path, dumps(manifest, indent=1) + "\n")
 
 
 def _now() -> str:

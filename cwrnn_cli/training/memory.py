@@ -1,14 +1,19 @@
-"""A device whose memory is full: what would fit."""
+"""Memory: what a run takes, what there is, and what would fit."""
 
+import os
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
+from pathlib import Path
 
 import torch
 
 from data_prep.errors import UserError
 
+from ..option import within
 from .config import TrainConfig
 from .folder import RunFolder
 from .registry import TASKS
@@ -16,6 +21,86 @@ from .registry import TASKS
 _MARGIN = 0.9  # of the memory: the rest is fragments, and what would have been asked for next
 _ASKED = re.compile(r"Tried to allocate ([\d.]+) (bytes|[KMG]iB)")  # torch's words
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+_FLOAT = 4  # bytes
+# of a network's weights at the least: themselves, the velocity, the gradient, the checkpoint's copy
+_COPIES = 4
+_NETWORK = 2048  # bytes of a network's random generator and numbers
+PROCESS = 300 << 20  # bytes of a process with torch in it
+
+
+def least_bytes(config: TrainConfig) -> int:
+    """What a run takes of this machine's memory at the least."""
+    weights = sum(prod(size) for size in config.shape.weights().values())
+    return config.networks * (_COPIES * _FLOAT * weights + _NETWORK)
+
+
+def check_memory(config: TrainConfig, size_option: str = "--params") -> None:
+    """Refuse what cannot fit into this machine's memory, before anything is trained.
+
+    Args:
+        config: of a run.
+        size_option: behind what its parameters were typed.
+
+    Raises:
+        UserError: what would fit.
+    """
+    need, there = least_bytes(config), free_bytes()
+    if need <= there:
+        return
+    runs, params = (int(_MARGIN * there / need * asked) for asked in (config.runs, config.params))
+    fits = f"--runs {runs}" if runs else f"{size_option} {params}"
+    raise UserError(
+        f"--runs {config.runs} with {size_option} {config.params}: {_size(need)} of memory or more "
+        f"for the weights, of {_size(there)}; {fits} would fit"
+    )
+
+
+def check_jobs(jobs: int, configs: Iterable[TrainConfig]) -> None:
+    """Refuse more processes at once than fit into this machine's memory.
+
+    Raises:
+        UserError: how many would.
+    """
+    each, there = PROCESS + max(map(least_bytes, configs)), free_bytes()
+    if jobs * each > there:
+        within("--jobs", jobs, 1, max(there // each, 1))
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.3g} GiB"
+
+
+def free_bytes() -> int:
+    """Bytes that this process may still take: of the machine, its control group and its limits."""
+    found = [sys.maxsize]
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        words = {line.split(":")[0]: int(line.split()[1]) << 10 for line in lines}
+        found.append(words["MemAvailable"] + words["SwapFree"])
+    except (OSError, ValueError, LookupError):  # not Linux
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    try:
+        place = Path("/proc/self/cgroup").read_text(encoding="utf-8").rpartition("::/")[2].strip()
+        group = Path("/sys/fs/cgroup") / place
+        for folder in (group, *group.parents[: len(Path(place).parts)]):
+            most = (folder / "memory.max").read_text(encoding="ascii").strip()
+            if most.isdecimal():
+                used = int((folder / "memory.current").read_text(encoding="ascii"))
+                stat = (folder / "memory.stat").read_text(encoding="ascii").split()
+                found.append(int(most) - used + int(stat[stat.index("inactive_file") + 1]))
+    except (OSError, ValueError):  # no control groups, or of another kind
+        pass
+    try:
+        import resource  # noqa: PLC0415  (not on Windows)
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit != resource.RLIM_INFINITY:
+            pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+            found.append(limit - pages * resource.getpagesize())
+    except (ImportError, OSError, ValueError):
+        pass
+    return max(min(found), 0)
 
 
 @dataclass(frozen=True)

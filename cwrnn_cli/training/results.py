@@ -16,6 +16,7 @@ import numpy as np
 
 from data_prep.errors import UserError
 from data_prep.hdf5 import opened_hdf5, sealed_hdf5
+from data_prep.strict_json import dumps
 
 from ..models import CELLS
 from ..statistics import tolerance
@@ -104,8 +105,8 @@ def _write(path: Path, cells: Iterable[tuple[str, Cell]], shared: Mapping[str, n
     with sealed_hdf5(path, MAGIC, libver="latest") as file:
         for name, cell in cells:
             group = file.create_group(name)
-            group.attrs["config"] = json.dumps(cell.config, sort_keys=True)
-            group.attrs["summary"] = json.dumps(cell.summary, sort_keys=True)
+            group.attrs["config"] = dumps(cell.config, sort_keys=True)
+            group.attrs["summary"] = dumps(cell.summary, sort_keys=True)
             for array, values in cell.arrays.items():
                 store_array(group, array, values)
         for array, values in shared.items():

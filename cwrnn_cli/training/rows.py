@@ -17,6 +17,7 @@ import numpy as np
 from data_prep.errors import UserError
 from data_prep.files import append_text, write_text
 from data_prep.hdf5 import opened_hdf5, sealed_hdf5
+from data_prep.strict_json import dumps
 
 from .config import TrainConfig
 from .results import MAGIC, store_array
@@ -115,12 +116,12 @@ def write_rows(path: Path, rows: Rows) -> None:
     words = {"model": [cell.model for cell in cells]}
     words |= {_LEVEL + n: [c.settings.get(n, none) for c in cells] for n in rows.factors}
     with sealed_hdf5(path, MAGIC, libver="latest") as file:
-        file.attrs[_FACTORS] = json.dumps({n: list(levels) for n, levels in rows.factors.items()})
+        file.attrs[_FACTORS] = dumps({n: list(levels) for n, levels in rows.factors.items()})
         file.attrs.update(dict(rows.about))
         for name, column in words.items():
             levels = list(dict.fromkeys(column))
             store_array(file, name, np.array([levels.index(word) for word in column], np.int16))
-            file[name].attrs["levels"] = json.dumps(levels)
+            file[name].attrs["levels"] = dumps(levels)
         store_array(file, "params", np.array([cell.params for cell in cells], np.int32))
         store_array(file, MOMENTUM, np.array([cell.ramp for cell in cells]))
         store_array(file, "lr", np.array([cell.lr for cell in cells]))
@@ -210,15 +211,24 @@ class Journal:
                 f"{self.path}: {name}: a run with another {', '.join(different)}; "
                 "resume with the same options, or choose another --out"
             )
-        values: Values = row["values"]
-        return values
+        return {array: [_number(value) for value in each] for array, each in row["values"].items()}
 
     def add(self, name: str, config: TrainConfig, values: Mapping[str, np.ndarray]) -> None:
         """One more, on the disk when this returns."""
         row = {
             "name": name,
             "config": config.computed(),
-            "values": {array: each.tolist() for array, each in values.items()},
+            "values": {n: [_word(value) for value in each.tolist()] for n, each in values.items()},
         }
-        append_text(self.path, json.dumps(row) + "\n", sync=True)
-        self._rows[name] = json.loads(json.dumps(row))
+        append_text(self.path, dumps(row) + "\n", sync=True)
+        self._rows[name] = json.loads(dumps(row))
+
+
+def _word(value: Any) -> Any:
+    """For JSON: "nan", "inf" and "-inf" for the numbers that it has not."""
+    return value if np.isfinite(value) else str(value)
+
+
+def _number(value: Any) -> Any:
+    """Back from :func:`_word`."""
+    return float(value) if isinstance(value, str) else value

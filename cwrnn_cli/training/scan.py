@@ -7,7 +7,6 @@ options are varied it is a factorial experiment (:mod:`.factorial`), and every c
 own best rate.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from data_prep.errors import UserError
 from data_prep.files import write_text
 from data_prep.hdf5 import opened_hdf5, sealed_hdf5
+from data_prep.strict_json import dumps
 
 from . import factorial
 from .config import TrainConfig
@@ -152,7 +152,7 @@ def collect(
         "judged_by": TASKS[data.task].judged_by(points[0].first),
         **scores(out / SCAN_ROWS),
     }
-    write_text(out / SCAN, json.dumps(result, indent=1) + "\n")
+    write_text(out / SCAN, dumps(result, indent=1) + "\n")
     return result
 
 

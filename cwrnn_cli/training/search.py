@@ -22,6 +22,7 @@ import numpy as np
 
 from data_prep.errors import UserError
 from data_prep.files import is_occupied, write_text
+from data_prep.strict_json import dumps
 
 from .config import TrainConfig, versions
 from .configure import configure
@@ -82,7 +83,7 @@ class Search:
             "search": {name: bound.to_json() for name, bound in self.space.items()},
             "base": self.base.computed(),
         }
-        return dict(json.loads(json.dumps(found)))
+        return dict(json.loads(dumps(found)))
 
 
 def check_optuna() -> None:
@@ -131,7 +132,7 @@ def _open(out: Path, search: Search, resume: bool) -> None:
     import optuna  # noqa: PLC0415
 
     noted = search.configuration | {"versions": versions() | {"optuna": optuna.__version__}}
-    write_text(path, json.dumps(noted, indent=1) + "\n")
+    write_text(path, dumps(noted, indent=1) + "\n")
 
 
 def _differences(found: Mapping[str, Any], search: Search) -> list[str]:
@@ -265,7 +266,7 @@ def _trained(
         "resumed": resumed,
         **made_by,
     }
-    write_text(path, json.dumps(row, indent=1) + "\n")
+    write_text(path, dumps(row, indent=1) + "\n")
     return row
 
 
@@ -340,9 +341,9 @@ def collect(search: Search, out: Path, command: str, data_option: Path | None) -
         "fixed": {n: v for n, v in options.items() if n not in _NOT_OF_THE_BEST},
     }
     result = judged(heading, out)
-    write_text(out / TRIALS, json.dumps(result, indent=1) + "\n")
+    write_text(out / TRIALS, dumps(result, indent=1) + "\n")
     if result["best"]:
-        write_text(out / BEST, json.dumps(result["best"], indent=1) + "\n")
+        write_text(out / BEST, dumps(result["best"], indent=1) + "\n")
     return result
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from data_prep.errors import UserError
 from data_prep.hdf5 import opened_hdf5, sealed_hdf5
+from data_prep.strict_json import dumps
 
 from ..models import CELLS
 from .data import D
@@ -107,11 +108,11 @@ def write_survey(path: Path, rows: SurveyRows) -> None:
     with sealed_hdf5(path, MAGIC, libver="latest") as file:
         file.attrs[_SURVEY] = rows.task
         # a data set: attributes are at most 64 KiB
-        text = json.dumps(list(rows.corpora)).encode()
+        text = dumps(list(rows.corpora)).encode()
         store_array(file, _CORPORA, np.frombuffer(text, np.uint8))
         for (model, params), arrays in rows.cells.items():
             group = file.create_group(f"{model}/{params}", track_order=True)
-            group.attrs[_CONFIG] = json.dumps(rows.configs[model, params], sort_keys=True)
+            group.attrs[_CONFIG] = dumps(rows.configs[model, params], sort_keys=True)
             for name, values in arrays.items():
                 store_array(group, name, values)
         for name, values in rows.of_corpora.items():

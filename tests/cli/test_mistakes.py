@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 import subprocess
 import sys
 from contextlib import suppress
@@ -10,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from cwrnn_cli.cli import main
+from cwrnn_cli.tasks import TASKS
+from cwrnn_cli.training.configure import configure
+from cwrnn_cli.training.memory import free_bytes, least_bytes
 from tests.conftest import one_line_error
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +42,7 @@ RANGES = [
         *((f"{command} {words}", message) for command in TRAINING for words, message in RANGES),
         ("train --model cw --lr -1", "--lr -1: expected a learning rate above 0"),
         ("train --model cw --lr nan", "--lr nan: expected a learning rate above 0"),
-        ("train --model cw --params 0", "'--params': 0 is not in the range x>=1."),
+        ("train --model cw --params 0", "--params 0: expected at least 1"),
         ("train --model srn --periods 1,2", "--periods: only a CW-RNN has clock periods"),
         ("compare --lr cw=-1", "--lr cw=-1: expected MODEL=X, with X such as 1e-5"),
         ("compare --sizes -3", "--sizes -3: expected numbers with commas between"),
@@ -52,7 +56,7 @@ RANGES = [
         ("bench handwriting --seconds -1", "--seconds -1: expected at least 0"),
         ("prepare audio --sequences 0", "at least 1 sequence of at least 2 samples"),
         ("prepare audio --length -1", "at least 1 sequence of at least 2 samples"),
-        ("prepare audio --start -1", "--start -1: seconds from the beginning, 0 or more"),
+        ("prepare audio --start -1", "--start -1: expected at least 0"),
         ("prepare timit --standin --seed -1 --keep k", "--seed -1: expected at least 0"),
         ("prepare timit --standin --hop-ms 0 --keep k", "expected 1 <= hop <= window <= 1000"),
         ("prepare iamondb --standin --seed -1 --keep k", "--seed -1: expected at least 0"),
@@ -151,13 +155,132 @@ def test_nor_does_the_interpreter_say_anything_at_its_exit():
             assert result.stderr.startswith(said) and result.stderr.count("\n") == bool(said)
 
 
-def test_other_errors_of_the_system_are_not_called_a_full_stdout(cwrnn, monkeypatch):
+def fails(monkeypatch, error):
+    """Let `cwrnn eval` meet an error."""
+
     def fail(*_):
-        raise OSError(errno.EBADF, "a bug")
+        raise error
 
     monkeypatch.setattr("cwrnn_cli.cli.eval.newest_run", fail)
-    with pytest.raises(OSError, match="a bug"):
-        cwrnn("eval")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (MemoryError(), "memory is full"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "memory is"),
+        (RuntimeError("can't start new thread"), "no further process or thread can be started"),
+        (BlockingIOError(errno.EAGAIN, "x"), "no further process or thread can be started"),
+        (OSError(errno.EMFILE, "x", "a.h5"), "a.h5: too many open files; raise `ulimit -n`"),
+        (PermissionError(errno.EACCES, "x", "a.h5"), "a.h5: Permission denied; no permission"),
+        (OSError(errno.ENAMETOOLONG, "x", "a" * 300), "File name too long; choose a shorter"),
+        (OSError("write failed (errno = 28, error message = 'x')"), "stdout, or a file: cannot"),
+        (OSError(errno.EFBIG, "x", "a.h5"), "a.h5: cannot be written (File too large)"),
+        ("\udce9".encode, "text that cannot be written"),
+        (RecursionError("x"), "nested too deeply"),
+        (ImportError("libx.so"), "a library cannot be loaded (libx.so)"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(cwrnn, monkeypatch, error, line):
+    if not isinstance(error, Exception):
+        with pytest.raises(UnicodeEncodeError) as found:
+            error()
+        error = found.value
+    fails(monkeypatch, error)
+    assert line in one_line_error(cwrnn("eval", expect=2))
+
+
+def test_a_fault_of_ours_is_one_line_with_a_status_of_its_own(cwrnn, monkeypatch):
+    """With -v where it is from."""
+    fails(monkeypatch, OSError(errno.EBADF, "a bug"))
+    result = cwrnn("eval", expect=70)
+    assert result.stderr.startswith("Error: this is a fault of cwrnn: OSError in test_mistakes.py:")
+    assert result.stderr.count("\n") == 1 and "a bug" in result.stderr
+    assert "Traceback" in cwrnn("eval", "-v", expect=70).stderr
+
+
+def test_ctrl_c_is_one_line(cwrnn, monkeypatch):
+    fails(monkeypatch, KeyboardInterrupt())
+    assert cwrnn("eval", expect=130).stderr == "interrupted\n"
+
+
+SMALL = "train --model srn --params 100 --epochs 2 --runs"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (f"{SMALL} 1000000000", " would fit"),
+        (f"{SMALL} 10000000000", "--runs 10000000000: expected at most 1e+09"),
+        ("train --model srn --params 1000000000", " would fit"),
+        ("train --model srn --params 1000000000000", "--params 1000000000000: expected at most"),
+        ("train --model srn --epochs 1000000000000", "--epochs 1000000000000: expected at most"),
+        ("compare --sizes 1000000000", " would fit"),
+        ("compare --sizes 100 --models srn,cw --runs 1 --jobs 1000000000000", "--jobs 1000"),
+        ("compare --sizes 0", "--sizes 0: expected numbers"),
+        ("bench layer --repeats 1000000000", "--repeats 1000000000: expected at most 1e+06"),
+        ("bench layer --seconds inf", "--seconds inf: expected a number, at most 1e+08"),
+        ("bench layer --seconds nan", "--seconds nan: expected at least 0"),
+        ("prepare audio --start nan", "--start nan: expected at least 0"),
+    ],
+)
+def test_what_no_machine_has_is_refused_before_work_begins(cwrnn, piece, tmp_path, words, message):
+    data = () if words.startswith(("bench", "prepare")) else ("--data", piece)
+    assert message in one_line_error(cwrnn(*words.split(), *data, expect=2))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_would_fit_fits(cwrnn, piece):
+    line = one_line_error(cwrnn(*SMALL.split(), 10**9, "--data", piece, expect=2))
+    runs = int(line.rpartition("--runs ")[2].split()[0])
+    config = configure(TASKS["audio"].load(piece), "srn", 100, runs=runs)
+    assert 0.5 * free_bytes() < least_bytes(config) < 1.5 * free_bytes()
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        ({"WORLD_SIZE": "abc"}, "WORLD_SIZE=abc: expected a number from 1 to 65536"),
+        ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK=2: expected a number from 0 to 1"),
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE=2, but no MASTER_ADDR in the environment"),
+    ],
+)
+def test_an_environment_that_is_not_torchruns(cwrnn, spoken, lines, monkeypatch, variables, line):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    words = ("--task", "iamondb", "--model", "srn", "--data", lines)
+    assert one_line_error(cwrnn("train", *words, expect=2)).startswith(line)
+
+
+def ended_with(command, **environment):
+    """Run a line of shell; `cwrnn` is the program."""
+    program = f'cwrnn() {{ {shlex.quote(sys.executable)} -m cwrnn_cli "$@"; }}; '
+    return subprocess.run(
+        ["bash", "-c", program + command],
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+    )
+
+
+def test_closed_streams_are_no_files(tmp_path, monkeypatch):
+    """A file that is opened does not get the number of a closed stream, and its text."""
+    monkeypatch.chdir(tmp_path)
+    result = ended_with("cwrnn prepare audio <&- >&- 2>&-")
+    assert result.returncode == 0
+    assert ended_with("cwrnn prepare audio --out b.h5 2>&-").returncode == 0
+    assert (tmp_path / "data/audio.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    assert ended_with("cwrnn evil 2>/dev/full").returncode == 2
+
+
+def test_streams_and_names_in_other_encodings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = ended_with("cwrnn --help", PYTHONIOENCODING="iso8859-7")
+    assert result.returncode == 0 and rb"Koutn\xedk" in result.stdout
+    result = ended_with(r"cwrnn prepare audio --out $'lat\xe9.h5' && ls")
+    assert result.returncode == 0 and result.stdout.endswith(b"\nlat\xe9.h5\n")
+    assert result.stdout.startswith(rb"lat\udce9.h5: 5 sequences")
+    result = ended_with(r"cwrnn train --model srn --data $'no\xe9.h5'")
+    assert result.stderr.startswith(rb"Error: no\udce9.h5: no such file")
 
 
 def test_what_is_to_be_pasted_is_quoted(cwrnn, piece):

@@ -80,6 +80,16 @@ def test_a_journal_gives_back_every_bit_and_drops_a_torn_line(tmp_path, config):
     assert [json.loads(line)["name"] for line in path.read_text().splitlines()] == ["one", "three"]
 
 
+def test_a_journal_is_json_and_keeps_what_json_has_not(tmp_path, config):
+    values = {"error": np.array([np.nan, np.inf, -np.inf, 0.1]), "diverged": np.array([True])}
+    Journal(tmp_path / "rows.jsonl").add("one", config, values)
+    text = (tmp_path / "rows.jsonl").read_text()
+    json.loads(text, parse_constant=lambda name: pytest.fail(name))
+    found = Journal(tmp_path / "rows.jsonl").of("one", config)
+    for name, each in values.items():
+        np.testing.assert_array_equal(np.array(found[name]), each, strict=True)
+
+
 def test_a_journal_of_other_options_is_refused(tmp_path, config, piece):
     path = tmp_path / "rows.jsonl"
     Journal(path).add("one", config, {"error": np.zeros(1)})

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import numba
 
+from .cache import kept
 from .simd import LANES, broadcast, store
 from .tiles import tile
 
-jit = numba.njit(nogil=True, cache=True, error_model="numpy")
+jit = kept(numba.njit(nogil=True, error_model="numpy"))
 # for what is called so often, or with so many constants, that a call of its own would cost
-inline = numba.njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
+inline = kept(numba.njit(nogil=True, error_model="numpy", forceinline=True))
 
 
 class Vectors(NamedTuple):

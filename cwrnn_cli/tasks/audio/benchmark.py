@@ -14,7 +14,7 @@ from ...console import json_option, progress_bar, say
 from ...models import CELLS, LSTMSpec
 from ...models.cell import CellSpec
 from ...models.ensemble import Ensemble, Shape
-from ...option import at_least
+from ...option import REPEATS, SECONDS
 from ...paper import AUDIO
 from ...reporting.benchmarks import machine_text
 from ...reporting.page import cell_name
@@ -212,8 +212,12 @@ def _over(row: Mapping[str, Any], peer: str) -> str:
 
 @click.command()
 @click.option("--runs", help="Networks trained at once.  [default: 1,10,100,500]")
-@click.option("--repeats", default=5, show_default=True, help="Rounds per point at least.")
-@click.option("--seconds", default=2.0, show_default=True, help="Per point, for more rounds.")
+@click.option(
+    "--repeats", type=REPEATS, default=5, show_default=True, help="Rounds per point at least."
+)
+@click.option(
+    "--seconds", type=SECONDS, default=2.0, show_default=True, help="Per point, for more rounds."
+)
 @device_option
 @out_option
 @json_option
@@ -230,8 +234,6 @@ def command(
     JAX's rates need the extra "bench"; compiling its settings takes most of the time.
     """
     counts = numbers_or(RUNS, runs, "--runs")
-    at_least("--repeats", repeats, 1)
-    at_least("--seconds", seconds, 0)
     points = len(AUDIO.hidden_sizes) * len(_MEASURED) * len(counts)
     settings: dict[str, Any] = {"runs": counts, "repeats": repeats, "seconds": seconds}
     if device:

@@ -9,6 +9,8 @@ from data_prep.audio import RATE
 from data_prep.errors import UserError
 
 from ...console import DATA_FOLDER, RUNS_FOLDER, origin_option, say, warn
+from ...option import SECONDS
+from ...outputs import CORPUS, PICTURE, SOUND, OutputFile, check_output, force_option
 from ...reporting.figures import waves
 from ...training.folder import RunFolder, newest_run
 from .data import continue_network
@@ -24,13 +26,13 @@ from .task import AudioTask
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=OutputFile(CORPUS),
     default=DATA_FOLDER / "audio.h5",
     show_default=True,
     help="HDF5 file to write.",
 )
 @click.option(
-    "--start", type=float, default=0.0, show_default=True, help="Where to begin, in seconds."
+    "--start", type=SECONDS, default=0.0, show_default=True, help="Where to begin, in seconds."
 )
 @click.option(
     "--sequences",
@@ -43,6 +45,7 @@ from .task import AudioTask
     "--length", type=int, default=320, show_default=True, help="Samples of each, at 44.1 kHz."
 )
 @click.option("--channel", type=int, help="Which channel, from 1 on; without it, the mean of all.")
+@force_option
 @origin_option
 def prepare(
     src: Path | None,
@@ -68,7 +71,7 @@ def prepare(
 @click.argument("run", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=OutputFile(SOUND),
     help="WAV file to write, with a PNG of the same name beside it.  [default: in the run folder]",
 )
 @click.option(
@@ -76,12 +79,13 @@ def prepare(
 )
 @click.option(
     "--seconds",
-    type=float,
+    type=SECONDS,
     help="How long to play; beyond what was learnt it runs on freely.  [default: as learnt]",
 )
 @click.option(
     "--data", type=click.Path(path_type=Path), help="The run's HDF5 file, if it has moved."
 )
+@force_option
 def generate(
     run: Path | None, out: Path | None, sequence: int, seconds: float | None, data: Path | None
 ) -> None:
@@ -90,6 +94,9 @@ def generate(
     out = out or folder.path / f"sequence{sequence}.wav"
     if out.suffix.lower() != ".wav":
         raise UserError(f"--out {out}: expected a name that ends in .wav")
+    picture = out.with_suffix(".png")
+    for path, kind in ((out, SOUND), (picture, PICTURE)):
+        check_output(path, kind, "--out")
     task = folder.config().task
     if task != AudioTask.name:
         raise UserError(f"{folder.path}: a run of task {task}; expected one of {AudioTask.name}")
@@ -106,7 +113,6 @@ def generate(
         say("playing ...")
     wave = continue_network(*evaluation.ensemble.member(best), steps)
     clipped = write_wav(out, wave * source.scale[index] + source.shift[index], RATE)
-    picture = out.with_suffix(".png")
     error = evaluation.metrics["nmse_paper"][best]
     waves(
         picture,

@@ -15,7 +15,7 @@ from ...benchmarks.options import kept, out_option, show
 from ...console import json_option, say
 from ...models import CELLS
 from ...models.cell import CellSpec
-from ...option import at_least
+from ...option import COUNT, SECONDS
 from ...paper import AUDIO
 from ...reporting.benchmarks import machine_text
 from ...reporting.page import cell_name
@@ -248,10 +248,11 @@ def ensembles_command(settings: dict[str, Any], out: Path | None, as_json: bool)
 
 
 @click.command()
-@click.option("--runs", default=AUDIO.runs, show_default=True, help="Of each network.")
-@click.option("--epochs", default=AUDIO.epochs, show_default=True, help="Of each.")
+@click.option("--runs", type=COUNT, default=AUDIO.runs, show_default=True, help="Of each network.")
+@click.option("--epochs", type=COUNT, default=AUDIO.epochs, show_default=True, help="Of each.")
 @click.option(
     "--seconds",
+    type=SECONDS,
     default=3600.0,
     show_default=True,
     help="For all; what would take longer is timed in part and extrapolated, which is said.",
@@ -263,9 +264,6 @@ def figure3(
     runs: int, epochs: int, seconds: float, device: str, out: Path | None, as_json: bool
 ) -> None:
     """How long all of Figure 3 takes: its networks, trained on the built-in piece."""
-    at_least("--runs", runs, 1)
-    at_least("--epochs", epochs, 1)
-    at_least("--seconds", seconds, 0)
     check_device(device, auto=False)
     settings: dict[str, Any] = {
         "device": device,

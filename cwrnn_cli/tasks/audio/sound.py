@@ -6,6 +6,8 @@ import numpy as np
 
 from data_prep.files import atomic_write
 
+from ...outputs import AUTHOR
+
 
 def write_wav(path: Path, wave: np.ndarray, rate: int) -> float:
     """Write a mono 16-bit WAV file, whole or not at all.
@@ -18,9 +20,13 @@ def write_wav(path: Path, wave: np.ndarray, rate: int) -> float:
     Returns:
         The fraction of samples that had to be clipped.
     """
-    from scipy.io import wavfile  # noqa: PLC0415  (slow to import)
+    import soundfile  # noqa: PLC0415  (slow to import)
 
     clipped = np.clip(wave, -1.0, 32767 / 32768)
-    with atomic_write(path) as file:
-        wavfile.write(file, rate, np.rint(clipped * 32768).astype(np.int16))
+    with (
+        atomic_write(path) as raw,
+        soundfile.SoundFile(raw, "w", rate, 1, "PCM_16", format="WAV") as file,
+    ):
+        file.software = AUTHOR
+        file.write(np.rint(clipped * 32768).astype(np.int16))
     return float(np.mean(np.abs(wave) > 1.0))

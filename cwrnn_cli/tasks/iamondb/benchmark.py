@@ -23,7 +23,7 @@ from ...benchmarks.options import kept, numbers_or, out_option, show
 from ...console import DATA_FOLDER, json_option, progress_bar
 from ...kernels.numba.threads import run_all
 from ...models import CELLS, LSTMSpec
-from ...option import at_least
+from ...option import COUNT, REPEATS, SECONDS
 from ...paper import IAMONDB
 from ...reporting.benchmarks import machine_text
 from ...reporting.page import cell_name
@@ -195,10 +195,14 @@ def text(result: Mapping[str, Any]) -> str:
     help="Prepared HDF5 file.",
 )
 @click.option("--sizes", help="Parameters.  [default: Table 1's]")
-@click.option("--batches", default=24, show_default=True, help="Of lines, per point and round.")
-@click.option("--lines", default=IAMONDB.batch, show_default=True, help="Per update.")
-@click.option("--repeats", default=5, show_default=True, help="Rounds per point at the most.")
-@click.option("--seconds", default=600.0, show_default=True, help="Per size, about.")
+@click.option(
+    "--batches", type=COUNT, default=24, show_default=True, help="Of lines, per point and round."
+)
+@click.option("--lines", type=COUNT, default=IAMONDB.batch, show_default=True, help="Per update.")
+@click.option(
+    "--repeats", type=REPEATS, default=5, show_default=True, help="Rounds per point at the most."
+)
+@click.option("--seconds", type=SECONDS, default=600.0, show_default=True, help="Per size, about.")
 @out_option
 @json_option
 def command(
@@ -212,10 +216,6 @@ def command(
     as_json: bool,
 ) -> None:
     """Task 3's training against autograd and torch.nn, on packed and padded lines."""
-    at_least("--batches", batches, 1)
-    at_least("--lines", lines, 1)
-    at_least("--repeats", repeats, 1)
-    at_least("--seconds", seconds, 0)
     chosen = numbers_or(tuple(sorted(IAMONDB.hidden_sizes)), sizes, "--sizes")
     corpus = load(data)
     settings: dict[str, Any] = {

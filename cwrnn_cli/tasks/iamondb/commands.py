@@ -10,7 +10,8 @@ from data_prep import iamondb_standin
 from data_prep.errors import UserError
 
 from ...console import DATA_FOLDER, origin_option, progress_bar, say_problems
-from ...option import at_least
+from ...option import SEED
+from ...outputs import CORPUS, OutputFile, force_option
 from ...reporting.tables import table
 from .task import IamondbTask
 
@@ -34,12 +35,12 @@ from .task import IamondbTask
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=OutputFile(CORPUS),
     default=DATA_FOLDER / "iamondb.h5",
     show_default=True,
     help="HDF5 file to write.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the substitute.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the substitute.")
 @click.option("--every", default=3, show_default=True, help="Keep one point of so many.")
 @click.option("--offsets", is_flag=True, help="From point to point, instead of positions.")
 @click.option("--slant", is_flag=True, help="Shear each line upright.")
@@ -48,6 +49,7 @@ from .task import IamondbTask
     is_flag=True,
     help="Leave out lines whose clock runs back, instead of repairing their time.",
 )
+@force_option
 @origin_option
 def prepare(
     src: Path | None,
@@ -63,7 +65,6 @@ def prepare(
     origin: str | None,
 ) -> None:
     """Lines of handwriting for task 3: pen paths of IAM-OnDB, every third point."""
-    at_least("--seed", seed, 0)
     options = converter.PathOptions(every, offsets, slant)
     with ExitStack() as stack:
         if standin:

@@ -127,7 +127,8 @@ class DrawServer(ThreadingHTTPServer):
             strokes; ``seconds`` that the network saw; ``activity``: (directions, g, T).
 
         Raises:
-            Refusal: not such JSON, numbers that are none, or too many points.
+            Refusal: not such JSON, numbers that are none, too many points, or a network that
+                has diverged.
         """
         drawn, rules = _asked(asked)
         if not len(drawn):
@@ -140,7 +141,10 @@ class DrawServer(ThreadingHTTPServer):
             except UserError as error:
                 raise Refusal(413, error.reason) from error
         with self._one_at_a_time:
-            reading = self.reader.read(strokes)
+            try:
+                reading = self.reader.read(strokes)
+            except UserError as error:
+                raise Refusal(409, error.reason) from error
         kept = which_kept(strokes, self.reader.path_options)
         at = (strokes[kept, :2] - strokes[:, :2].min(axis=0)) / scale + corner
         number = np.concatenate([[0], np.cumsum(strokes[:-1, 3])])[kept]

@@ -6,6 +6,7 @@ from typing import Self
 import numpy as np
 import torch
 
+from data_prep.errors import UserError
 from data_prep.iamondb import PathOptions, frames_of
 from data_prep.standardise import apply
 
@@ -79,12 +80,17 @@ class Reader:
 
         Args:
             strokes: (N, 4) as of :func:`data_prep.iamondb_files.read_strokes`, N at least 1.
+
+        Raises:
+            UserError: the network's outputs are no numbers.
         """
         train = self.data.train
         frames = apply(frames_of(strokes, self.path_options), train.shift, train.scale)
         x = torch.from_numpy(frames)[None, None]  # (1, 1, T, 4)
         hidden = self.network.hidden(x)
         logits = self.network.readout(hidden)[0]  # (1, T, units)
+        if not logits.isfinite().all():
+            raise UserError("the network has diverged; train with a lower --lr")
         (units,) = best_path(logits, torch.tensor([x.shape[2]]))
         probability, path = logits[0].softmax(dim=1).max(dim=1)
         return Reading(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.files import write_text
+from data_prep.strict_json import dumps
 
 from ...paper import IAMONDB
 from ...reporting import page
@@ -186,7 +187,7 @@ def compare_runs(
         result = summaries[name]
         noted = (run.path / METRICS).read_text(encoding="utf-8")
         files += [out / f"{name}.json", out / f"{name}.jsonl"]
-        write_text(files[-2], json.dumps(result, indent=1) + "\n")
+        write_text(files[-2], dumps(result, indent=1) + "\n")
         write_text(files[-1], noted)
         lines[name] = [json.loads(line) for line in noted.splitlines()]
         by_then = {str(epoch): _lowest(lines[name], epoch) for epoch in at}

@@ -15,7 +15,8 @@ from data_prep.features import KINDS, FeatureOptions
 from data_prep.spoken import LEAST, SPEAKERS_PER_WORD, Report, read_groups, report_table
 
 from ...console import DATA_FOLDER, origin_option, progress_bar, say_problems
-from ...option import at_least
+from ...option import COUNT, SEED
+from ...outputs import CORPUS, OutputFile, force_option
 from ...paper import WORD_GROUPS
 from ...reporting.tables import table
 from .task import TimitTask
@@ -57,7 +58,7 @@ def feature_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=OutputFile(CORPUS),
     default=DATA_FOLDER / "timit.h5",
     show_default=True,
     help="HDF5 file to write.",
@@ -67,10 +68,11 @@ def feature_options(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Path(path_type=Path),
     help="Text file of other words, those that end alike on one line.  [default: the paper's 25]",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of speakers.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the choice of speakers.")
 @click.option("--allow-fewer", is_flag=True, help="Take words of fewer than 7 speakers too.")
 @click.option("--strict", is_flag=True, help="Stop at the first damaged file.")
 @feature_options
+@force_option
 @origin_option
 def prepare(
     src: Path | None,
@@ -93,7 +95,6 @@ def prepare(
 
     5 speakers of each word are to train on, 2 to test; no speaker of a word is on both sides.
     """
-    at_least("--seed", seed, 0)
     options = FeatureOptions(
         coefficients, window_ms, hop_ms, preemphasis, deltas, features=features
     )
@@ -153,12 +154,12 @@ def prepare(
 )
 @click.option(
     "--test-speakers",
-    type=int,
+    type=COUNT,
     help="To test on, with --split-by speaker.  [default: 2 in 7]",
 )
 @click.option(
     "--takes",
-    type=int,
+    type=COUNT,
     help="Of each speaker and word at the most, with --split-by speaker.  [default: all]",
 )
 @click.option(
@@ -167,7 +168,7 @@ def prepare(
     help="Words of two parts: each beginning before each ending, by one speaker; those of one "
     "ending are a group.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of speakers.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the choice of speakers.")
 @click.option(
     "--trim-db",
     type=float,
@@ -183,13 +184,14 @@ def prepare(
 @click.option("--strict", is_flag=True, help="Stop at the first damaged file.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=OutputFile(CORPUS),
     default=DATA_FOLDER / "words.h5",
     show_default=True,
     help="HDF5 file to write.",
 )
 @click.option("--name", help="Of the corpus, in tables.  [default: the folder's]")
 @feature_options
+@force_option
 @origin_option
 @click.pass_context
 def prepare_words(
@@ -220,7 +222,6 @@ def prepare_words(
 
     Train on them with `cwrnn train --task timit --data data/words.h5`.
     """
-    at_least("--seed", seed, 0)
     split_by = split_by or ("speaker" if compound else "word")
     other = "speaker" if split_by == "word" else "word"
     of_split = {"word": ["speakers"], "speaker": ["test_speakers", "takes"]}
@@ -229,8 +230,6 @@ def prepare_words(
         if value is not None:
             flag = "--" + option.replace("_", "-")
             raise UserError(f"{flag} {value}: only with --split-by {other}")
-    if takes is not None:
-        at_least("--takes", takes, 1)
     if no_trim and context.get_parameter_source("trim_db") is not ParameterSource.DEFAULT:
         raise UserError("--no-trim, --trim-db: one of them")
     trimmed = None if no_trim else trim_db

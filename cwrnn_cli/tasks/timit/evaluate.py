@@ -87,12 +87,12 @@ def recognise(run: RunFolder, data: TimitData, file: Path) -> list[tuple[str, fl
     best = BestNetworks.of(run)
     options = FeatureOptions(**data.features)
     frames = apply(read_word(file, options), data.train.shift, data.train.scale)
-    finite = torch.from_numpy(~best.diverged)
-    if not finite.any():
-        raise all_diverged(run)
     x = torch.from_numpy(frames).expand(best.config.networks, 1, -1, -1)
     with torch.no_grad():
         logits = best.ensemble.readout(best.ensemble.hidden(x)[:, 0, -1:])[:, 0]
+    finite = torch.from_numpy(~best.diverged) & logits.isfinite().all(dim=1)
+    if not finite.any():
+        raise all_diverged(run)
     likely = logits[finite].double().softmax(dim=1).mean(dim=0)
     order = likely.argsort(descending=True).tolist()
     return [(data.words[i], float(likely[i])) for i in order]
