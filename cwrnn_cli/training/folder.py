@@ -42,8 +42,10 @@ def writing(folder: Path) -> Iterator[None]:
     See :func:`.locks.locked`, of which this is the use for all that resumes.
 
     Raises:
-        UserError: as there.
+        UserError: as there; or it is a file.
     """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: no run folder; choose another --out")
     with locked(folder):
         drop_stale(folder)
         for path in folder.glob(".*.*.*"):
