@@ -15,6 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from data_prep import hdf5
 from data_prep.errors import UserError
 from data_prep.files import atomic_write, write_text
 
@@ -104,8 +105,8 @@ class Rows:
 
 
 def is_factorial(path: Path) -> bool:
-    """Whether a scan.h5 is one of these."""
-    with h5py.File(path, "r") as file:
+    """Whether a scan.h5 is one of these; UserError where it cannot be read."""
+    with hdf5.opened(path) as file:
         return _FACTORS in file.attrs
 
 
@@ -138,29 +139,35 @@ def read_rows(path: Path) -> Rows:
     """Read such a scan.h5.
 
     Raises:
-        OSError: it cannot be read.
-        KeyError: something is missing.
+        UserError: it cannot be read, or something in it is missing or of another kind.
     """
-    with h5py.File(path, "r") as file:
-        factors = json.loads(file.attrs[_FACTORS])
-        models = _words(file["model"])
-        columns = {name: _words(file[_LEVEL + name]) for name in factors}
-        cells = [
-            Cell(model, int(params), bool(ramp), float(lr), own)
-            for model, params, ramp, lr, own in zip(
-                models,
-                file["params"],
-                file[MOMENTUM],
-                file["lr"],
-                [
-                    {name: column[i] for name, column in columns.items() if column[i]}
-                    for i in range(len(models))
-                ],
-                strict=True,
-            )
-        ]
-        arrays: dict[str, Any] = {n: file[n][()] if n in file else None for n in _ARRAYS}
-        return Rows({n: str(file.attrs[n]) for n in _ABOUT}, factors, cells, **arrays)
+    try:
+        with hdf5.opened(path) as file:
+            return _rows_of(file)
+    except hdf5.FAILURES as error:
+        raise UserError(f"no rows of a scan ({error})", place=path) from error
+
+
+def _rows_of(file: h5py.File) -> Rows:
+    factors = json.loads(file.attrs[_FACTORS])
+    models = _words(file["model"])
+    columns = {name: _words(file[_LEVEL + name]) for name in factors}
+    cells = [
+        Cell(model, int(params), bool(ramp), float(lr), own)
+        for model, params, ramp, lr, own in zip(
+            models,
+            file["params"],
+            file[MOMENTUM],
+            file["lr"],
+            [
+                {name: column[i] for name, column in columns.items() if column[i]}
+                for i in range(len(models))
+            ],
+            strict=True,
+        )
+    ]
+    arrays: dict[str, Any] = {n: file[n][()] if n in file else None for n in _ARRAYS}
+    return Rows({n: str(file.attrs[n]) for n in _ABOUT}, factors, cells, **arrays)
 
 
 def _words(column: h5py.Dataset) -> list[str]:
@@ -190,10 +197,11 @@ class Journal:
                 row = json.loads(line)
                 self._rows[row["name"]] = row
             except (ValueError, KeyError, TypeError) as error:
-                raise UserError(
-                    f"{path}, line {number}: expected a row of a scan; delete that line to train "
-                    "its cell again"
-                ) from error
+                raise self._no_row(f"line {number}") from error
+
+    def _no_row(self, where: str) -> UserError:
+        reason = "expected a row of a scan; delete that line to train its cell again"
+        return UserError(reason, place=f"{self.path}, {where}")
 
     def of(self, name: str, config: TrainConfig) -> Values | None:
         """A cell's errors, if it is done.
@@ -204,13 +212,16 @@ class Journal:
         if name not in self._rows:
             return None
         row = self._rows[name]
-        before = TrainConfig.from_json(row["config"] | {"data_path": ""})
+        try:
+            before = TrainConfig.from_json(row["config"] | {"data_path": ""})
+            values = {str(array): list(each) for array, each in row["values"].items()}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise self._no_row(name) from error
         if different := before.differences(config):
             raise UserError(
                 f"{self.path}: {name}: a run with another {', '.join(different)}; "
                 "resume with the same options, or choose another --out"
             )
-        values: Values = row["values"]
         return values
 
     def add(self, name: str, config: TrainConfig, values: Mapping[str, np.ndarray]) -> None:
