@@ -19,7 +19,7 @@ else:
     print()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
-LIMIT = 4 << 30  # bytes of addresses: a bomb ends here, and takes nobody else's memory
+LIMIT = 16 << 30  # bytes of addresses: a bomb ends here, and takes nobody else's memory
 SECONDS = 120
 
 

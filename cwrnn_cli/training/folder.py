@@ -18,6 +18,7 @@ from data_prep.files import atomic_write, write_text
 
 from ..console import quoted
 from ..models import CELLS
+from . import contents
 from .config import TrainConfig
 
 CONFIG, METRICS, CHECKPOINT = "config.json", "metrics.jsonl", "checkpoint.pt"
@@ -126,7 +127,7 @@ class RunFolder:
             ) from error
         except UserError as error:
             raise UserError(error.reason, place=path) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{path}: not a readable run configuration ({error!r})") from error
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -142,14 +143,20 @@ class RunFolder:
         """
         path = self.path / CHECKPOINT
         try:
-            return Checkpoint(**torch.load(path, weights_only=True))
+            found = Checkpoint(**contents.load(path))
         except FileNotFoundError as error:
             raise UserError(
                 f"{self.path}: not trained yet (no {CHECKPOINT}); "
                 "run the same `cwrnn train` command with --resume"
             ) from error
+        except UserError:
+            raise
         except Exception as error:  # whatever a damaged pickle or zip archive makes torch raise
             raise UserError(f"{path}: damaged; train again into another --out") from error
+        if problem := contents.problem(found, self.config()):
+            reason = f"does not fit {CONFIG} ({problem}); train again into another --out"
+            raise UserError(reason, place=path)
+        return found
 
     def cut_metrics(self, epoch: int) -> None:
         """Drop what metrics.jsonl has beyond ``epoch``, and any half-written line."""

@@ -10,10 +10,10 @@ import torch
 from data_prep.errors import UserError
 from data_prep.files import sha256_of, whole_folder, write_text
 
+from .contents import BEST
 from .engine import Weights
 from .folder import CHECKPOINT, CONFIG, Checkpoint, RunFolder
 from .manifest import MANIFEST, digests
-from .stopping import BEST
 
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16}
 

@@ -81,10 +81,14 @@ def task_of(run: RunFolder) -> AnyTask:
     """The task of a run.
 
     Raises:
-        UserError: no such run, or its task is none that we have.
+        UserError: no such run, its task is none that we have, or a word or a size in its
+            configuration is none for that task and this machine.
     """
-    name = run.config().task
+    config = run.config()
     try:
-        return task_named(name)
+        task = task_named(config.task)
+        task.check_words(config)
+        config.check_machine()
+        return task
     except UserError as error:
         raise UserError(error.reason, place=run.path / CONFIG) from error
