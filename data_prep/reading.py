@@ -8,8 +8,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from .errors import UserError
 
@@ -17,7 +17,7 @@ _AT_ONCE = 1 << 30  # bytes; Linux gives no more than twice that
 
 
 @contextmanager
-def regular_file(path: Path) -> Iterator[BinaryIO]:
+def regular_file(path: Path) -> Iterator[FileIO]:
     """Open a regular file for reading, unbuffered; closed on leaving.
 
     Raises:
@@ -36,7 +36,7 @@ def regular_file(path: Path) -> Iterator[BinaryIO]:
         if not stat.S_ISREG(kind):
             what = "Is a directory" if stat.S_ISDIR(kind) else "a pipe or a device"
             raise UserError(f"cannot be read ({what}); expected a file", place=path)
-        yield stack.enter_context(open(handle, "rb", buffering=0, closefd=False))
+        yield stack.enter_context(FileIO(handle, "rb", closefd=False))
 
 
 def content_of(path: Path, most: int) -> bytes:

@@ -39,7 +39,7 @@ def _whole(least: int, most: int) -> Rule:
     def fits(value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
-    return Rule(fits, f"a whole number from {least} to {most}")
+    return Rule(fits, f"at least {least} and at most {most}, a whole number")
 
 
 def _is_number(value: Any) -> bool:

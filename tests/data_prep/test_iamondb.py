@@ -316,7 +316,7 @@ def test_hostile_archives(tmp_path):
         prepared(root, tmp_path / "b.h5")
     with tarfile.open(root / "lineStrokes-all.tar.gz", "w:gz") as file:
         member(file, "a01-000u-01.xml", bytes(9 << 20))
-    with pytest.raises(UserError, match="no file of IAM-OnDB is that large"):
+    with pytest.raises(UserError, match="9437184 bytes; expected at most"):
         prepared(root, tmp_path / "b.h5")
 
 
