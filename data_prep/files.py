@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from .errors import UserError
+from .scratch import scratch_folder
 
 
 @contextmanager
@@ -114,9 +115,9 @@ def filled_folder(keep: Path | None, fill: Callable[[Path], object]) -> Iterator
         UserError: as there.
     """
     if keep is None:
-        with TemporaryDirectory(prefix="cwrnn-") as name:
-            fill(Path(name))
-            yield Path(name)
+        with scratch_folder() as folder:
+            fill(folder)
+            yield folder
         return
     try:
         with whole_folder(keep) as whole:

@@ -70,7 +70,7 @@ def test_what_is_read(tmp_path):
     root = write_corpus(tmp_path / "a")
     report, corpus = prepared(root, tmp_path / "a.h5")
     assert report.lines == {"train": 2, "valid": 4, "test": 2} and not report.problems
-    assert report.characters == " cdefilnorst" == corpus.provenance["characters"]
+    assert report.characters == " ab" == corpus.provenance["characters"]
     assert not corpus.standin
     train = corpus.splits["train"]
     assert train.names == ["a01-000u-01", "a01-000u-02"]
@@ -181,7 +181,8 @@ EXTERNAL = '<?xml version="1.0"?><!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>'
         (TEXT, "CSR:\n\na\nb\nc\n", "line files 1 to 2 (2), 3 lines of transcript", 2),
         (TEXT, "CSR:\n\n", "an empty transcript", 2),
         (TEXT, "OCR:\n\na\nb\n", "0 sections CSR", 2),
-        (TEXT, "CSR:\n\ngood\n%%%%%%\n", "line 2: a placeholder in its text", 1),
+        (TEXT, "CSR:\n\nto\n%%%%%%\n", "line 2: a placeholder in its text", 1),
+        (TEXT, f"CSR:\n\nab\n{99 * 'a'}\n", "frames cannot be aligned with its text of 99", 1),
         (TEXT, None, "no transcript", 2),
         (LINE, None, "line files 2 to 2 (1), 2 lines", 1),
     ],
