@@ -117,20 +117,6 @@ class Task(ABC, Generic[D, E]):
 
     # training
 
-    def check_words(self, config: TrainConfig) -> None:
-        """Whether the words of a configuration are those of this task.
-
-        Raises:
-            UserError: one is not.
-        """
-        kinds = {option.name: option.kind for option in self.train_options}
-        for name in ("loss", "stop_on", "loss_at", "reduction"):
-            value, kind = getattr(config, name), kinds.get(name)
-            words = kind if isinstance(kind, tuple) else (getattr(self.protocol, name),)
-            if value not in words:
-                expected = ", ".join(map(str, words))
-                raise UserError(f"{name} {value}: expected {expected} for task {self.name}")
-
     @abstractmethod
     def trainer(self, config: TrainConfig, data: D) -> EnsembleTrainer:
         """The networks of a run at their start, ready to train; data: after :meth:`hold_out`."""
