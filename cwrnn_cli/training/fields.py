@@ -107,7 +107,7 @@ RULES: dict[str, Rule] = {
     "optimizer": _word(OPTIMIZERS),
     "clip": _or_none(_above_0("a length")),
     "decay": _TRUTH,
-    "hold_out": _whole(0, 3),
+    "hold_out": Rule(_whole(0, 3).fits, "0 to 3"),
     "scale_rate": _TRUTH,
     "delta_clip": _or_none(_above_0("a bound")),
     "loss_at": _word(("last", "every")),
