@@ -8,7 +8,7 @@ left of the models.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -27,6 +27,22 @@ class Clock:
 
     periods: tuple[int, ...]
     sizes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError unless it is as the class says."""
+        if not self.periods:
+            raise ValueError("periods: empty, expected at least one clock period")
+        if len(self.sizes) != len(self.periods):
+            raise ValueError(
+                f"{len(self.sizes)} module sizes for {len(self.periods)} clock periods"
+            )
+        for size in self.sizes:
+            _whole(size, "a module size")
+        for period in self.periods:
+            if _whole(period, "a clock period") > MAX_PERIOD:
+                raise ValueError(f"a clock period must be at most {MAX_PERIOD}, not {period}")
+        if any(a > b for a, b in pairwise(self.periods)):
+            raise ValueError(f"periods must ascend, not {self.periods}")
 
     @classmethod
     def of(
@@ -68,8 +84,6 @@ class Clock:
             chosen = [_whole(period, "a clock period") for period in periods]
             if not chosen:
                 raise ValueError("periods: empty, expected at least one clock period")
-            if max(chosen) > MAX_PERIOD:
-                raise ValueError(f"a clock period must be at most {MAX_PERIOD}, not {max(chosen)}")
         if module_sizes is None:
             if len(chosen) > hidden_size:
                 raise ValueError(
@@ -117,7 +131,9 @@ class Clock:
 
     def recurrent_parameters(self) -> int:
         """Weights of W_H that the mask allows."""
-        return int(self.mask().sum())
+        clock = self.merged()
+        behind = (clock.hidden_size - start for start in clock.starts)
+        return sum(size * fed_by for size, fed_by in zip(clock.sizes, behind, strict=False))
 
     def merged(self) -> "Clock":
         """Neighbours of one period as one module: the same network, as few modules as possible."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from data_prep.errors import shown
 from data_prep.files import write_text
 from data_prep.strict_json import dumps
 
@@ -75,7 +76,8 @@ def warn(message: str) -> None:
     """What the user has to know: on stderr, with --quiet too."""
     if first_process():
         with suppress(OSError):  # a stderr that takes no more does not end the work
-            click.echo(message, err=True)
+            for line in message.split("\n"):
+                click.echo(shown(line), err=True)
 
 
 def say(message: str) -> None:

@@ -14,9 +14,8 @@ import numpy as np
 
 from . import __version__, music, standardise
 from .errors import UserError
-from .files import sha256_of
 from .provenance import source_of
-from .sound import STEEP, Sound, open_sound, ratio, resample
+from .sound import MOST_SAMPLES, STEEP, Sound, open_sound, ratio, resample
 from .store import Corpus, Split, write
 
 RATE = 44100  # Hz, the paper's
@@ -136,8 +135,8 @@ def _mono(sound: Sound, first: int, count: int, channel: int | None) -> np.ndarr
         raise UserError(
             f"{sound.path}: --channel {channel}: it has {sound.channels}, counted from 1"
         )
-    block = sound.read(first, count)
-    mono: np.ndarray = block.mean(axis=1) if channel is None else block[:, channel - 1]
+    block = sound.read(first, count, channel=None if channel is None else channel - 1)
+    mono: np.ndarray = block.mean(axis=1)
     return mono
 
 
@@ -153,6 +152,7 @@ def _from_file(
     with open_sound(path) as sound:
         seconds = sound.frames / sound.rate
         _check_span(str(path), first, count, seconds)
+        sound.check_rate(RATE)
         up, down = ratio(sound.rate, RATE)
         block = first // up  # ``up`` samples of ours are ``down`` of the file's
         # twice as far as the filter reaches, in blocks
@@ -162,7 +162,7 @@ def _from_file(
         raw = _mono(sound, begin * down, (end - begin) * down, channel)
         source = {
             "name": path.name,
-            "sha256": sha256_of(path),
+            "sha256": sound.sha256(),
             "rate": sound.rate,
             "channels": sound.channels,
         }
@@ -201,7 +201,8 @@ def _first_sound(
     with open_sound(path) as sound:
         rate = sound.rate
         first = round(start * rate)
-        samples = _mono(sound, first, round(seconds * rate), channel)
+        most = MOST_SAMPLES // sound.channels
+        samples = _mono(sound, first, min(round(seconds * rate), most), channel)
     step = max(round(length * rate / RATE), 2)
     windows = samples[: len(samples) // step * step].reshape(-1, step)
     loud = np.ptp(windows, axis=1) >= 2 * QUIET if len(windows) else np.zeros(0, bool)

@@ -178,9 +178,10 @@ def read_speech(path: Path) -> tuple[np.ndarray, int]:
                     f"{sound.frames} samples; expected an utterance of at most {LONGEST} s",
                     place=path,
                 )
-            block = sound.read(dtype="float32")
+            sound.check_rate(RATE)
+            block = sound.read(dtype="float32", channel=0)
     except UnreadableSound as error:
-        reason = "not a sound file that libsndfile reads, or damaged"
+        reason = f"not a sound file that libsndfile reads, or damaged ({error.reason})"
         raise UserError(reason, place=path) from error
     if len(block) < sound.frames:
         reason = f"damaged; {len(block)} of {sound.frames} samples are there"

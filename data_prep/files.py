@@ -10,14 +10,13 @@ import io
 import os
 import re
 import secrets
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import UserError
-from .locks import is_free, locked, own_lock
+from .locks import is_free, own_lock
+from .scratch import scratch_folder, temporary_folder
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.tmp")
 
@@ -189,32 +188,13 @@ def whole_folder(keep: Path) -> Iterator[Path]:
         raise UserError("exists already; choose another folder", place=keep)
     with _writing(keep):
         keep.parent.mkdir(parents=True, exist_ok=True)
-    with _temporary_folder(keep.parent, f".{keep.name}.", keep) as beside:
+    with temporary_folder(keep.parent, f".{keep.name}.", keep) as beside:
         whole = beside / keep.name
         with _writing(keep):
             whole.mkdir()
         yield whole
         with _writing(keep):
             whole.replace(keep)
-
-
-@contextmanager
-def _temporary_folder(parent: Path, prefix: str, keep: Path) -> Iterator[Path]:
-    """A folder until the end, or until the next that is asked for with this prefix."""
-    for stale in parent.glob(f"{prefix}*"):
-        if re.fullmatch(r"[0-9a-f]{16}", stale.name.removeprefix(prefix)):
-            with suppress(OSError, UserError):
-                if stale.lstat().st_uid == os.getuid() and not stale.is_symlink():
-                    with locked(stale, patience=0):
-                        shutil.rmtree(stale)
-    folder = parent / f"{prefix}{secrets.token_hex(8)}"
-    with _writing(keep):
-        folder.mkdir(mode=0o700)
-    try:
-        with locked(folder):
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -229,8 +209,7 @@ def filled_folder(keep: Path | None, fill: Callable[[Path], object]) -> Iterator
         UserError: as there.
     """
     if keep is None:
-        place = Path(tempfile.gettempdir())
-        with _temporary_folder(place, "cwrnn-", place) as folder:
+        with scratch_folder() as folder:
             fill(folder)
             yield folder
         return

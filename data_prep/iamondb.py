@@ -5,15 +5,18 @@ to its start, and a channel that is 1 at the last point of a stroke. Every third
 first three channels are standardised over the training set.
 """
 
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
-from itertools import islice
-from multiprocessing import get_context
+from itertools import islice, pairwise
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from os import cpu_count
 from pathlib import Path
-from typing import NamedTuple
+from threading import Thread
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -97,6 +100,14 @@ def frames_of(strokes: np.ndarray, options: PathOptions) -> np.ndarray:
     return kept
 
 
+def steps_needed(text: Sequence[Any]) -> int:
+    """Frames that a line must have at least to be aligned with its text: as many as that is long.
+
+    And one more between two of a kind, where the network has to write nothing (CTC's blank).
+    """
+    return len(text) + sum(int(a == b) for a, b in pairwise(text))
+
+
 def which_kept(strokes: np.ndarray, options: PathOptions) -> np.ndarray:
     """(N,) bool, the points of a line that :func:`frames_of` makes frames of."""
     at = np.arange(len(strokes))
@@ -164,8 +175,15 @@ def prepare(
             lines.pop(form, None)
         taken = lines.get(form, {})
         for number in sorted(taken):
-            if _PLACEHOLDER.search(texts[form][number - 1]):
+            text, steps = texts[form][number - 1], len(taken[number])
+            if _PLACEHOLDER.search(text):
                 report.problems.append(f"form {form}, line {number}: a placeholder in its text")
+                del taken[number]
+            elif steps < steps_needed(text):
+                report.problems.append(
+                    f"form {form}, line {number}: {steps} frames cannot be aligned with its text "
+                    f"of {len(text)} characters"
+                )
                 del taken[number]
             elif lags[form][number]:
                 report.repaired[split][f"{form}-{number:02d}"] = lags[form][number]
@@ -231,6 +249,18 @@ def _parse(item: tuple[bytes, PathOptions]) -> _Line | str:
     return _Line(frames_of(strokes, options).astype(np.float32), lag(strokes))
 
 
+def _end_with_parent() -> None:
+    """In a process of the pool: end when the one that began it does, however that was killed."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
 def _parsed(
     files: Iterable[tuple[str, int, str, bytes]],
     options: PathOptions,
@@ -239,7 +269,8 @@ def _parsed(
     """Every file's frames, or what is wrong with it, in order; on all cores, little at a time."""
     done = 0
     # not forked: torch's and numba's threads would not survive it
-    with ProcessPoolExecutor(cpu_count(), mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(cpu_count(), context, initializer=_end_with_parent) as pool:
         waiting: list[tuple[str, int, str]] = []
         pending: Iterator[_Line | str] = iter(())
         remaining = iter(files)

@@ -7,21 +7,21 @@ the corpus has are looked at. XML with a document type or entities is refused.
 import hashlib
 import os
 import re
-import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from .archive import members
 from .errors import UserError
-from .files import sha256_of
+from .reading import content_of
 
 LINES, TEXTS = "lineStrokes", "ascii"
 LISTS = ("trainset.txt", "testset_v.txt", "testset_t.txt", "testset_f.txt")
 _LINE = re.compile(r"([a-z]\d\d-\d\d\d[a-z]?)-(\d\d)\.xml")
 _TEXT = re.compile(r"([a-z]\d\d-\d\d\d[a-z]?)\.txt")
-_LARGEST = 1 << 23  # bytes of one file: the corpus' largest has an eightieth of it
+_LARGEST = 1 << 21  # bytes of one file: the corpus' largest has a twentieth of it
 _DEEPEST = 3  # levels below the source folder in which things are looked for
 
 
@@ -51,38 +51,31 @@ class Source:
             UserError: a damaged archive, or a file that is far too large.
         """
         if self.path.is_dir():
-            for folder, folders, names in os.walk(self.path):
-                folders.sort()
-                for name in sorted(names):
-                    match, place = pattern.fullmatch(name), Path(folder) / name
-                    if match and match[1] in forms and place.is_file():
-                        _check_size(str(place), place.stat().st_size)
-                        content = place.read_bytes()
-                        inside = place.relative_to(self.path.parent).as_posix()
-                        self.digests[inside] = hashlib.sha256(content).hexdigest()
-                        yield match, str(place), content
+            yield from self._in_folder(pattern, forms)
             return
-        try:
-            self.digests[self.path.name] = sha256_of(self.path)
-            with tarfile.open(self.path, "r:*") as archive:
-                for member in archive:
-                    match = pattern.fullmatch(member.name.rpartition("/")[2])
-                    if not match or match[1] not in forms or not member.isfile():
-                        continue  # links, devices: nothing the corpus has
-                    inside = f"{self.path}:{member.name}"
-                    _check_size(inside, member.size)
-                    file = archive.extractfile(member)
-                    assert file is not None
-                    yield match, inside, file.read()
-        except (tarfile.TarError, EOFError, OSError) as error:
-            raise UserError(
-                f"{self.path}: a damaged archive ({error}); download it again"
-            ) from error
 
+        def match(name: str) -> re.Match[str] | None:
+            found = pattern.fullmatch(name.rpartition("/")[2])
+            return found if found and found[1] in forms else None
 
-def _check_size(place: str, size: int) -> None:
-    if size > _LARGEST:
-        raise UserError(f"{place}: {size} bytes; no file of IAM-OnDB is that large")
+        read = members(self.path, lambda name: match(name) is not None, _LARGEST, self.digests)
+        for name, content in read:
+            matched = match(name)
+            assert matched is not None
+            yield matched, f"{self.path}:{name}", content
+
+    def _in_folder(
+        self, pattern: re.Pattern[str], forms: set[str]
+    ) -> Iterator[tuple[re.Match[str], str, bytes]]:
+        for folder, folders, names in os.walk(self.path):
+            folders.sort()
+            for name in sorted(names):
+                match, place = pattern.fullmatch(name), Path(folder) / name
+                if match and match[1] in forms and place.is_file():
+                    content = content_of(place, _LARGEST)
+                    inside = place.relative_to(self.path.parent).as_posix()
+                    self.digests[inside] = hashlib.sha256(content).hexdigest()
+                    yield match, str(place), content
 
 
 def find(
@@ -113,9 +106,9 @@ def find(
                 "of IAM-OnDB; name their folder with --splits"
             )
         try:
-            content = path.read_bytes()
+            content = content_of(path, _LARGEST)
             lists[name] = content.decode("ascii").split()
-        except (OSError, UnicodeDecodeError) as error:
+        except (UserError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: expected a form's name per line") from error
         digests[name] = hashlib.sha256(content).hexdigest()
         for form in lists[name]:
@@ -133,9 +126,16 @@ def _levels(root: Path) -> Iterator[Path]:
         level = [
             child
             for folder in level
-            for child in sorted(folder.iterdir())
+            for child in _inside(folder)
             if child.is_dir() and child.name not in (LINES, TEXTS)
         ]
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror})", place=folder) from error
 
 
 def _find_source(src: Path, kind: str) -> Path:

@@ -6,7 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .files import sha256_of
+from .errors import UserError
+from .reading import regular_file
 
 
 def source_of(
@@ -37,5 +38,5 @@ def source_of(
 
 def note_digest(digests: dict[Path, str], path: Path) -> None:
     """Note a source file's SHA-256; not of one that cannot be read: its reader says why."""
-    with suppress(OSError):
-        digests[path] = sha256_of(path)
+    with suppress(UserError, OSError), regular_file(path) as file:
+        digests[path] = hashlib.file_digest(file, "sha256").hexdigest()

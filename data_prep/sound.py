@@ -4,16 +4,23 @@ soundfile knows the formats: WAV, FLAC, OGG, AIFF, MP3, TIMIT's NIST SPHERE and 
 are imported where they are used: a GPU host may lack the one, and the other is slow to import.
 """
 
+import hashlib
 import math
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from .errors import UserError
+from .reading import regular_file
 
+MOST_SAMPLES = 1 << 25  # read at once: ten minutes of 48 kHz
+HIGHEST_RATE = 768_000  # Hz: of the fastest converters; and of headers that are believed
+_WIDEST = 1 << 17  # of a resampling ratio in lowest terms: its filter has 64 times as many numbers
+_BLOCK = 1 << 20  # numbers decoded at a time
 _FAILURES = (
     OSError,
     RuntimeError,
@@ -36,8 +43,8 @@ class Sound:
         frames: samples of each channel, as the header promises.
     """
 
-    def __init__(self, path: Path, file: Any) -> None:
-        self._file = file
+    def __init__(self, path: Path, file: Any, handle: int) -> None:
+        self._file, self._handle = file, handle
         self.path = path
         self.rate = int(file.samplerate)
         self.channels = int(file.channels)
@@ -48,28 +55,58 @@ class Sound:
         first: int | None = None,
         count: int = -1,
         dtype: Literal["float32", "float64"] = "float64",
+        channel: int | None = None,
     ) -> np.ndarray:
-        """Samples of every channel.
+        """Samples of every channel, or of one.
 
         Args:
             first: the sample to begin with, from 0; None: behind those read last.
             count: how many of each channel; -1: all that follow.
             dtype: of the result.
+            channel: counted from 0; None: all.
 
         Returns:
-            (count, channels) samples of full scale 1; fewer if the file ends before.
+            (count, channels) samples of full scale 1, or (count, 1); fewer if the file ends before,
+            whatever its header promises.
 
         Raises:
-            UnreadableSound: it is damaged there.
+            UnreadableSound: it is damaged there, or they are more than :data:`MOST_SAMPLES`.
         """
+        kept = slice(None) if channel is None else slice(channel, channel + 1)
+        each = max(_BLOCK // self.channels, 1)
+        blocks: list[np.ndarray] = [np.empty((0, self.channels), dtype)[:, kept]]
+        left, taken = math.inf if count < 0 else count, 0
         try:
             if first is not None:
                 self._file.seek(first)
-            samples: np.ndarray = self._file.read(count, dtype=dtype, always_2d=True)
+            while left > 0:
+                wanted = int(min(left, each))
+                block = self._file.read(wanted, dtype=dtype, always_2d=True)
+                blocks.append(block[:, kept].copy() if channel is not None else block)
+                left, taken = left - len(block), taken + blocks[-1].size
+                if taken > MOST_SAMPLES:
+                    reason = f"more than {MOST_SAMPLES} samples at once; cut it into shorter files"
+                    raise UnreadableSound(reason, place=self.path)
+                if len(block) < wanted:
+                    break
         except _FAILURES as error:
             reason = f"damaged near sample {first or 0} ({error})"
             raise UnreadableSound(reason, place=self.path) from error
-        return samples
+        return np.concatenate(blocks)
+
+    def sha256(self) -> str:
+        """Hex SHA-256 of the file that is open, wherever reading is."""
+        digest, at = hashlib.sha256(), 0
+        while part := os.pread(self._handle, _BLOCK, at):
+            digest.update(part)
+            at += len(part)
+        return digest.hexdigest()
+
+    def check_rate(self, wanted: int) -> None:
+        """Raises UnreadableSound for a rate from which there is no way to the wanted one, in Hz."""
+        if max(ratio(self.rate, wanted)) > _WIDEST:
+            reason = f"{self.rate} samples per second, too odd a rate; convert it to {wanted}"
+            raise UnreadableSound(reason, place=self.path)
 
 
 @contextmanager
@@ -81,16 +118,21 @@ def open_sound(path: Path) -> Iterator[Sound]:
         UserError: there is no such file, or soundfile is not installed.
     """
     soundfile = _soundfile()
-    try:
-        if not path.is_file():
-            raise UserError("no such file", place=path)
-        file = soundfile.SoundFile(path)
-    except _FAILURES as error:
-        raise UnreadableSound(
-            "not a sound file that libsndfile reads (WAV, FLAC, OGG, AIFF, MP3 ...)", place=path
-        ) from error
-    with file:
-        yield Sound(path, file)
+    with ExitStack() as stack:
+        try:
+            if not path.is_file():
+                raise UserError("no such file", place=path)
+            handle = stack.enter_context(regular_file(path)).fileno()
+            file = stack.enter_context(soundfile.SoundFile(handle, closefd=False))
+            if not (1 <= file.samplerate <= HIGHEST_RATE and file.channels >= 1):
+                reason = f"{file.samplerate} samples per second; expected at most {HIGHEST_RATE}"
+                raise UnreadableSound(reason, place=path)
+        except _FAILURES as error:
+            raise UnreadableSound(
+                "not a sound file that libsndfile reads (WAV, FLAC, OGG, AIFF, MP3 ...)",
+                place=path,
+            ) from error
+        yield Sound(path, file, handle)
 
 
 def write_sphere(path: Path, samples: np.ndarray, rate: int) -> None:

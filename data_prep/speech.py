@@ -6,13 +6,13 @@ The library and its voices come in the wheel of `espeakng-loader` (the extra ``s
 import ctypes
 import re
 import shutil
-import tempfile
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .errors import UserError
+from .scratch import scratch_folder
 
 _SYNCHRONOUS, _UTF8 = 2, 1
 _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4  # espeak_PARAMETER
@@ -79,8 +79,8 @@ class Synthesiser:
             raise UserError(
                 "synthetic speech needs eSpeak NG: pip install espeakng-loader (cwrnn[standin])"
             ) from error
-        with tempfile.TemporaryDirectory(prefix="cwrnn-speech-") as folder:
-            copy = shutil.copy(espeakng_loader.get_library_path(), folder)
+        with scratch_folder() as folder:
+            copy = str(shutil.copy(espeakng_loader.get_library_path(), folder))
             self._library = ctypes.CDLL(copy)
         data = str(espeakng_loader.get_data_path()).encode()
         self.rate: int = self._library.espeak_Initialize(_SYNCHRONOUS, 0, data, 0)

@@ -5,6 +5,7 @@ of single words.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,10 +18,12 @@ from . import __version__, standardise
 from .errors import UserError
 from .features import FeatureOptions
 from .provenance import source_of
+from .reading import content_of
 from .store import Corpus, Split
 
 SPEAKERS_PER_WORD, TEST_PER_WORD = 7, 2
 LEAST = 2  # speakers: one to train on, one to test on
+_LARGEST = 1 << 20  # bytes of a list of words
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
@@ -111,16 +114,16 @@ def read_groups(path: Path) -> list[list[str]]:
         UserError: no such file, no words, or one twice.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = content_of(Path(path), _LARGEST).decode("utf-8").splitlines()
+    except (UserError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: expected a text file with a group of words per line") from error
     groups = [line.lower().split() for line in lines if line.strip()]
     words = [word for group in groups for word in group]
     if len(words) < 2:
         raise UserError(f"{path}: expected at least two words, a group of them per line")
-    for word in words:
-        if words.count(word) > 1:
-            raise UserError(f"{path}: {word!r} is there twice")
+    word, times = Counter(words).most_common(1)[0]
+    if times > 1:
+        raise UserError(f"{path}: {word!r} is there twice")
     return groups
 
 

@@ -16,8 +16,9 @@ truncated or damaged file is refused before anything in it is believed. Writing 
 twice gives the same bytes.
 """
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,21 @@ from typing import Any
 import h5py
 import numpy as np
 
+from . import hdf5
 from .errors import UserError
-from .files import sha256_of
-from .hdf5 import USER_BLOCK, header, sealed_hdf5
+from .reading import content_of
+from .sealed import USER_BLOCK, header, sealed_hdf5
 from .strict_json import dumps
 
 SCHEMA = 1
 SPLITS = ("train", "valid", "test")
+_DTYPES = {
+    "frames": np.dtype(np.float32),
+    "offsets": np.dtype(np.int64),
+    "shift": np.dtype(np.float64),
+    "scale": np.dtype(np.float64),
+    "labels": np.dtype(np.int64),
+}
 _MAGIC = "cwrnn corpus, HDF5 behind 512 bytes; sha256 of the rest: "
 
 
@@ -108,10 +117,8 @@ def write(path: Path, corpus: Corpus) -> None:
         ValueError: a split breaks the schema.
         UserError: the place cannot be written.
     """
-    for name, split in corpus.splits.items():
-        problem = _problem(name, split)
-        if problem:
-            raise ValueError(problem)
+    if problem := _problem(corpus.splits):
+        raise ValueError(problem)
     with sealed_hdf5(path, _MAGIC) as file:
         file.attrs["schema"] = SCHEMA
         file.attrs["corpus"] = corpus.corpus
@@ -119,14 +126,14 @@ def write(path: Path, corpus: Corpus) -> None:
         file.attrs["provenance"] = dumps(corpus.provenance, sort_keys=True)
         for name, split in corpus.splits.items():
             group = file.create_group(name)
-            group["frames"] = split.frames.astype(np.float32, copy=False)
-            group["offsets"] = split.offsets.astype(np.int64, copy=False)
-            group["shift"] = split.shift.astype(np.float64, copy=False)
-            group["scale"] = split.scale.astype(np.float64, copy=False)
+            group["frames"] = split.frames
+            group["offsets"] = split.offsets
+            group["shift"] = split.shift
+            group["scale"] = split.scale
             text = h5py.string_dtype("utf-8")
             group.create_dataset("names", data=split.names, dtype=text, shape=(len(split),))
             if split.labels is not None:
-                group["labels"] = split.labels.astype(np.int64, copy=False)
+                group["labels"] = split.labels
             if split.text is not None:
                 group.create_dataset("text", data=split.text, dtype=text, shape=(len(split),))
 
@@ -145,70 +152,93 @@ def read(path: Path, corpus: str | None = None) -> Corpus:
     path = Path(path)
     again = f"make it with `cwrnn prepare {corpus or 'audio'}`"
     try:
-        with path.open("rb") as raw:
-            begin = raw.read(USER_BLOCK)
-        if not begin.startswith(_MAGIC.encode()):
-            raise UserError(f"{path}: not a corpus of cwrnn; {again}")
-        if begin != header(_MAGIC, sha256_of(path, skip=USER_BLOCK)):
-            raise UserError(f"{path}: truncated or damaged (its checksum is wrong); {again} again")
-        found = _read_checked(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}); {again}") from error
-    except KeyError as error:
-        raise UserError(f"{path}: breaks the schema ({error.args[0]}); {again} again") from error
+        content = content_of(path, hdf5.LARGEST)
+    except UserError as error:
+        raise UserError(f"{error.reason}; {again}", place=path) from error
+    if not content.startswith(_MAGIC.encode()):
+        raise UserError(f"{path}: not a corpus of cwrnn; {again}")
+    behind = hashlib.sha256(memoryview(content)[USER_BLOCK:]).hexdigest()
+    if content[:USER_BLOCK] != header(_MAGIC, behind):
+        raise UserError(f"{path}: truncated or damaged (its checksum is wrong); {again} again")
+    try:
+        with hdf5.opened(path, content) as file:
+            found = _checked(file, hashlib.sha256(content).hexdigest())
+    except hdf5.FAILURES as error:
+        reason = error.args[0] if isinstance(error, KeyError) else error
+        raise UserError(f"breaks the schema ({reason}); {again} again", place=path) from error
     if corpus is not None and found.corpus != corpus:
         raise UserError(f"{path}: holds the corpus {found.corpus}, not {corpus}; {again}")
     return found
 
 
-def _read_checked(path: Path) -> Corpus:
-    with h5py.File(path, "r") as file:
-        schema = int(file.attrs["schema"])
-        if schema != SCHEMA:
-            raise UserError(
-                f"{path}: schema {schema}, this version reads schema {SCHEMA}; prepare it again"
-            )
-        splits = {}
-        for name in SPLITS:
-            if name not in file:
-                continue
-            group = file[name]
-            splits[name] = Split(
-                frames=group["frames"][()],
-                offsets=group["offsets"][()],
-                names=list(group["names"].asstr()[()]),
-                shift=group["shift"][()],
-                scale=group["scale"][()],
-                labels=group["labels"][()] if "labels" in group else None,
-                text=list(group["text"].asstr()[()]) if "text" in group else None,
-            )
-            problem = _problem(name, splits[name])
-            if problem:
-                raise UserError(f"{path}: breaks the schema ({problem}); prepare it again")
-        return Corpus(
-            corpus=str(file.attrs["corpus"]),
-            standin=bool(file.attrs["standin"]),
-            provenance=json.loads(file.attrs["provenance"]),
-            splits=splits,
-            sha256=sha256_of(path),
+def _checked(file: h5py.File, sha256: str) -> Corpus:
+    """What an open file holds; of its failures, ValueError for what breaks the schema."""
+    schema = int(file.attrs["schema"])
+    if schema != SCHEMA:
+        raise ValueError(f"schema {schema}, this version reads schema {SCHEMA}")
+    splits = {}
+    for name in SPLITS:
+        if name not in file:
+            continue
+        group = file[name]
+        splits[name] = Split(
+            frames=group["frames"][()],
+            offsets=group["offsets"][()],
+            names=list(group["names"].asstr()[()]),
+            shift=group["shift"][()],
+            scale=group["scale"][()],
+            labels=group["labels"][()] if "labels" in group else None,
+            text=list(group["text"].asstr()[()]) if "text" in group else None,
         )
+    if problem := _problem(splits):
+        raise ValueError(problem)
+    provenance = json.loads(file.attrs["provenance"])
+    if not isinstance(provenance["source"]["name"], str):
+        raise ValueError("provenance: the source has no name")
+    return Corpus(
+        corpus=str(file.attrs["corpus"]),
+        standin=bool(file.attrs["standin"]),
+        provenance=provenance,
+        splits=splits,
+        sha256=sha256,
+    )
 
 
-def _problem(name: str, split: Split) -> str | None:
-    """What is wrong with a split, if anything."""
-    if name not in SPLITS:
-        return f"split {name}, expected one of {', '.join(SPLITS)}"
-    count, offsets = len(split), split.offsets
-    if split.frames.ndim != 2 or offsets.ndim != 1 or count < 0:
-        return f"{name}: frames must be (N, D) and offsets (S + 1,)"
+def _problem(splits: Mapping[str, Split]) -> str | None:
+    """What is wrong with the splits, if anything."""
+    for name, split in splits.items():
+        if name not in SPLITS:
+            return f"split {name}, expected one of {', '.join(SPLITS)}"
+        if problem := _problem_of(split):
+            return f"{name}: {problem}"
+    widths = {split.frames.shape[1] for split in splits.values()}
+    if len(widths) > 1:
+        return f"frames of {min(widths)} and of {max(widths)} numbers"
+    return None
+
+
+def _problem_of(split: Split) -> str | None:
+    for what, dtype in _DTYPES.items():
+        values = getattr(split, what)
+        if values is not None and (not isinstance(values, np.ndarray) or values.dtype != dtype):
+            return f"{what} must be {dtype}, not {getattr(values, 'dtype', type(values).__name__)}"
+    count, offsets = split.offsets.size - 1, split.offsets
+    if split.frames.ndim != 2 or not split.frames.shape[1] or offsets.ndim != 1:
+        return "frames must be (N, D) and offsets (S + 1,)"
+    if count < 1:
+        return "no sequences"
     if offsets[0] != 0 or offsets[-1] != len(split.frames) or np.any(np.diff(offsets) < 1):
-        return f"{name}: offsets must rise from 0 to {len(split.frames)}"
+        return f"offsets must rise from 0 to {len(split.frames)}"
     if not np.isfinite(split.frames).all():
-        return f"{name}: frames hold values that are not finite"
+        return "frames hold values that are not finite"
     for affine in (split.shift, split.scale):
         if affine.shape not in {(count, split.frames.shape[1]), (1, split.frames.shape[1])}:
-            return f"{name}: shift and scale must be (S, D) or (1, D), not {affine.shape}"
+            return f"shift and scale must be (S, D) or (1, D), not {affine.shape}"
+        if not np.isfinite(affine).all():
+            return "shift or scale hold values that are not finite"
     for what, values in (("names", split.names), ("labels", split.labels), ("text", split.text)):
-        if values is not None and len(values) != count:
-            return f"{name}: {len(values)} {what} for {count} sequences"
+        if values is not None and np.shape(values) != (count,):
+            return f"{len(values)} {what} for {count} sequences"
+    if split.labels is not None and split.labels.min() < 0:
+        return f"label {split.labels.min()}, expected 0 or more"
     return None

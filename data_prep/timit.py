@@ -17,12 +17,14 @@ import numpy as np
 from .errors import UserError
 from .features import RATE, FeatureOptions, mfcc, read_speech
 from .provenance import note_digest
+from .reading import content_of
 from .spoken import LEAST, SPEAKERS_PER_WORD, Cut, Problem, Report, by_word, corpus_of, in_threads
 from .store import write
 from .timit_standin import MARKER
 
 _AUDIO = {".WAV": 0, ".WAV.WAV": 1, ".FLAC": 2}  # suffix in upper case -> which is taken first
 _SAMPLE = re.compile(r"DR[1-8]-(\w+)", re.IGNORECASE)  # a speaker's folder in NLTK's sample
+_LARGEST = 1 << 20  # bytes of a .WRD file: TIMIT's have a thousandth
 _OFFERED = 25  # words in a hint
 
 
@@ -190,8 +192,10 @@ def read_words(path: Path) -> tuple[list[tuple[int, int, int, str]], list[Proble
         what is wrong with the others.
     """
     try:
-        text = path.read_bytes().decode("ascii")
-    except (OSError, UnicodeDecodeError) as error:
+        text = content_of(path, _LARGEST).decode("ascii")
+    except UserError as error:
+        return [], [Problem(str(path), error.reason)]
+    except UnicodeDecodeError as error:
         return [], [Problem(str(path), f"cannot be read as ASCII text ({error})")]
     words, problems = [], []
     for number, line in enumerate(text.split("\n"), 1):

@@ -18,6 +18,7 @@ from ..paper import Protocol
 from .recurrent import RecurrentLayer
 
 State = tuple[Tensor, ...]
+MOST_UNITS = 1 << 16  # of a layer: its recurrent weights then take 16 GiB
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,12 @@ class CellSpec(ABC):
     peer: ClassVar[type[nn.Module] | None] = None
 
     def __post_init__(self) -> None:
-        """Raises ValueError if n is no whole number of at least 1."""
-        if not isinstance(self.hidden_size, int) or self.hidden_size < 1:
-            raise ValueError(
-                f"hidden_size must be a whole number of at least 1, not {self.hidden_size!r}"
-            )
+        """Raises ValueError if n is no whole number from 1 to :data:`MOST_UNITS`."""
+        n = self.hidden_size
+        if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+            raise ValueError(f"hidden_size must be a whole number of at least 1, not {n!r}")
+        if n > MOST_UNITS:
+            raise ValueError(f"hidden_size must be at most {MOST_UNITS}, not {n}")
 
     @classmethod
     @abstractmethod
@@ -189,7 +191,10 @@ class CellSpec(ABC):
         Raises:
             KeyError: no such cell, or a field that has no default is missing.
         """
-        cell = CELLS[values["model"]]
+        name = values["model"]
+        if not isinstance(name, str) or name not in CELLS:
+            raise KeyError(f"model {name!r}")
+        cell = CELLS[name]
         missing = {f.name for f in fields(cell) if f.default is MISSING} - set(values)
         if missing:
             raise KeyError(", ".join(sorted(missing)))

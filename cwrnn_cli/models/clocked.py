@@ -37,7 +37,7 @@ class ClockedSpec(CellSpec):
     def __post_init__(self) -> None:
         """Raises ValueError for another nonlinearity."""
         super().__post_init__()
-        if self.nonlinearity not in NONLINEARITIES:
+        if not isinstance(self.nonlinearity, str) or self.nonlinearity not in NONLINEARITIES:
             raise ValueError(
                 f"Unknown nonlinearity {self.nonlinearity!r}. Select from 'tanh' or 'relu'."
             )
@@ -247,7 +247,7 @@ def _described(rows: Tensor) -> str:
     texts = []
     for own in layers.values():
         modules = [(period, size) for period, size in own if period != _ORIGIN]
-        clock = Clock(*zip(*modules, strict=True))
-        text = f"periods {list(clock.periods)} with {list(clock.sizes)} units"
+        periods, sizes = [period for period, _ in modules], [size for _, size in modules]
+        text = f"periods {periods} with {sizes} units"
         texts.append(text + ", from step 1 on" * (len(modules) < len(own)))
     return " / ".join(texts)

@@ -68,8 +68,14 @@ class ClockworkSpec(ClockedSpec):
         super().__post_init__()
         if type(self.clock_origin) is not int or self.clock_origin not in {0, 1}:
             raise ValueError(f"clock_origin must be 0 or 1, not {self.clock_origin!r}")
-        if Clock.of(self.hidden_size, self.periods, self.module_sizes) != self.clock:
-            raise ValueError(f"periods must ascend, not {self.periods}")
+        for name in ("periods", "module_sizes"):
+            if not isinstance(getattr(self, name), tuple):
+                raise ValueError(f"{name} must be whole numbers, not {getattr(self, name)!r}")
+        if self.clock.hidden_size != self.hidden_size:
+            raise ValueError(
+                f"module sizes add up to {self.clock.hidden_size}, not to hidden_size "
+                f"{self.hidden_size}"
+            )
 
     @classmethod
     def of_size(cls, hidden_size: int, options: Mapping[str, Any]) -> Self:

@@ -1,5 +1,6 @@
 """The LSTM that the paper compares with: its cell, and its torch layer."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
@@ -63,9 +64,16 @@ class LSTMSpec(CellSpec):
     )
 
     def __post_init__(self) -> None:
-        """Raises ValueError for another squash."""
+        """Raises ValueError for another squash, or a field of another kind."""
         super().__post_init__()
-        if self.cell_output not in CELL_OUTPUTS:
+        if not isinstance(self.peepholes, bool):
+            raise ValueError(f"peepholes must be true or false, not {self.peepholes!r}")
+        bias = self.forget_bias
+        if bias is not None and (isinstance(bias, bool) or not isinstance(bias, int | float)):
+            raise ValueError(f"forget_bias must be a number or none, not {bias!r}")
+        if bias is not None and not math.isfinite(bias):
+            raise ValueError(f"forget_bias must be finite, not {bias:g}")
+        if not isinstance(self.cell_output, str) or self.cell_output not in CELL_OUTPUTS:
             expected = ", ".join(map(repr, CELL_OUTPUTS))
             raise ValueError(f"cell_output {self.cell_output!r}: expected one of {expected}")
 

@@ -1,7 +1,9 @@
 """Everything that decides what a training run computes: the run folder's config.json."""
 
+import os
 import platform
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,11 @@ from data_prep.errors import UserError
 from ..models.cell import CellSpec
 from ..models.ensemble import Ensemble, Shape
 from ..paper import PROTOCOLS, Protocol
+from .device import AUTO
+from .fields import MOST_NETWORKS, check_fields
 from .optimizer import OPTIMIZERS, PUBLISHED
 
+_BYTES = 4  # of a weight
 RAMP_UPDATES = 250  # Sutskever et al. (2013), eq. 5
 
 
@@ -101,6 +106,14 @@ class TrainConfig:
     reduction: str = "mean"
     data_options: dict[str, Any] = field(default_factory=dict, compare=False)
 
+    def __post_init__(self) -> None:
+        """Raises UserError for a field that is not what it may be."""
+        check_fields(vars(self))
+        if not isinstance(self.cell, CellSpec):
+            raise UserError(f"cell {self.cell!r}: expected a cell")
+        if self.task in PROTOCOLS and self.networks > MOST_NETWORKS:
+            raise UserError(f"{self.networks} networks: expected at most {MOST_NETWORKS}")
+
     @property
     def protocol(self) -> Protocol:
         """The paper's, of the task."""
@@ -160,8 +173,25 @@ class TrainConfig:
             for key in keys
         ]
 
+    def check_machine(self) -> None:
+        """Whether the run is of a device, and this machine's memory holds the networks' weights.
+
+        Raises:
+            UserError: it is not.
+        """
+        if self.device in ("", AUTO):
+            raise UserError(f"device {self.device!r}: expected that of a run, such as cpu")
+        one = sum(prod(shape) for shape in self.shape.weights().values())
+        wanted, there = one * self.networks * _BYTES, memory_of_machine()
+        if there is not None and wanted > there:
+            raise UserError(
+                f"{self.networks} networks of {one} weights: {wanted >> 20} MiB, this machine has "
+                f"{there >> 20}"
+            )
+
     def start(self) -> tuple[Ensemble, list[np.random.Generator]]:
         """The networks at their start, on their device, and the generators to go on with."""
+        self.check_machine()
         ensemble, generators = Ensemble(self.shape, self.networks), self.generators()
         ensemble.draw(generators, self.weight_std)
         return ensemble.to(self.device), generators
@@ -250,11 +280,30 @@ class TrainConfig:
         """Back from config.json.
 
         Raises:
-            KeyError: the cell is none that we have, or a field of it is missing.
-            TypeError: another field is.
+            UserError: the cell is none that we have, a field is missing, or one is not what it may
+                be.
         """
+        if not isinstance(values, dict):
+            raise UserError("expected an object with a run's configuration")
         known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
-        return cls(cell=CellSpec.from_json(values), **known)
+        needed = {f.name for f in fields(cls) if f.default is f.default_factory is MISSING}
+        if missing := sorted(needed - known.keys() - {"cell"}):
+            raise UserError(f"no {', '.join(missing)}; expected a run's whole configuration")
+        try:
+            cell = CellSpec.from_json(values)
+        except KeyError as error:
+            raise UserError(f"no {error.args[0]}; expected a cell that is installed") from error
+        except (ValueError, TypeError) as error:
+            raise UserError(str(error)) from error
+        return cls(cell=cell, **known)
+
+
+def memory_of_machine() -> int | None:
+    """Bytes; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def learning_rate(protocol: Protocol, cell: CellSpec | type[CellSpec]) -> float:

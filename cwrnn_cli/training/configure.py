@@ -1,22 +1,19 @@
 """From options to a :class:`TrainConfig`: each task's protocol, with what is given changed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-
-import numpy as np
 
 from data_prep.errors import UserError
 
 from ..models.cell import CellSpec, cell_named, option_owners
-from ..models.ensemble import SCALED
 from ..models.sizing import hidden_size_for
-from ..option import COUNT, SEED, within
 from ..paper import Protocol
 from . import distributed
 from .config import TrainConfig, learning_rate
 from .data import Data
 from .device import AUTO, gpus
+from .fields import check_fields
 from .memory import check_memory
 from .optimizer import OPTIMIZERS, PUBLISHED
 from .registry import TASKS, AnyTask
@@ -186,31 +183,8 @@ def _sized(
     return cell.of_size(hidden_size, options)
 
 
-def _is_weight_std(value: float | str) -> bool:
-    return value == SCALED if isinstance(value, str) else 0 < value < np.inf
-
-
 def _check_ranges(given: Mapping[str, Any]) -> None:
-    for name in {"runs", "epochs", "batch", "patience"} & given.keys():
-        within(f"--{name}", given[name], COUNT.least, COUNT.most)
-    if "seed" in given:
-        within("--seed", given["seed"], SEED.least, SEED.most)
-    rules: list[tuple[str, Callable[[Any], bool], str]] = [
-        ("lr", lambda value: 0 < value < np.inf, "a learning rate above 0"),
-        ("momentum", lambda value: 0 <= value < 1, "0 or more, below 1"),
-        ("weight_std", _is_weight_std, f"a standard deviation above 0, or {SCALED}"),
-        ("clip", lambda value: 0 < value < np.inf, "a length above 0"),
-        ("delta_clip", lambda value: 0 < value < np.inf, "a bound above 0"),
-        ("noise", lambda value: 0 <= value < np.inf, "a standard deviation, 0 or more"),
-        ("forget_bias", np.isfinite, "a number"),
-        ("hold_out", lambda value: 0 <= value <= 3, "0 to 3"),
-    ]
-    for name, fits, expected in rules:
-        if name in given and not fits(given[name]):
-            flag = "--" + name.replace("_", "-")
-            value = given[name]
-            shown = value if isinstance(value, str) else f"{value:g}"
-            raise UserError(f"{flag} {shown}: expected {expected}")
+    check_fields(given, lambda name: "--" + name.replace("_", "-"))
     optimizer = given.get("optimizer", PUBLISHED)
     for name in ("momentum_ramp", "scale_rate"):
         if given.get(name) and not OPTIMIZERS[optimizer].ramps:

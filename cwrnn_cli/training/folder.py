@@ -19,12 +19,14 @@ from typing import Any
 from data_prep.errors import UserError
 from data_prep.files import append_text, drop_stale, is_occupied, write_bytes, write_text
 from data_prep.locks import locked
+from data_prep.reading import content_of
 from data_prep.strict_json import dumps
 
 from ..console import quoted, warn
 from ..models import CELLS
 from .checkpoints import Checkpoint, packed, unpacked
 from .config import TrainConfig
+from .contents import problem
 
 CONFIG, METRICS, CHECKPOINT = "config.json", "metrics.jsonl", "checkpoint.pt"
 PREVIOUS = "previous.pt"
@@ -149,7 +151,7 @@ class RunFolder:
             ) from error
         except UserError as error:
             raise UserError(error.reason, place=path) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{path}: not a readable run configuration ({error!r})") from error
 
     @property
@@ -193,29 +195,21 @@ class RunFolder:
 
         Raises:
             FileNotFoundError: it is not there.
-            UserError: it cannot be read, or is damaged.
+            UserError: it cannot be read, is damaged, or is none of this run.
         """
         path = self.path / name
+        if not path.exists():
+            raise FileNotFoundError(path)
+        config = self.config()
+        content = content_of(path, _budget(config))
+        again = "train again into another --out"
         try:
-            with path.open("rb") as file:
-                if os.fstat(file.fileno()).st_size > self._budget():
-                    raise ValueError("larger than its configuration allows")
-                return unpacked(file.read(), self._noted(name))
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise UserError(f"cannot be read ({error.strerror})", path) from error
+            found = unpacked(content, self._noted(name))
         except ValueError as error:
-            raise UserError("damaged; train again into another --out", path) from error
-
-    def _budget(self) -> int:
-        """Bytes that the checkpoint may have: weights, what the optimiser keeps, the best, more."""
-        try:
-            config = self.config()
-        except UserError:
-            return _SMALLEST_BUDGET
-        each = 8 * 8 * config.parameter_count() + 4096
-        return max(_SMALLEST_BUDGET, 2 * each * config.networks)
+            raise UserError(f"damaged; {again}", path) from error
+        if wrong := problem(found, config):
+            raise UserError(f"does not fit {CONFIG} ({wrong}); {again}", path)
+        return found
 
     def _noted(self, name: str) -> str | None:
         """The sha256 that `cwrnn keep` has noted of a checkpoint."""
@@ -247,8 +241,8 @@ class RunFolder:
         try:
             self._read(CHECKPOINT)
         except UserError as error:
-            problem = "not as it was written; the same command with --resume goes on"
-            raise UserError(problem, error.place) from error
+            reason = "not as it was written; the same command with --resume goes on"
+            raise UserError(reason, error.place) from error
         (self.path / PREVIOUS).unlink(missing_ok=True)
 
     def drop_checkpoints(self) -> None:
@@ -272,6 +266,12 @@ class RunFolder:
     def append_metrics(self, values: dict[str, Any]) -> None:
         """One more line of metrics.jsonl."""
         append_text(self.path / METRICS, dumps(values) + "\n")
+
+
+def _budget(config: TrainConfig) -> int:
+    """Bytes that a checkpoint may have: weights, what the optimiser keeps, the best, more."""
+    each = 8 * 8 * config.parameter_count() + 4096
+    return max(_SMALLEST_BUDGET, 2 * each * config.networks)
 
 
 def check_free(out: Path) -> None:

@@ -74,6 +74,8 @@ def _open(out: Path, grid: Grid, resume: bool) -> None:
         try:
             cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
             found = [TrainConfig.from_json(cell | {"data_path": ""}) for cell in cells]
+        except UserError as error:
+            raise UserError(error.reason, place=path) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{out}: holds no comparison; choose another --out") from error
         if found != list(grid.cells):

@@ -12,10 +12,10 @@ from data_prep.files import sha256_of, whole_folder, write_text
 from data_prep.strict_json import dumps
 
 from .checkpoints import Checkpoint
+from .contents import BEST
 from .engine import Weights
 from .folder import CHECKPOINT, CONFIG, RunFolder
 from .manifest import MANIFEST, digests
-from .stopping import BEST
 
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16}
 

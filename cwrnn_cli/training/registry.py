@@ -8,6 +8,7 @@ from typing import cast
 from data_prep.errors import UserError
 
 from ..paper import PROTOCOLS
+from .config import TrainConfig
 from .data import Data
 from .evaluation import Evaluation
 from .folder import CONFIG, RunFolder
@@ -81,10 +82,25 @@ def task_of(run: RunFolder) -> AnyTask:
     """The task of a run.
 
     Raises:
-        UserError: no such run, or its task is none that we have.
+        UserError: no such run, its task is none that we have, or a word or a size in its
+            configuration is none for that task and this machine.
     """
-    name = run.config().task
+    config = run.config()
     try:
-        return task_named(name)
+        task = task_named(config.task)
+        _check_words(task, config)
+        config.check_machine()
+        return task
     except UserError as error:
         raise UserError(error.reason, place=run.path / CONFIG) from error
+
+
+def _check_words(task: AnyTask, config: TrainConfig) -> None:
+    """Raises UserError for a word in a configuration that is none of the task's."""
+    kinds = {option.name: option.kind for option in task.train_options}
+    for name in ("loss", "stop_on", "loss_at", "reduction"):
+        value, kind = getattr(config, name), kinds.get(name)
+        words = kind if isinstance(kind, tuple) else (getattr(task.protocol, name),)
+        if value not in words:
+            expected = ", ".join(map(str, words))
+            raise UserError(f"{name} {value}: expected {expected} for task {task.name}")

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from data_prep.errors import UserError
-from data_prep.hdf5 import opened_hdf5, sealed_hdf5
+from data_prep.sealed import opened_hdf5, sealed_hdf5
 from data_prep.strict_json import dumps
 
 from ..models import CELLS
@@ -127,7 +127,6 @@ def read_results(path: Path) -> Results:
 
     Raises:
         UserError: it is damaged, it holds no cell, or one that no installed package brings.
-        OSError: it cannot be read.
     """
     cells: dict[Key, Cell] = {}
     with opened_hdf5(path, MAGIC) as file:

@@ -16,7 +16,7 @@ import numpy as np
 
 from data_prep.errors import UserError
 from data_prep.files import append_text, write_text
-from data_prep.hdf5 import opened_hdf5, sealed_hdf5
+from data_prep.sealed import opened_hdf5, sealed_hdf5
 from data_prep.strict_json import dumps
 
 from .config import TrainConfig
@@ -105,7 +105,7 @@ class Rows:
 
 
 def is_factorial(path: Path) -> bool:
-    """Whether a scan.h5 is one of these."""
+    """Whether a scan.h5 is one of these; UserError where it cannot be read."""
     with opened_hdf5(path, MAGIC) as file:
         return _FACTORS in file.attrs
 
@@ -139,29 +139,32 @@ def read_rows(path: Path) -> Rows:
     """Read such a scan.h5.
 
     Raises:
-        OSError: it cannot be read.
-        KeyError: something is missing.
+        UserError: it cannot be read, or something in it is missing or of another kind.
     """
     with opened_hdf5(path, MAGIC) as file:
-        factors = json.loads(file.attrs[_FACTORS])
-        models = _words(file["model"])
-        columns = {name: _words(file[_LEVEL + name]) for name in factors}
-        cells = [
-            Cell(model, int(params), bool(ramp), float(lr), own)
-            for model, params, ramp, lr, own in zip(
-                models,
-                file["params"],
-                file[MOMENTUM],
-                file["lr"],
-                [
-                    {name: column[i] for name, column in columns.items() if column[i]}
-                    for i in range(len(models))
-                ],
-                strict=True,
-            )
-        ]
-        arrays: dict[str, Any] = {n: file[n][()] if n in file else None for n in _ARRAYS}
-        return Rows({n: str(file.attrs[n]) for n in _ABOUT}, factors, cells, **arrays)
+        return _rows_of(file)
+
+
+def _rows_of(file: h5py.File) -> Rows:
+    factors = json.loads(file.attrs[_FACTORS])
+    models = _words(file["model"])
+    columns = {name: _words(file[_LEVEL + name]) for name in factors}
+    cells = [
+        Cell(model, int(params), bool(ramp), float(lr), own)
+        for model, params, ramp, lr, own in zip(
+            models,
+            file["params"],
+            file[MOMENTUM],
+            file["lr"],
+            [
+                {name: column[i] for name, column in columns.items() if column[i]}
+                for i in range(len(models))
+            ],
+            strict=True,
+        )
+    ]
+    arrays: dict[str, Any] = {n: file[n][()] if n in file else None for n in _ARRAYS}
+    return Rows({n: str(file.attrs[n]) for n in _ABOUT}, factors, cells, **arrays)
 
 
 def _words(column: h5py.Dataset) -> list[str]:
@@ -191,10 +194,11 @@ class Journal:
                 row = json.loads(line)
                 self._rows[row["name"]] = row
             except (ValueError, KeyError, TypeError) as error:
-                raise UserError(
-                    f"{path}, line {number}: expected a row of a scan; delete that line to train "
-                    "its cell again"
-                ) from error
+                raise self._no_row(f"line {number}") from error
+
+    def _no_row(self, where: str) -> UserError:
+        reason = "expected a row of a scan; delete that line to train its cell again"
+        return UserError(reason, place=f"{self.path}, {where}")
 
     def of(self, name: str, config: TrainConfig) -> Values | None:
         """A cell's errors, if it is done.
@@ -205,13 +209,20 @@ class Journal:
         if name not in self._rows:
             return None
         row = self._rows[name]
-        before = TrainConfig.from_json(row["config"] | {"data_path": ""})
+        try:
+            before = TrainConfig.from_json(row["config"] | {"data_path": ""})
+            values = {
+                str(array): [_number(value) for value in each]
+                for array, each in row["values"].items()
+            }
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise self._no_row(name) from error
         if different := before.differences(config):
             raise UserError(
                 f"{self.path}: {name}: a run with another {', '.join(different)}; "
                 "resume with the same options, or choose another --out"
             )
-        return {array: [_number(value) for value in each] for array, each in row["values"].items()}
+        return values
 
     def add(self, name: str, config: TrainConfig, values: Mapping[str, np.ndarray]) -> None:
         """One more, on the disk when this returns."""

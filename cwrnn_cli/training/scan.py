@@ -16,7 +16,7 @@ import numpy as np
 
 from data_prep.errors import UserError
 from data_prep.files import write_text
-from data_prep.hdf5 import opened_hdf5, sealed_hdf5
+from data_prep.sealed import opened_hdf5, sealed_hdf5
 from data_prep.strict_json import dumps
 
 from . import factorial

@@ -11,11 +11,11 @@ from data_prep.errors import UserError
 
 from ..models.ensemble import Ensemble
 from .config import TrainConfig
+from .contents import BEST
 from .engine import Weights
 from .folder import RunFolder
 
 Now = Callable[[], Weights]
-BEST = "best."  # prefix of the names of the weights at each network's best epoch
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from data_prep.errors import UserError
-from data_prep.hdf5 import opened_hdf5, sealed_hdf5
+from data_prep.sealed import opened_hdf5, sealed_hdf5
 from data_prep.strict_json import dumps
 
 from ..models import CELLS
@@ -129,9 +129,7 @@ def read_survey(path: Path) -> SurveyRows:
     """Read such a results.h5.
 
     Raises:
-        UserError: it is another one.
-        OSError: it cannot be read.
-        KeyError: something is missing.
+        UserError: it is another one, cannot be read, or something in it is missing.
     """
     with opened_hdf5(path, MAGIC) as file:
         if _SURVEY not in file.attrs:

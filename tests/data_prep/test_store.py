@@ -2,8 +2,10 @@ import h5py
 import numpy as np
 import pytest
 
+from data_prep import sealed as sealing
 from data_prep import store
 from data_prep.errors import UserError
+from data_prep.files import sha256_of
 
 
 def split(lengths=(3, 1, 4), features=2, seed=0, **more):
@@ -24,7 +26,9 @@ def corpus(**more):
         "train": split(labels=np.array([2, 0, 1])),
         "test": split((5, 2), seed=1, text=["Größe", ""]),
     }
-    return store.Corpus("timit", True, {"a": [1, 2.5, None], "ü": "ß"}, splits, **more)
+    return store.Corpus(
+        "timit", True, {"a": [1, 2.5, None], "source": {"name": "ß"}}, splits, **more
+    )
 
 
 def test_round_trip(tmp_path):
@@ -100,7 +104,7 @@ def sealed(path, change):
     """Change a file with h5py and give it a right checksum, as a future version of us would."""
     with h5py.File(path, "r+") as file:
         change(file)
-    header = store._header(path)
+    header = sealing.header(store._MAGIC, sha256_of(path, skip=512))
     with path.open("rb+") as raw:
         raw.write(header)
 
@@ -142,7 +146,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def fail(*arguments):
         raise RuntimeError("disk on fire")
 
-    monkeypatch.setattr(store, "_header", fail)
+    monkeypatch.setattr(sealing, "header", fail)
     with pytest.raises(RuntimeError, match="on fire"):
         store.write(path, corpus())
     assert path.read_bytes() == before

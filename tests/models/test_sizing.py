@@ -77,16 +77,16 @@ def test_counts_by_hand():
 
 @given(st.sampled_from(["cw", "srn", "lstm"]), st.integers(1, 20), st.integers(0, 5), st.booleans())
 def test_counts_are_those_of_the_real_tensors(model, hidden_size, inputs, peepholes):
-    clock = Clock.of(hidden_size) if model == "cw" else Clock((), ())
+    clock = Clock.of(hidden_size)
+    periods, sizes = (clock.periods, clock.sizes) if model == "cw" else ((), ())
     peepholes = peepholes and model == "lstm"
-    shape = Shape(model, inputs, hidden_size, 3, clock.periods, clock.sizes, peepholes)
+    shape = Shape(model, inputs, hidden_size, 3, periods, sizes, peepholes)
     ensemble = Ensemble(shape, 1)
     real = sum(weight.numel() for weight in ensemble.parameters())
     if model == "cw":
         real += len(clock.periods) - (hidden_size**2 - clock.recurrent_parameters())
-    periods = clock.periods or None
     assert real == count_parameters(
-        model, hidden_size, inputs, 3, periods=periods, peepholes=peepholes
+        model, hidden_size, inputs, 3, periods=periods or None, peepholes=peepholes
     )
 
 

@@ -195,7 +195,7 @@ def test_the_newest_is_the_one_that_began_last_whatever_the_clock_says(cwrnn, pi
     (runs[3] / "config.json").write_text(json.dumps({"number": 3}))
     shown = cwrnn("eval")
     assert shown.stdout.startswith(f"{runs[2]}\n")
-    assert f"passed over: {runs[3]}/config.json: not a readable run" in shown.stderr
+    assert f"passed over: {runs[3]}/config.json: no batch" in shown.stderr
 
 
 def test_what_is_left_of_a_killed_process_is_cleared_by_who_writes(tmp_path):

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from data_prep import store
 from data_prep.errors import UserError
+from data_prep.iamondb import steps_needed
 
 from ...training.data import Data
 
+CHANNELS = 4  # x, y, time, end of a stroke
 BLANK = 0  # the output unit that says "no character"; character c has unit c + 1
 
 
@@ -58,12 +60,19 @@ def load(path: Path) -> IamondbData:
         UserError: it is not such a file (see :func:`data_prep.store.read`).
     """
     corpus = store.read(path, IamondbData.task)
+    found = corpus.provenance
     try:
         train, valid, test = (corpus.splits[name] for name in ("train", "valid", "test"))
-        characters = str(corpus.provenance["characters"])
-        options = dict(corpus.provenance["path"])
+        characters, options = str(found["characters"]), dict(found["path"])
     except KeyError as error:
         raise UserError(f"{path}: lacks {error.args[0]}; prepare it again") from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: how its paths were made is not told; prepare it again") from error
+    if train.frames.shape[1] != CHANNELS or len(set(characters)) < len(characters):
+        raise UserError(
+            f"{path}: {train.frames.shape[1]} numbers a point, expected {CHANNELS}; or a character "
+            "is there twice; prepare it again"
+        )
     if any(split.text is None for split in (train, valid, test)) or not characters:
         raise UserError(f"{path}: lines without text; prepare it again")
     return IamondbData(
@@ -78,6 +87,22 @@ def load(path: Path) -> IamondbData:
         path=Path(path),
         provenance=corpus.provenance,
     )
+
+
+def check_aligned(data: IamondbData) -> None:
+    """Whether every training line is long enough for its text: else CTC has no loss of it.
+
+    Raises:
+        UserError: one is not; it is named.
+    """
+    assert data.train.text is not None
+    lengths = np.diff(data.train.offsets)
+    for name, text, steps in zip(data.train.names, data.train.text, lengths, strict=True):
+        if steps < steps_needed(data.encode(text)):
+            raise UserError(
+                f"{data.path}: {name}: {steps} frames cannot be aligned with {len(text)} "
+                "characters; prepare it again"
+            )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ...training.problem import Problem, Recognised, RunsReport
 from ...training.results import Results
 from ...training.task import Arrays, Task
 from . import evaluate, report
-from .data import IamondbData, load
+from .data import IamondbData, check_aligned, load
 from .decode import BeamOptions
 from .engines import IamondbTrainer
 from .evaluate import IamondbEvaluation
@@ -86,7 +86,8 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
         return Problem(*sizes, len(data.train), longest, data.options)
 
     def trainer(self, config: TrainConfig, data: IamondbData) -> IamondbTrainer:
-        """See :class:`Task`."""
+        """See :class:`Task`; UserError for a line that is too short for its text."""
+        check_aligned(data)
         return IamondbTrainer(config, data)
 
     def expects_gpu(self, config: TrainConfig) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from data_prep import store
 from data_prep.errors import UserError
+from data_prep.features import FeatureOptions
 
 from ...training.data import Data
 
@@ -98,8 +99,15 @@ def load(path: Path) -> TimitData:
         words = list(corpus.provenance["words"])
         groups = [list(group) for group in corpus.provenance["groups"]]
         features = dict(corpus.provenance["features"])
+        size = FeatureOptions(**features).size
     except KeyError as error:
         raise UserError(f"{path}: lacks {error.args[0]}; prepare it again") from error
+    except (TypeError, ValueError, UserError) as error:
+        raise UserError(f"{path}: its words or features are not told; prepare it again") from error
+    if train.frames.shape[1] != size:
+        raise UserError(
+            f"{path}: frames of {train.frames.shape[1]} numbers, expected {size}; prepare it again"
+        )
     for split in (train, test):
         if split.labels is None or not all(0 <= label < len(words) for label in split.labels):
             raise UserError(f"{path}: labels that are no classes; prepare it again")
