@@ -78,15 +78,26 @@ class Child:
         words: of the command, without `cwrnn`.
         folder: to run in.
         name: of the file beside the folder that takes what it says.
+        gate: the end of a pipe to read from: it begins when nobody can write to that any more.
     """
 
-    def __init__(self, words: list[str], folder: Path, name: str = "said") -> None:
+    def __init__(
+        self,
+        words: list[str],
+        folder: Path,
+        name: str = "said",
+        gate: tuple[int, int] | None = None,
+    ) -> None:
         self._said = folder.parent / name
+        self._how: int | None = None
         self.began = time.monotonic()
         self.pid = os.fork()
         if not self.pid:
             status = 1
             try:
+                if gate:
+                    os.close(gate[1])
+                    os.read(gate[0], 1)
                 status = _command(words, folder, self._said)
             finally:
                 os._exit(status)
@@ -95,16 +106,30 @@ class Child:
         """Send it a signal, unless it has been waited for."""
         os.kill(self.pid, number)
 
-    def ended(self, within: float = PATIENCE) -> Ended:
-        """Wait for its end; what it leaves behind in its session is killed then."""
-        status, until, pause = None, time.monotonic() + within, 0.0005
+    def stopped(self) -> bool:
+        """Wait until it has been stopped, or has ended: whether it was stopped."""
+        how = self._waited(PATIENCE, os.WUNTRACED)
+        if how is not None and os.WIFSTOPPED(how):
+            return True
+        self._how = how
+        return False
+
+    def _waited(self, within: float, options: int) -> int | None:
+        """How it has ended, as `waitpid` says; None: it has not."""
+        until, pause = time.monotonic() + within, 0.0005
         while time.monotonic() < until:
-            done, how = os.waitpid(self.pid, os.WNOHANG)
+            done, how = os.waitpid(self.pid, os.WNOHANG | options)
             if done:
-                status = os.waitstatus_to_exitcode(how)
-                break
+                return how
             time.sleep(pause)
             pause = min(pause * 1.5, 0.01)
+        return None
+
+    def ended(self, within: float = PATIENCE) -> Ended:
+        """Wait for its end; what it leaves behind in its session is killed then."""
+        if self._how is None:
+            self._how = self._waited(within, 0)
+        status = None if self._how is None else os.waitstatus_to_exitcode(self._how)
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:

@@ -188,7 +188,8 @@ class Stage:
 def state(folder: Path) -> dict[str, str]:
     """Name -> digest of everything that must not depend on what happened on the way.
 
-    Of a run the content of its checkpoint and not the file, of a manifest all but when and where;
+    Of a run the content of its checkpoint and not the file, of a manifest all but when and where
+    and what it says of that file;
     what begins with a dot, or is kept beside a checkpoint, is by its name only.
     """
     found = {}
@@ -202,7 +203,7 @@ def state(folder: Path) -> dict[str, str]:
                 found[key] = digest(_content(path.parent))
             elif name == MANIFEST:
                 manifest = json.loads(path.read_text(encoding="utf-8"))
-                dropped = {"sessions", *["files"] * (path.parent / _STUDY).exists()}
+                dropped = {"sessions", "weights", *["files"] * (path.parent / _STUDY).exists()}
                 found[key] = digest({k: manifest[k] for k in manifest if k not in dropped})
             elif path.suffix == ".json":
                 found[key] = digest(_timeless(json.loads(path.read_text(encoding="utf-8"))))

@@ -1,5 +1,5 @@
 /* LD_PRELOAD: counts the calls that change the file system below a folder, and large allocations;
-   at one of them it kills the process or makes the call fail. Told what to do by a file that is
+   at one of them it kills or stops the process, or makes the call fail. Told what to do by a file that is
    mapped (CWRNN_SOAK names it; `struct control` is tests/soak/shim.py's Control), so that the
    processes of a command count together. Unarmed it passes everything on. */
 #define _GNU_SOURCE
@@ -18,7 +18,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { OFF, COUNT, KILL, TORN, FAIL, FAIL_ON };
+enum { OFF, COUNT, KILL, TORN, FAIL, FAIL_ON, STOP };
 
 struct control {
     int action;       /* on file-system calls */
@@ -113,6 +113,11 @@ static int meet(const char *call, const char *path)
         snprintf(control->fired, sizeof control->fired, "%s", call);
     if (action == KILL) die();
     if (action == TORN) return 2;
+    if (action == STOP) { /* what others do meanwhile is not counted */
+        control->action = OFF;
+        kill(getpid(), SIGSTOP);
+        return 0;
+    }
     errno = control->error;
     return 1;
 }

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-OFF, COUNT, KILL, TORN, FAIL, FAIL_ON = range(6)
+OFF, COUNT, KILL, TORN, FAIL, FAIL_ON, STOP = range(7)
 VARIABLE = "CWRNN_SOAK"
 _PATH = 4096
 
@@ -70,7 +70,7 @@ def end_with_parent() -> None:
 
 @contextmanager
 def armed(control: Control | None, root: Path, **fields: int) -> Iterator[None]:
-    """Count, kill or fail below ``root`` in the processes that are started meanwhile."""
+    """Count, kill, stop or fail below ``root`` in the processes that are started meanwhile."""
     if control is None:
         assert not fields, "no shim"
         yield

@@ -149,7 +149,7 @@ class _Soak:
         from .two import run_pair
 
         if case.startswith("two/"):
-            return run_pair(case, self.stages, self.seed)
+            return run_pair(case, self.cases)
         return self.cases.run(case)
 
     def note(self, case: str, wrong: str | None) -> None:
