@@ -1,15 +1,18 @@
 """Cases in forked children: each is repeatable from its name and the seed alone.
 
 ``kill/SETTING/MODE/N``: killed at call N (MODE ``before`` it, ``torn`` within it, ``twice``: the
-run that takes it up is killed as well); ``fault/SETTING/ERROR/N``: call N fails (``ENOSPC-on``:
-and all after it; ``memory``: allocation N); ``random/SETTING/N``: signals at random times.
+run that takes it up is killed as well; ``order``: nobody is killed, but were the power cut, would
+what is renamed into its place be on the disk?). ``fault/SETTING/ERROR/N``: call N fails
+(``ENOSPC-on``: and all after it; ``memory``: allocation N). ``random/SETTING/N``: signals at random
+times.
 """
 
 import errno
+import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from . import shim
 from .children import Child, run
@@ -57,6 +60,7 @@ class Cases:
         """Every call of every setting, before it and within it; then twice, at random."""
         for name in settings:
             calls, _ = self.counted(self.stages[name])
+            yield f"kill/{name}/order/0"
             for mode in KILLS:
                 yield from (f"kill/{name}/{mode}/{n}" for n in range(1, calls + 1))
             if SETTINGS[name].resumes:
@@ -89,6 +93,8 @@ class Cases:
         return how[kind](stage, case, *rest)
 
     def _kill(self, stage: Stage, case: str, mode: str, number: str) -> str | None:
+        if mode == "order":
+            return self._order(stage)
         action = KILLS.get(mode, shim.KILL)
         with shim.armed(self.control, stage.case, action=action, at=int(number)):
             ended = run(stage.words(), stage.case)
@@ -103,6 +109,18 @@ class Cases:
             with shim.armed(self.control, stage.case, action=action, at=at):
                 run(stage.again(), stage.case)
         return self._taken_up(stage, f"killed at {call}")
+
+    def _order(self, stage: Stage) -> str:
+        assert self.control
+        trace = stage.place / "trace"
+        trace.write_text("")
+        self.control.trace = os.fsencode(trace)
+        try:
+            with shim.armed(self.control, stage.case, action=shim.COUNT):
+                run(stage.words(), stage.case)
+        finally:
+            self.control.trace = b""
+        return unsynced(trace.read_text(encoding="utf-8").splitlines())
 
     def _fault(self, stage: Stage, case: str, mode: str, number: str) -> str | None:
         at = int(number)
@@ -155,3 +173,29 @@ class Cases:
             return f"{what}, taken up: {wrong}"
         other = stage.difference()
         return f"{what}, taken up: {other}" if other else ""
+
+
+def unsynced(calls: Iterable[str]) -> str:
+    """What a power cut could take of files in their places; "": nothing.
+
+    A temporary file ``.NAME.X``, or a file in such a folder, has to be synced after it was written
+    last and before NAME is what it is renamed to; and then the folder that NAME is in.
+
+    Args:
+        calls: name and path of each, in order.
+    """
+    written: set[str] = set()
+    renamed: dict[str, str] = {}  # folder -> a name in it
+    for line in calls:
+        call, _, path = line.partition(" ")
+        folder, _, name = path.rpartition("/")
+        if "write" in call or "truncate" in call:
+            written.add(path)
+        elif call in ("fsync", "fdatasync"):
+            written.discard(path)
+            renamed.pop(path, None)
+        elif call.startswith("rename"):
+            if wrong := [each for each in written if each.startswith(f"{folder}/.{name}.")]:
+                return f"{name} is renamed into its place before {wrong[0]} is synced"
+            renamed[folder] = name
+    return "".join(f"{name}: the folder is not synced" for name in list(renamed.values())[:1])

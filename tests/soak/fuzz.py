@@ -18,7 +18,8 @@ from .shim import end_with_parent
 from .targets import Target, right
 
 TURN = 0.25  # seconds
-HANG = 20.0
+HANG = 20.0  # seconds of the processor on one input
+STILL = 120.0  # seconds by the clock
 MEMORY = 1 << 30  # bytes, beyond what the process has anyway
 
 
@@ -55,7 +56,7 @@ class Fuzzer:
         self._shared = mmap.mmap(-1, 8 * (len(self.targets) + 1))
         self._deaths: list[tuple[str, str]] = []
         self._pid = 0
-        self._seen = (-1, 0.0)
+        self._seen = (-1, 0.0, 0.0)  # inputs in all, and when that was
 
     def numbers(self) -> list[int]:
         """Inputs done of each target, and the one at work."""
@@ -71,9 +72,10 @@ class Fuzzer:
         if self._pid:
             ended, how = os.waitpid(self._pid, os.WNOHANG)
             total = sum(self.numbers()[:-1])
+            now = time.monotonic(), _processor(self._pid)
             if total != self._seen[0]:
-                self._seen = (total, time.monotonic())
-            hangs = time.monotonic() - self._seen[1] > HANG
+                self._seen = (total, *now)
+            hangs = now[1] - self._seen[2] > HANG or now[0] - self._seen[1] > STILL
             if not ended and not hangs:
                 return
             if not ended:
@@ -81,15 +83,15 @@ class Fuzzer:
                 os.waitpid(self._pid, 0)
             self._pid = 0
             status = os.waitstatus_to_exitcode(how) if ended else 0
-            if not hangs and not status:
+            if ended and not status:
                 return
             *numbers, at = self.numbers()
             name = list(self.targets)[at]
-            what = f"hang of {HANG:g} s" if not ended else _death(status)
+            what = "hang" if not ended else _death(status)
             self._deaths.append((f"fuzz/{name}/{numbers[at]}", what))
             self._shared[8 * at : 8 * at + 8] = struct.pack("q", numbers[at] + 1)
         if not self.done:
-            self._seen = (-1, time.monotonic())
+            self._seen = (-1, time.monotonic(), 0.0)
             self._pid = os.fork()
             if not self._pid:
                 status = 1
@@ -137,6 +139,15 @@ def limit_memory() -> None:
     has = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (has + MEMORY, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _processor(pid: int) -> float:
+    """Seconds that a process has used."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _death(status: int) -> str:

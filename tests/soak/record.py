@@ -37,7 +37,7 @@ class Tally:
         kind, part, *_ = case.split("/")
         self.cases[f"{kind}/{part}"] += count
         if wrong:
-            what = f"{part}: {_NUMBER.sub('N', _RANDOM.sub(_TEMPORARY, wrong))}"
+            what = f"{part}: {_NUMBER.sub('N', _RANDOM.sub(_TEMPORARY, ' '.join(wrong.split())))}"
             self.failures.setdefault(kind, {}).setdefault(what, []).append(case)
 
     def of(self, kind: str) -> tuple[int, int]:

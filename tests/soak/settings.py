@@ -197,7 +197,7 @@ def state(folder: Path) -> dict[str, str]:
         for name in names:
             path = Path(here) / name
             key = path.relative_to(folder).as_posix()
-            if name.startswith("."):
+            if name.startswith(".") or not path.exists():  # Optuna locks by links to nowhere
                 found[key] = LEFT
             elif name == CHECKPOINT:
                 found[key] = digest(_content(path.parent))

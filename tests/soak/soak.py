@@ -148,9 +148,10 @@ class _Soak:
         """Run a case that is not of fuzz; see :meth:`.cases.Cases.run`."""
         from .two import run_pair
 
-        if case.startswith("two/"):
-            return run_pair(case, self.cases)
-        return self.cases.run(case)
+        try:
+            return run_pair(case, self.cases) if case.startswith("two/") else self.cases.run(case)
+        except Exception as error:  # what was left cannot even be looked at
+            return f"cannot be judged: {type(error).__name__}: {error}"
 
     def note(self, case: str, wrong: str | None) -> None:
         """Count a case."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import random
 import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import soundfile
+import torch
 
 from cwrnn_cli.evidence.folders import check_folder, read_manifest
 from cwrnn_cli.tasks import TASKS
-from cwrnn_cli.training.folder import CHECKPOINT, CONFIG, METRICS, RunFolder
+from cwrnn_cli.training.folder import CHECKPOINT, CONFIG, METRICS, Checkpoint, RunFolder
 from cwrnn_cli.training.manifest import MANIFEST
 from cwrnn_cli.training.results import read_results
+from cwrnn_cli.training.rows import Journal, read_rows
+from cwrnn_cli.training.scan import SCAN_ROWS
 from data_prep import audio, spoken, store, timit
 from data_prep.errors import UserError
 from data_prep.features import RATE, read_speech
@@ -71,10 +75,12 @@ def targets(place: Path, stages: dict[str, Stage], runner: Callable[..., Any]) -
     """All of them, working in folders below ``place``."""
     data, fuzzed = place / "data", place / "fuzz"
     fuzzed.mkdir(exist_ok=True)
-    run, grid = (_finished(stages[name], fuzzed, runner) for name in ("train-audio", "compare"))
+    names = ("train-audio", "compare", "scan-vary")
+    run, grid, scan = (_finished(stages[name], fuzzed, runner) for name in names)
     corpus = TASKS["audio"].load(data / "audio.h5")
     folder = RunFolder(run)
     checkpoint = (run / CHECKPOINT).read_bytes()
+    whole = folder.checkpoint()
     config = (run / CONFIG).read_bytes()
     corpora = [(data / f"{name}.h5").read_bytes() for name in ("audio", "timit", "iamondb")]
 
@@ -97,6 +103,15 @@ def targets(place: Path, stages: dict[str, Stage], runner: Callable[..., Any]) -
                 (run / name).write_bytes(good)
 
         return reader
+
+    def values(content: bytes) -> Any:
+        try:
+            folder.save(_wrong_values(whole, random.Random(content)))
+            return TASKS["audio"].evaluate_run(folder, corpus)
+        finally:
+            for path in run.glob("*.pt"):
+                path.unlink()
+            (run / CHECKPOINT).write_bytes(checkpoint)
 
     def metrics(content: bytes) -> None:
         (run / METRICS).write_bytes(content)
@@ -148,12 +163,19 @@ def targets(place: Path, stages: dict[str, Stage], runner: Callable[..., Any]) -
             in_run(CHECKPOINT, checkpoint, lambda: vars(folder.checkpoint())),
             exact=True,
         ),
+        "checkpoint-values": Target([bytes(range(i, i + 8)) for i in range(8)], values),
         "metrics": Target([(run / METRICS).read_bytes()], metrics),
         "manifest": Target([(run / MANIFEST).read_bytes()],
                            in_run(MANIFEST, (run / MANIFEST).read_bytes(),
                                   lambda: read_manifest(run))),
         "results": Target([(grid / "results.h5").read_bytes()],
                           placed("results.h5", lambda p: _content(read_results(p))), exact=True),
+        "scan-rows": Target([(scan / SCAN_ROWS).read_bytes()],
+                            placed(SCAN_ROWS, lambda p: _content(read_rows(p))), exact=True),
+        "results-sealed": Target([(grid / "results.h5").read_bytes()],
+                                 placed("rows.h5", read_results), sealed=_sealed),
+        "journal": Target([(scan / "cells" / "rows.jsonl").read_bytes()],
+                          placed("rows.jsonl", Journal)),
         "published": Target([bytes([i]) * 8 for i in range(8)], published, exact=True),
         "corpus": Target(corpora[:1], placed("corpus.h5", lambda p: _content(store.read(p))),
                          exact=True),
@@ -206,12 +228,36 @@ def _content(read: Any) -> Any:
 
 
 def _sealed(content: bytes) -> bytes:
-    """A corpus with the checksum of what it holds now."""
-    head = len(store._MAGIC) + 65
-    body = content[512:]
-    line = (store._MAGIC + hashlib.sha256(body).hexdigest() + "\n").encode()
-    assert len(line) == head
-    return line.ljust(512, b"\0") + body
+    """An HDF5 file of ours with the checksum of what it holds now; others as they are."""
+    head, body = content[:512].rstrip(b"\0"), content[512:]
+    begins = head[: head.rfind(b": ") + 2]
+    if not begins.startswith(b"cwrnn "):
+        return content
+    return (begins + hashlib.sha256(body).hexdigest().encode() + b"\n").ljust(512, b"\0") + body
+
+
+def _wrong_values(good: Checkpoint, draw: random.Random) -> Checkpoint:
+    """A checkpoint that is whole, of another network than it says, or of none."""
+    made = {name: dict(v) if isinstance(v, dict) else v for name, v in vars(good).items()}
+    kind = draw.choice(("weights", "velocity", "extra"))
+    names = list(made[kind])
+    name = draw.choice(names) if names else "new"
+    tensor = made[kind].get(name, torch.zeros(1))
+    other = (
+        tensor[:0], tensor[None], tensor.flatten(), tensor.double(), tensor.to(torch.int8),
+        tensor * torch.nan, tensor * torch.inf, torch.zeros(()), tensor.to_sparse(),
+        torch.zeros(1).expand(1 << 20), "text", None, 1e999,
+    )  # fmt: skip
+    how = draw.randrange(5)
+    if how == 0:
+        made[kind].pop(name, None)
+    elif how == 1:
+        made["epoch"] = draw.choice((-1, 2**62, 0.5, True, "3", None))
+    elif how == 2:
+        made["generators"] = draw.choice(("", "[]", "{}", "null", "[" * 9999, good.generators[:-9]))
+    else:
+        made[kind][name if how == 3 else draw.choice(("new", "", "\x1b[31m"))] = draw.choice(other)
+    return Checkpoint(**made)
 
 
 def _sounds(samples: Any, *kinds: str) -> list[bytes]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.soak import shim
+from tests.soak.cases import unsynced
 from tests.soak.mutate import mutated
 from tests.soak.record import Tally
 
@@ -92,6 +93,21 @@ def test_the_shim_refuses_memory(tmp_path, monkeypatch):
         words = [sys.executable, "-c", code]
         ended = subprocess.run(words, env=environment, capture_output=True, text=True)
     assert ended.stdout == "refused\n" and control.allocations >= 1
+
+
+@pytest.mark.parametrize(
+    ("calls", "wrong"),
+    [
+        ("write /a/.b.x|fsync /a/.b.x|rename /a/b|fsync /a", ""),
+        ("fsync /a/.b.x|write /a/.b.x|rename /a/b|fsync /a", "b is renamed into its place before "),
+        ("write /a/.b.x/c|rename /a/b|fsync /a", "b is renamed into its place before /a/.b.x/c "),
+        ("write /a/.b.x|fsync /a/.b.x|rename /a/b", "b: the folder is not synced"),
+        ("write /a/log|write /a/.b.x|fsync /a/.b.x|rename /a/b|fsync /a", ""),
+    ],
+)
+def test_what_a_power_cut_could_take(calls, wrong):
+    found = unsynced(calls.split("|"))
+    assert found.startswith(wrong) and bool(found) == bool(wrong)
 
 
 def test_mutations_follow_from_the_name():
