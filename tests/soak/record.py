@@ -14,8 +14,10 @@ from cwrnn_cli.training.manifest import certified, machine, program
 
 RECORD = "soaks.jsonl"
 KINDS = ("kill", "fault", "random", "two", "fuzz")
-_SHOWN = 100  # different failures of a kind, kept with a case each
-_RANDOM = re.compile(r"(/\.[\w.-]+?\.)([a-z0-9_]{8}|[0-9a-f]{16})\b")  # a temporary file's name
+_SHOWN = 40  # different failures of a kind, kept with a case each
+_RANDOM = re.compile(
+    r"((?:^|[/ ])\.[\w.-]+?\.)([a-z0-9_]{8}|[0-9a-f]{16})\b"
+)  # a temporary file's name
 _TEMPORARY = r"\1*"
 _NUMBER = re.compile(r"\b(0x[0-9a-f]+|\d+)\b|\\x[0-9a-f]{2}")  # where failures of one kind differ
 
