@@ -9,7 +9,8 @@ from data_prep.files import write_text
 
 from ..console import progress_bar, say_written
 from ..evidence.report.gather import gather, steps
-from ..evidence.report.html import MARK, page
+from ..evidence.report.html import page
+from ..outputs import PAGE, OutputFile, force_option
 
 _RESULTS = Path("results")
 
@@ -18,11 +19,12 @@ _RESULTS = Path("results")
 @click.argument("results", type=click.Path(path_type=Path), default=_RESULTS)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
-    default=Path("report.html"),
+    type=OutputFile(PAGE),
+    default="report.html",
     show_default=True,
     help="HTML file; a report that is there is made anew.",
 )
+@force_option
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -40,8 +42,6 @@ def command(results: Path, out: Path, data: Path | None) -> None:
 
     Example: cwrnn report runs/RUN --out report.html
     """
-    if out.exists() and not _is_report(out):
-        raise UserError(f"{out}: exists and is no report; choose another --out")
     if data is not None and not data.is_file():
         raise UserError(f"{data}: no such file; prepare it, or leave --data out")
     bar = progress_bar(steps(results) if results.is_dir() else 1, "reporting", unit="folder")
@@ -51,10 +51,3 @@ def command(results: Path, out: Path, data: Path | None) -> None:
         bar.close()
     write_text(out, page(found))
     say_written(out)
-
-
-def _is_report(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return MARK.encode() in file.read(len(MARK) + 64)

@@ -9,10 +9,10 @@ from importlib.resources import files
 import jinja2
 from markupsafe import Markup
 
+from ...outputs import REPORT
 from ...training.sections import VERDICTS, Picture, Sheet, Sound
 from .gather import Report
 
-MARK = "<!-- Made by cwrnn report"
 _NUMBER = re.compile(r"[\s\d.,:/±×∞–()%+*<>e-]*|[\d. –]+ to [\d. –]+")
 
 
@@ -32,7 +32,7 @@ def page(report: Report) -> str:
         report=report,
         counts={verdict: n for verdict, n in counts.items() if n},
         css=Markup(_part("report.css")),
-        mark=Markup(f"{MARK}: open it in a browser. -->"),
+        mark=Markup(f"{REPORT}: open it in a browser. -->"),
     )
     return found
 
