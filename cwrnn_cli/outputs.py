@@ -19,6 +19,7 @@ _FORCE = f"{__name__}.force"  # where click's context has it
 _HEAD = 4096  # bytes of a file to know it by
 _CONFIG, _MANIFEST = "config.json", "manifest.json"  # what makes a folder a run, or a result
 _PARTS = {_CONFIG, _MANIFEST, "metrics.jsonl", "checkpoint.pt", "results.h5"}
+REPORT = "<!-- Made by cwrnn report"  # behind the doctype of the page of `cwrnn report`
 AUTHOR = "cwrnn"  # what pictures and sounds have as their software
 
 
@@ -44,6 +45,9 @@ SOUND = Kind(
     "a sound of cwrnn's",
     lambda head: head.startswith(b"RIFF") and b"cwrnn" in head,
 )
+
+
+PAGE = Kind("a report of cwrnn's", lambda head: REPORT.encode() in head)
 
 
 class OutputFile(click.ParamType[Path]):

@@ -5,7 +5,7 @@ are never left out without a word: beside the figure of those that did not (the 
 what it would be if each of the others counted as one that gives a constant, or as infinitely bad.
 """
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from scipy import stats
@@ -223,11 +223,20 @@ def ratio(above: np.ndarray, below: np.ndarray, words: np.ndarray) -> dict[str, 
         test set; ``low_words`` and ``high_words``, with networks and words resampled together, a
         word with all its examples, the same ones for both: other words of such a corpus as well.
     """
+    wrong = [np.ascontiguousarray(each, bool) for each in (above, below)]
+    of = np.unique(words, return_inverse=True)[1].astype(np.int64)
+    return dict(_ratio(*(w.tobytes() for w in wrong), of.tobytes()))
+
+
+@lru_cache(maxsize=512)  # a page and its tables ask for the same one several times
+def _ratio(first: bytes, second: bytes, examples: bytes) -> dict[str, float]:
+    """:func:`ratio`, of what can be looked up: (R, S) and (R', S) bool, (S,) int64 of its word."""
+    of = np.frombuffer(examples, np.int64)
+    above, below = (np.frombuffer(w, bool).reshape(-1, len(of)) for w in (first, second))
     rng = np.random.default_rng(0)
-    names, of = np.unique(words, return_inverse=True)
     drawn = [_multinomial(rng, len(w)) @ w for w in (above, below)]  # (RATIO_RESAMPLES, S) rates
     fixed = [d.mean(axis=1) for d in drawn]
-    weights = _multinomial(rng, len(names))[:, of]
+    weights = _multinomial(rng, of.max() + 1)[:, of]
     weights /= weights.sum(axis=1, keepdims=True)
     resampled = [(d * weights).sum(axis=1) for d in drawn]
     tails = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)

@@ -17,6 +17,7 @@ _COMMANDS = {
     "search": "Hyperparameters by Optuna, on validation data.",
     "bench": "Measure speed on this machine.",
     "keep": "Only the weights of a run, made small.",
+    "report": "Results as one HTML page, to open and to print.",
     "verify": "Check published numbers against their raw rows.",
 }
 _PLACES = {name: (f"{__name__}.{name}:command", text) for name, text in _COMMANDS.items()}

@@ -1,39 +1,17 @@
 """The paper's claims, a row each: what it says, what we found, on what, and whether it holds."""
 
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import jinja2
 
 from data_prep.errors import UserError
 
+from ..training.sections import VERDICTS, Claim
+
 CLAIMS = "claims.toml"
 _BETWEEN = "\x1f"  # ASCII's unit separator: in no text
-VERDICTS = ("holds", "holds in part", "fails", "open", "not tested")
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A row of CLAIMS.md. Every field is text, and none is empty.
-
-    Attributes:
-        place: in the paper.
-        says: what the paper claims.
-        found: what we found, with its interval.
-        data: on which data.
-        n: of how many networks, or points.
-        verdict: of :data:`VERDICTS`.
-        command: that shows it.
-    """
-
-    place: str
-    says: str
-    found: str
-    data: str
-    n: str
-    verdict: str
-    command: str
 
 
 def claims_of(content: str, environment: jinja2.Environment) -> list[Claim]:

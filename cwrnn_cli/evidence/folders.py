@@ -146,7 +146,7 @@ def _grid(
     folder: Path, name: str, manifest: dict[str, Any]
 ) -> Iterator[Difference | tuple[str, str]]:
     """Of `cwrnn compare`."""
-    if not (folder / RESULTS).exists() or _of_runs(manifest) or is_survey(folder / RESULTS):
+    if not (folder / RESULTS).exists() or of_runs(manifest) or is_survey(folder / RESULTS):
         return
     stored = read_results(folder / RESULTS)
     results = from_rows(stored)
@@ -203,7 +203,7 @@ def _runs(
     folder: Path, name: str, manifest: dict[str, Any]
 ) -> Iterator[Difference | tuple[str, str]]:
     """Of `cwrnn compare --run`; folders of former versions have no rows."""
-    if not _of_runs(manifest):
+    if not of_runs(manifest):
         return
     if (folder / RESULTS).exists():
         for run, cell in read_runs(folder / RESULTS).items():
@@ -212,7 +212,7 @@ def _runs(
     yield TABLE, _runs_text(folder, manifest["configuration"])
 
 
-def _of_runs(manifest: dict[str, Any]) -> bool:
+def of_runs(manifest: dict[str, Any]) -> bool:
     """Whether a manifest is that of runs that were compared."""
     runs = manifest["configuration"]
     return isinstance(runs, dict) and {"runs", "at"} <= runs.keys()

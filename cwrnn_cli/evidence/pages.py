@@ -23,6 +23,7 @@ from ..reporting import page, tables
 from ..tasks import TASKS
 from ..training.grid import RESULTS
 from ..training.results import Results, read_results
+from ..training.sections import Claim
 from ..training.survey import SurveyRows, read_survey
 from . import measures
 from .claims import CLAIMS, claims_of
@@ -38,6 +39,18 @@ def pages(results: Path) -> dict[Path, Path]:
     root = Path(results).resolve()
     templates = sorted(path for path in (root / PAGES).rglob("*.md") if path.is_file())
     return {root.parent / path.relative_to(root / PAGES): path for path in templates}
+
+
+def published_claims(results: Path) -> list[Claim]:
+    """The claims of RESULTS; none where it has no claims.toml.
+
+    Raises:
+        UserError: see :func:`.claims.claims_of`.
+    """
+    root = Path(results).resolve()
+    if not (root / CLAIMS).is_file():
+        return []
+    return claims_of((root / CLAIMS).read_text(encoding="utf-8"), _environment(root))
 
 
 def check_pages(results: Path) -> Iterator[Difference]:

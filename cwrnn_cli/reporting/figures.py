@@ -1,8 +1,8 @@
-"""Figures as PNG files: waves (Figure 5), box plots (Figures 3 and 4), curves."""
+"""Figures as PNG files or SVG: waves (Figure 5), box plots (Figures 3 and 4), curves."""
 
-import io
 import textwrap
 from collections.abc import Mapping, Sequence
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,11 @@ from data_prep.files import atomic_write
 
 from ..models import CELLS
 from ..outputs import AUTHOR
+from . import vector
 
+Target = Path | StringIO  # a PNG file to write, or a stream for SVG (see :mod:`.vector`)
 _INK = "#444444"
+_IN_LEGEND = 14  # runs; more than that have it beside the curves
 _STYLES = ("-", "--", ":", "-.")
 
 
@@ -27,13 +30,24 @@ def pyplot() -> Any:
     return pyplot
 
 
-def save(figure: Any, path: Path) -> None:
-    """Write a figure as PNG of 256 colours, whole or not at all, and forget it."""
+def shades(colour: str = "#1b7a43") -> Any:
+    """A colour map from nothing, whatever the ground is, to a colour."""
+    from matplotlib.colors import LinearSegmentedColormap, to_rgba  # noqa: PLC0415  (as above)
+
+    return LinearSegmentedColormap.from_list("shades", [to_rgba(colour, 0), to_rgba(colour)])
+
+
+def save(figure: Any, path: Target) -> None:
+    """Write a figure and forget it: a PNG of 256 colours, whole or not at all, or SVG."""
     from PIL import Image, PngImagePlugin  # noqa: PLC0415  (as above)
 
+    if isinstance(path, StringIO):
+        vector.save(figure, path)
+        pyplot().close(figure)
+        return
     about = PngImagePlugin.PngInfo()
     about.add_text("Software", AUTHOR)
-    with io.BytesIO() as drawn, atomic_write(path) as file:
+    with BytesIO() as drawn, atomic_write(path) as file:
         figure.savefig(drawn, dpi=120, format="png")
         with Image.open(drawn) as image:
             small = image.convert("RGB").quantize()  # a third of the bytes
@@ -41,7 +55,7 @@ def save(figure: Any, path: Path) -> None:
     pyplot().close(figure)
 
 
-def finish(figure: Any, path: Path, caption: str) -> None:
+def finish(figure: Any, path: Target, caption: str) -> None:
     """:func:`save`, with a caption below, in as many lines as it needs."""
     lines = textwrap.wrap(caption, int(16 * figure.get_figwidth()))
     words = "\n".join(lines)
@@ -51,7 +65,7 @@ def finish(figure: Any, path: Path, caption: str) -> None:
 
 
 def waves(
-    path: Path,
+    path: Target,
     targets: np.ndarray,
     outputs: Mapping[str, np.ndarray],
     caption: str,
@@ -62,7 +76,7 @@ def waves(
     A row per model, a column per sequence.
 
     Args:
-        path: PNG file to write.
+        path: what to write.
         targets: (S, T) in [-1, 1].
         outputs: model -> (S, T or more); steps beyond T are drawn as the continuation that they
             are.
@@ -99,7 +113,7 @@ def waves(
 
 
 def boxes(
-    path: Path,
+    path: Target,
     errors: Mapping[tuple[str, int], np.ndarray],
     caption: str,
     medians: Mapping[str, Mapping[int, float]],
@@ -110,7 +124,7 @@ def boxes(
     """Figures 3 and 4: box plots of errors per model and size, with the paper's medians beside.
 
     Args:
-        path: PNG file to write.
+        path: what to write.
         errors: (model, parameters) -> errors of every network that did not diverge.
         caption: data and how it was made.
         medians: model -> parameters -> the paper's median.
@@ -167,17 +181,23 @@ def boxes(
 
 
 def curves(
-    path: Path, runs: Mapping[str, Sequence[tuple[int, float]]], label: str, caption: str
+    path: Target,
+    runs: Mapping[str, Sequence[tuple[int, float]]],
+    label: str,
+    caption: str,
+    logarithmic: bool = False,
 ) -> None:
     """A line per run over epochs, in the colour of its cell where its name has one in it.
 
     Args:
-        path: PNG file to write.
+        path: what to write.
         runs: name, such as MODEL-PARAMS -> (epoch, value).
         label: of the values, percent.
         caption: data and how it was made.
+        logarithmic: the scale of the values, which are then no percentages.
     """
-    figure, axis = pyplot().subplots(figsize=(7, 4.2))
+    many = len(runs) > _IN_LEGEND
+    figure, axis = pyplot().subplots(figsize=(11, 5) if many else (7, 4.2))
     drawn: list[str | None] = []
     for name, points in runs.items():
         colour = next((c.colour for m, c in CELLS.items() if f"-{m}-" in f"-{name}-"), None)
@@ -187,14 +207,18 @@ def curves(
         axis.plot(epochs, values, label=name, color=colour, linestyle=style, linewidth=1)
     axis.set_xlabel("epochs")
     axis.set_ylabel(label)
-    axis.set_ylim(0, 100)
+    if logarithmic:
+        axis.set_yscale("log")
+    else:
+        axis.set_ylim(0, 100)
     axis.grid(linewidth=0.3)
-    axis.legend(fontsize=7)
+    beside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.02), "ncols": 2}
+    axis.legend(fontsize=6 if many else 7, frameon=not many, **(beside if many else {}))
     finish(figure, path, caption)
 
 
 def dots(
-    path: Path,
+    path: Target,
     names: Sequence[str],
     panels: Mapping[str, Mapping[str, np.ndarray]],
     papers: Mapping[str, Mapping[str, float]],
@@ -204,7 +228,7 @@ def dots(
     """A dot per model and corpus, panels one below the other, the paper's values as lines.
 
     Args:
-        path: PNG file to write.
+        path: what to write.
         names: (P,) of the corpora, in the order in which to draw them.
         panels: title -> model -> (P,) above 0.
         papers: title -> model -> the paper's value, where it has one.

@@ -12,7 +12,7 @@ from .. import statistics
 from ..models import CELLS
 from ..training.registry import TASKS, AnyTask
 from ..training.results import Results
-from .tables import interval, percent, table
+from .tables import Table, interval, percent
 
 TABLE, COMPARISON = "table.txt", "comparison.json"  # of a comparison
 
@@ -120,14 +120,14 @@ def win_lines(results: Results, name: str) -> list[str]:
     return lines
 
 
-def median_lines(
+def median_table(
     results: Results,
     write: Callable[[float | None], str],
     papers: Mapping[str, Mapping[int, float]],
     source: str,
     constant: str,
-) -> list[str]:
-    """A table of medians with their intervals, diverged networks under all conventions.
+) -> Table:
+    """Medians with their intervals, diverged networks under all conventions.
 
     Args:
         results: of the grid.
@@ -152,7 +152,7 @@ def median_lines(
             ]
         )
     header = ("medians (95 %)", "did not diverge", source, f"diverged as {constant}", "as infinite")
-    return table(header, rows).splitlines()
+    return Table(header, rows)
 
 
 def left_out(results: Results) -> str:

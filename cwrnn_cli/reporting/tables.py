@@ -1,6 +1,18 @@
 """Plain-text tables."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+
+class Table(NamedTuple):
+    """Cells as text, for :func:`table` and for pages."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def lines(self) -> list[str]:
+        """As plain text."""
+        return table(self.header, self.rows).splitlines()
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

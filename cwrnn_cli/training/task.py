@@ -24,6 +24,7 @@ from .evaluation import Evaluation
 from .folder import RunFolder
 from .problem import Problem, Recognised, RunsReport
 from .results import Cell, Results
+from .sections import Found, Story
 from .stopping import BestNetworks, all_diverged
 from .survey import Survey
 from .trainer import EnsembleTrainer
@@ -103,12 +104,11 @@ class Task(ABC, Generic[D, E]):
     def hold_out(self, data: D, count: int) -> D:
         """The corpus as a run sees it that holds some of its training set out (``hold_out``).
 
+        Here, for tasks without the option, all of it.
+
         Args:
             data: the corpus, as it was loaded.
             count: of :attr:`.TrainConfig.hold_out`.
-
-        Returns:
-            Here, for tasks without the option, all of it.
 
         Raises:
             UserError: there is not so much to hold out.
@@ -227,24 +227,23 @@ class Task(ABC, Generic[D, E]):
         """
         return []
 
+    def report(self, found: Found) -> Story:
+        """What `cwrnn report` shows of a folder beside clock, printed table and manifest.
+
+        Every number of it is made from the rows in ``found``; here there is nothing.
+        """
+        return Story()
+
     def survey(self) -> Survey[D, E]:
         """What `cwrnn compare` makes of several corpora; UserError where a task takes only one."""
         raise UserError(f"--data: several files, or a folder, are not for --task {self.name}")
 
     def recognise(self, run: RunFolder, data: D, file: Path) -> Recognised:
-        """What a run makes of one file of the user's.
-
-        Raises:
-            UserError: the task has no such files, or the file is not one.
-        """
+        """What a run makes of a file of the user's; UserError: it has no such files, or is none."""
         raise UserError(f"--file: not an option for a run of task {self.name}")
 
     def plot(self, evaluation: E, path: Path) -> None:
-        """Draw an evaluation as PNG.
-
-        Raises:
-            UserError: the task has no such picture.
-        """
+        """Draw an evaluation as PNG; UserError where the task has no such picture."""
         self.check_plot()
 
     def check_plot(self) -> None:

@@ -48,7 +48,7 @@ def run(folder: Path, where: Path, line: str) -> subprocess.CompletedProcess:
 
 def test_the_command_lines_work_as_typed(mine, tmp_path):
     lines = [line[2:] for _, text in BLOCKS for line in text.splitlines() if line.startswith("$ ")]
-    assert len(lines) == 6
+    assert len(lines) == 7
     outputs = []
     for line in lines:
         result = run(mine, tmp_path, line)
@@ -71,6 +71,9 @@ def test_the_command_lines_work_as_typed(mine, tmp_path):
     ]
     for name in ("results.h5", "table.txt", "comparison.json"):
         assert (tmp_path / "runs/compare-copy" / name).exists()
+    page = (tmp_path / "report.html").read_text()
+    assert "copy: coin tosses" in page and "200 leaky" in page  # the printed table, and a clock
+    assert "Clock of 3 modules" in page
     # killed at any moment and resumed, as any other
     line = "cwrnn train --task copy --model lstm --params 200 --runs 2 --resume"
     assert run(mine, tmp_path, line).returncode == 0

@@ -9,8 +9,8 @@ import numpy as np
 from ...models import CELLS, ClockworkSpec, LSTMSpec
 from ...paper import AUDIO
 from ...reporting import page
-from ...reporting.figures import boxes, waves
-from ...reporting.tables import number, plus_minus, table
+from ...reporting.figures import Target, boxes, waves
+from ...reporting.tables import Table, number, plus_minus, table
 from ...training.results import Results
 from .data import METRIC_NAMES
 
@@ -73,9 +73,8 @@ def comparison(results: Results) -> dict[str, Any]:
     return page.comparison(results, ["sequences"], ratios=ratios, wins=page.wins(results, _MAIN))
 
 
-def comparison_text(results: Results) -> str:
-    """The comparison as a table, ours beside the paper's."""
-    first = results.first
+def main_table(results: Results) -> Table:
+    """Every cell, ours beside Table 2, row 1."""
     rows = []
     for key, summary in results.by_size():
         paper, ours = summary["paper"] or {}, summary["metrics"][_MAIN]
@@ -101,18 +100,43 @@ def comparison_text(results: Results) -> str:
         "MSE/variance",
         "diverged",
     )
+    return Table(header, rows)
+
+
+MAIN_NOTE = (
+    "mean ± s.d. over the networks that did not diverge, of all sequences together; within: "
+    "over those of one sequence"
+)
+
+
+def median_table(results: Results) -> Table:
+    """Medians beside Figure 3's."""
+    papers, source = AUDIO.medians, "paper (Fig. 3)"
+    return page.median_table(results, number, papers, source, "the constant mean")
+
+
+def comparison_text(results: Results) -> str:
+    """The comparison as a table, ours beside the paper's."""
+    first = results.first
     lines = [
         f"data: {page.data_of(first)}; {first['runs']} runs x "
         f"{first['networks'] // first['runs']} sequences, {first['epochs']} epochs",
         *page.deviations_of(results),
         "",
-        table(header, rows),
-        "mean ± s.d. over the networks that did not diverge, of all sequences together; within: "
-        "over those of one sequence",
+        *main_table(results).lines(),
+        MAIN_NOTE,
         "",
-        *page.median_lines(results, number, AUDIO.medians, "paper (Fig. 3)", "the constant mean"),
+        *median_table(results).lines(),
         "",
+        *ratio_lines(results),
+        *page.win_lines(results, _MAIN),
     ]
+    return "\n".join(lines)
+
+
+def ratio_lines(results: Results) -> list[str]:
+    """How many times the others' mean errors are the CW-RNN's, in words."""
+    lines = []
     largest = {str(max(AUDIO.hidden_sizes)): PAPERS_RATIO}
     for params, ratio in comparison(results)["ratios"].items():
         for name, value in ratio.items():
@@ -123,27 +147,40 @@ def comparison_text(results: Results) -> str:
                 f"{params} parameters: {page.label_of(below)}'s mean MSE/σ is {times} "
                 f"{page.label_of(above)}'s" + (f" (paper: {papers})" if papers else "")
             )
-    lines += page.win_lines(results, _MAIN)
-    return "\n".join(lines)
+    return lines
 
 
 def figures(out: Path, results: Results, caption: str) -> list[Path]:
     """Draw Figure 3, and Figure 5 of the largest networks."""
     files = [out / "figure3.png", out / "figure5.png"]
+    figure3(files[0], results, caption + page.left_out(results))
+    figure5(files[1], results, caption)
+    return files
+
+
+def figure3(path: Target, results: Results, caption: str) -> None:
+    """Box plots of errors per model and size."""
     boxes(
-        files[0],
+        path,
         results.finite(_MAIN),
-        caption + page.left_out(results),
+        caption,
         AUDIO.medians,
         "MSE / σ of the target",
         page.medians_of_all(results),
         logarithmic=True,
     )
+
+
+def best_waves(results: Results) -> dict[str, np.ndarray]:
+    """Model -> (S, T) outputs of the best of the largest networks."""
     largest = max(results.sizes)
-    best: dict[str, np.ndarray] = {
+    return {
         model: cell.arrays["best"]
         for (model, params), cell in results.cells.items()
         if params == largest
     }
-    waves(files[1], results.shared["targets"], best, caption)
-    return files
+
+
+def figure5(path: Target, results: Results, caption: str) -> None:
+    """Outputs of the largest networks."""
+    waves(path, results.shared["targets"], best_waves(results), caption)

@@ -8,10 +8,10 @@ import numpy as np
 
 from ...models import ClockworkSpec, LSTMSpec
 from ...paper import AUDIO
-from ...reporting.figures import dots
+from ...reporting.figures import Target, dots
 from ...reporting.page import cell_name, label_of
 from ...reporting.survey import deviations_of
-from ...reporting.tables import interval, number, percent, table
+from ...reporting.tables import Table, interval, number, percent, table
 from ...training.results import Key
 from ...training.survey import SurveyRows
 from .descriptions import DESCRIPTIONS
@@ -38,9 +38,30 @@ def text(rows: SurveyRows, found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+AHEAD_NOTE = "% with the exact interval, ratios with a bootstrap one, both over sounds"
+
+
 def _ahead(rows: SurveyRows, found: Mapping[str, Any]) -> Iterator[str]:
     """Where the CW-RNN is below the others."""
-    ours, out, names = ClockworkSpec.name, [], []
+    yield from ahead_table(rows, found).lines()
+    yield f"{AHEAD_NOTE}; hardly: by less than a tenth"
+    for scale, sizes in found["ahead"].items():
+        for params, others in sizes.items():
+            for other, each in others.items():
+                where = f"the {label_of(other)}, {params} parameters, {_SCALES[scale]}"
+                for key, said in (("not_ahead", "not below"), ("even", "hardly below")):
+                    if each[key]:
+                        yield f"{said} {where}: {', '.join(each[key])}"
+
+
+def ahead_table(rows: SurveyRows, found: Mapping[str, Any]) -> Table:
+    """On how many sounds the CW-RNN is below the others.
+
+    Args:
+        rows: of all sounds.
+        found: of :meth:`.SoundsSurvey.comparison`.
+    """
+    ours, out = ClockworkSpec.name, []
     for scale, sizes in found["ahead"].items():
         for params, others in sizes.items():
             for other, each in others.items():
@@ -57,10 +78,6 @@ def _ahead(rows: SurveyRows, found: Mapping[str, Any]) -> Iterator[str]:
                         _times(above / below) if above and below else "–",
                     ]
                 )
-                where = f"the {label_of(other)}, {params} parameters, {_SCALES[scale]}"
-                for key, said in (("not_ahead", "not below"), ("even", "hardly below")):
-                    if each[key]:
-                        names.append(f"{said} {where}: {', '.join(each[key])}")
     header = [
         f"{label_of(ours)} below",
         "sounds",
@@ -69,12 +86,7 @@ def _ahead(rows: SurveyRows, found: Mapping[str, Any]) -> Iterator[str]:
         "least..most",
         "paper (Fig. 3)",
     ]
-    yield table(header, out)
-    yield (
-        "% with the exact interval, ratios with a bootstrap one, both over sounds; hardly: by less "
-        "than a tenth"
-    )
-    yield from names
+    return Table(header, out)
 
 
 def _distance(rows: SurveyRows, found: Mapping[str, Any]) -> Iterator[str]:
@@ -161,9 +173,30 @@ def _times(value: float | None) -> str:
 
 def figure(path: Path, rows: SurveyRows, medians: Mapping[Key, np.ndarray], caption: str) -> Path:
     """Each sound's medians at the smallest and the largest size, by the LSTM's at the largest."""
+    draw(path, rows, medians, f"{said(rows, medians)}; {caption}")
+    return path
+
+
+def _order(rows: SurveyRows, medians: Mapping[Key, np.ndarray]) -> Key:
+    """By which cell's median the sounds stand in the figure."""
+    largest = rows.sizes[-1]
+    return (LSTMSpec.name if (LSTMSpec.name, largest) in medians else rows.models[0]), largest
+
+
+def said(rows: SurveyRows, medians: Mapping[Key, np.ndarray]) -> str:
+    """What the dots of the figure are."""
+    key = _order(rows, medians)
+    return (
+        f"medians over {rows.configs[key]['runs']} runs x {rows.configs[key]['sequences']} "
+        f"sequences, networks that diverged as the constant mean; sounds by the "
+        f"{label_of(key[0])}'s median"
+    )
+
+
+def draw(path: Target, rows: SurveyRows, medians: Mapping[Key, np.ndarray], caption: str) -> None:
+    """See :func:`figure`."""
     sizes = sorted({rows.sizes[0], rows.sizes[-1]})
-    first = LSTMSpec.name if (LSTMSpec.name, sizes[-1]) in medians else rows.models[0]
-    order = medians[first, sizes[-1]].argsort(kind="stable")
+    order = medians[_order(rows, medians)].argsort(kind="stable")
     panels = {
         f"{params} parameters": {m: v[order] for (m, p), v in medians.items() if p == params}
         for params in sizes
@@ -174,10 +207,4 @@ def figure(path: Path, rows: SurveyRows, medians: Mapping[Key, np.ndarray], capt
         }
         for params in sizes
     }
-    said = (
-        f"medians over {rows.configs[first, sizes[-1]]['runs']} runs x "
-        f"{rows.configs[first, sizes[-1]]['sequences']} sequences, networks that diverged as the "
-        f"constant mean; sounds by the {label_of(first)}'s median; {caption}"
-    )
-    dots(path, [rows.names[i] for i in order], panels, papers, "MSE / σ of the target", said)
-    return path
+    dots(path, [rows.names[i] for i in order], panels, papers, "MSE / σ of the target", caption)

@@ -14,6 +14,7 @@ from ...training.config import TrainConfig
 from ...training.folder import RunFolder
 from ...training.problem import Problem
 from ...training.results import Results
+from ...training.sections import Found, Story
 from ...training.task import Arrays, Task
 from . import evaluate, report
 from .data import LOSSES, AudioData, deviation, load
@@ -143,6 +144,12 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
     def figures(self, out: Path, results: Results, caption: str) -> list[Path]:
         """Figures 3 and 5."""
         return report.figures(out, results, caption)
+
+    def report(self, found: Found) -> Story:
+        """See :func:`.sections.story`."""
+        from . import sections  # noqa: PLC0415  (only for the page)
+
+        return sections.story(found)
 
     def survey(self) -> SoundsSurvey:
         """Figure 3 over many sounds."""

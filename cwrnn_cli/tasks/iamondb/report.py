@@ -12,8 +12,8 @@ from data_prep.strict_json import dumps
 
 from ...paper import IAMONDB
 from ...reporting import page
-from ...reporting.figures import curves, pyplot, save
-from ...reporting.tables import percent, percent_plus_minus, table
+from ...reporting.figures import Target, curves, pyplot, save
+from ...reporting.tables import Table, percent, percent_plus_minus
 from ...training.folder import CELLS_FOLDER, METRICS, RunFolder
 from ...training.problem import RunsReport
 from ...training.results import Results
@@ -61,11 +61,11 @@ def examples_text(examples: list[tuple[str, str, str]]) -> str:
     )
 
 
-def ink(path: Path, lines: list[tuple[str, str, np.ndarray]], summary: Mapping[str, Any]) -> None:
+def ink(path: Target, lines: list[tuple[str, str, np.ndarray]], summary: Mapping[str, Any]) -> None:
     """Lines as they were written, with the right text and the text read.
 
     Args:
-        path: PNG file to write.
+        path: what to write.
         lines: right text, text read, and (T, 4) frames in the file's units: x, y, t, end of
             stroke (positions, not offsets).
         summary: of :func:`.evaluate.summary`, for the caption.
@@ -98,9 +98,8 @@ def comparison(results: Results) -> dict[str, Any]:
     return page.comparison(results)
 
 
-def comparison_text(results: Results) -> str:
+def main_table(results: Results) -> Table:
     """Table 3, ours beside the paper's."""
-    first = results.first
     rows = []
     for key, summary in results.by_size():
         model, params = key
@@ -121,13 +120,19 @@ def comparison_text(results: Results) -> str:
         "parameters", "units", "rate", "test CER %", "paper (Table 3)", "validation CER %",
         "best epoch", "diverged/cut",
     )  # fmt: skip
+    return Table(header, rows)
+
+
+def comparison_text(results: Results) -> str:
+    """Table 3, ours beside the paper's, with what it is of."""
+    first = results.first
     return "\n".join(
         [
             f"data: {page.data_of(first)}; {first['runs']} runs, best path; "
             "the paper's numbers are on IAM-OnDB",
             *page.deviations_of(results),
             "",
-            table(header, rows),
+            *main_table(results).lines(),
         ]
     )
 
@@ -145,11 +150,13 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def validation_curves(path: Path, runs: dict[str, list[dict[str, Any]]], caption: str) -> None:
+def validation_curves(
+    path: Target, runs: Mapping[str, Sequence[Mapping[str, Any]]], caption: str
+) -> None:
     """Validation error over epochs, a line per run (its best network).
 
     Args:
-        path: PNG file to write.
+        path: what to write.
         runs: name -> lines of metrics.jsonl.
         caption: data and how it was made.
     """
@@ -239,11 +246,11 @@ def runs_cells(summaries: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any
     return cells
 
 
-def _cells_table(summaries: Mapping[str, Mapping[str, Any]], split: str) -> str:
-    """The table of :func:`runs_cells`; empty if there is no cell of several runs."""
-    cells = runs_cells(summaries)
+def cells_table(summaries: Mapping[str, Mapping[str, Any]]) -> Table | None:
+    """The table of :func:`runs_cells`; None if there is no cell of several runs."""
+    cells, split = runs_cells(summaries), _split(summaries)
     if len(cells) == len(summaries):
-        return ""
+        return None
     rows = [
         [
             page.cell_name((cell["model"], cell["params"])),
@@ -263,7 +270,11 @@ def _cells_table(summaries: Mapping[str, Mapping[str, Any]], split: str) -> str:
         "lowest to highest", "validation CER %, mean", "diverged", "cut short",
         "paper (Table 3, test)",
     )  # fmt: skip
-    return f"\n\nruns that differ in their seeds only, together\n\n{table(header, rows)}"
+    return Table(header, rows)
+
+
+def _split(summaries: Mapping[str, Mapping[str, Any]]) -> str:
+    return str(next(iter(summaries.values()))["split"])
 
 
 def runs_text(
@@ -278,18 +289,28 @@ def runs_text(
         lines: name -> those of its metrics.jsonl.
         at: epochs at which to compare all runs.
     """
+    lines_of_all = [*runs_table(summaries, lines, at).lines()]
+    if cells := cells_table(summaries):
+        lines_of_all += ["", "runs that differ in their seeds only, together", "", *cells.lines()]
+    return "\n".join([f"{_runs_label(summaries)}, best path", "", *lines_of_all])
+
+
+def runs_table(
+    summaries: Mapping[str, Mapping[str, Any]],
+    lines: Mapping[str, Sequence[Mapping[str, Any]]],
+    at: Sequence[int],
+) -> Table:
+    """See :func:`runs_text`."""
     rows = [
         [*_run_cells(name, result), *(percent(_lowest(lines[name], epoch)) for epoch in at)]
         for name, result in summaries.items()
     ]
-    split = next(iter(summaries.values()))["split"]
     header = (
-        "parameters", "run", "departs from the paper by", "units", f"{split} CER %",
+        "parameters", "run", "departs from the paper by", "units", f"{_split(summaries)} CER %",
         "paper (Table 3, test)", "validation CER %", "best epoch", "epochs", "stopped by",
         *(f"validation by epoch {epoch}" for epoch in at),
     )  # fmt: skip
-    each = f"{_runs_label(summaries)}, best path\n\n{table(header, rows)}"
-    return each + _cells_table(summaries, split)
+    return Table(header, rows)
 
 
 def _runs_label(summaries: Mapping[str, Mapping[str, Any]]) -> str:

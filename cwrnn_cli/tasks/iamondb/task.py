@@ -13,6 +13,7 @@ from ...training.folder import RunFolder
 from ...training.optimizer import OPTIMIZERS, PUBLISHED
 from ...training.problem import Problem, Recognised, RunsReport
 from ...training.results import Results
+from ...training.sections import Found, Story
 from ...training.task import Arrays, Task
 from . import evaluate, report
 from .data import IamondbData, check_aligned, load
@@ -144,6 +145,12 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
     def figures(self, out: Path, results: Results, caption: str) -> list[Path]:
         """Learning curves."""
         return report.figures(out, results, caption)
+
+    def report(self, found: Found) -> Story:
+        """See :func:`.sections.story`."""
+        from . import sections  # noqa: PLC0415  (only for the page)
+
+        return sections.story(found)
 
     def compare_runs(
         self,

@@ -10,8 +10,8 @@ import numpy as np
 from ...models import CELLS
 from ...paper import TIMIT
 from ...reporting import page
-from ...reporting.figures import boxes, pyplot, save
-from ...reporting.tables import percent, percent_plus_minus, table
+from ...reporting.figures import Target, boxes, pyplot, save, shades
+from ...reporting.tables import Table, percent, percent_plus_minus, table
 from ...statistics import ratio
 from ...training.results import Results
 
@@ -53,11 +53,11 @@ def _cells(error: dict[str, float | None]) -> list[str]:
     return [percent_plus_minus(error), percent(error["median"]), quartiles]
 
 
-def confusions(path: Path, summary: Mapping[str, Any]) -> None:
-    """The confusion matrix as a PNG: rows are what was said, columns what was heard.
+def confusions(path: Target, summary: Mapping[str, Any]) -> None:
+    """The confusion matrix: rows are what was said, columns what was heard.
 
     Args:
-        path: to write.
+        path: what to write.
         summary: of :func:`.evaluate.summary`.
     """
     plt = pyplot()
@@ -66,7 +66,7 @@ def confusions(path: Path, summary: Mapping[str, Any]) -> None:
     words = summary["words"]
     size = 2.5 + 0.24 * len(words)
     figure, axis = plt.subplots(figsize=(size, size))
-    image = axis.imshow(shares, cmap="Greens", vmin=0, vmax=1)
+    image = axis.imshow(shares, cmap=shades(), vmin=0, vmax=1)
     places = range(len(words))
     axis.set_xticks(places, words, rotation=90, fontsize=7)
     axis.set_yticks(places, words, fontsize=7)
@@ -77,7 +77,7 @@ def confusions(path: Path, summary: Mapping[str, Any]) -> None:
         axis.axvline(end - 0.5, color="grey", linewidth=0.5)
     axis.set_xlabel("heard")
     axis.set_ylabel("said")
-    figure.colorbar(image, shrink=0.6, label="share")
+    figure.colorbar(image, shrink=0.6, label="share").solids.set_rasterized(True)
     title = f"{page.label_of(summary['model'])}, {summary['parameter_count']} parameters"
     axis.set_title(f"{title}; data: {page.data_of(summary)}", fontsize=8)
     figure.tight_layout()
@@ -99,9 +99,8 @@ def comparison(results: Results) -> dict[str, Any]:
     return page.comparison(results, hidden, ratios=ratios, wins=page.wins(results, "error"))
 
 
-def comparison_text(results: Results) -> str:
-    """The comparison as a table, ours beside the paper's."""
-    first = results.first
+def main_table(results: Results) -> Table:
+    """Every cell, ours beside Table 2, row 2."""
     rows = []
     for key, summary in results.by_size():
         paper, metrics = summary["paper"] or {}, summary["metrics"]
@@ -122,25 +121,46 @@ def comparison_text(results: Results) -> str:
         "parameters", "units", "rate", "test errors %", "paper (Table 2)", "train errors %",
         "epochs", "diverged/cut",
     )  # fmt: skip
+    return Table(header, rows)
+
+
+def median_table(results: Results) -> Table:
+    """Medians beside Figure 4's."""
+    return page.median_table(results, percent, TIMIT.medians, "paper (Fig. 4)", "a guess")
+
+
+def ratio_table(results: Results) -> Table:
+    """Of mean test errors, with both intervals."""
+    rows = [
+        [
+            params,
+            " / ".join(map(page.label_of, name.split("_over_"))),
+            f"{value['ratio']:.2f}",
+            *(f"{value[f'low{w}']:.2f} to {value[f'high{w}']:.2f}" for w in ("", "_words")),
+        ]
+        for params, found in comparison(results)["ratios"].items()
+        for name, value in found.items()
+    ]
+    header = ("parameters", "errors of", "ratio", "other networks", "and other test words")
+    return Table(header, rows)
+
+
+def comparison_text(results: Results) -> str:
+    """The comparison as a table, ours beside the paper's."""
+    first = results.first
     lines = [
         f"data: {page.data_of(first)}; {first['runs']} runs; the paper's numbers are on TIMIT",
         *page.deviations_of(results),
         "",
-        table(header, rows),
+        *main_table(results).lines(),
         "",
-        *page.median_lines(results, percent, TIMIT.medians, "paper (Fig. 4)", "a guess"),
+        *median_table(results).lines(),
         "",
         "ratios of mean test errors, with 95 % intervals: other initial weights on the same test "
         "set; [other test words, too]:",
     ]
-    for params, found in comparison(results)["ratios"].items():
-        for name, value in found.items():
-            above, _, below = name.partition("_over_")
-            lines.append(
-                f"{params} parameters: {page.label_of(above)} / {page.label_of(below)} "
-                f"{value['ratio']:.2f} ({value['low']:.2f} to {value['high']:.2f}) "
-                f"[{value['low_words']:.2f} to {value['high_words']:.2f}]"
-            )
+    for params, which, value, networks, words in ratio_table(results).rows:
+        lines.append(f"{params} parameters: {which} {value} ({networks}) [{words}]")
     lines += page.win_lines(results, "error")
     return "\n".join(lines)
 
@@ -148,17 +168,25 @@ def comparison_text(results: Results) -> str:
 def figures(out: Path, results: Results, caption: str) -> list[Path]:
     """Draw Figure 4, and the largest networks' confusion matrices."""
     files = [out / "figure4.png"]
+    figure4(files[0], results, caption + page.left_out(results))
+    for model, summary in largest(results).items():
+        files.append(out / f"confusion-{model}-{summary['params']}.png")
+        confusions(files[-1], summary)
+    return files
+
+
+def largest(results: Results) -> dict[str, dict[str, Any]]:
+    """Model -> summary of its largest networks, of the models that have the largest size."""
+    most = max(results.sizes)
+    return {m: summary for (m, params), summary in results.summaries.items() if params == most}
+
+
+def figure4(path: Target, results: Results, caption: str) -> None:
+    """Box plots of errors per model and size."""
     errors = {key: 100 * values for key, values in results.finite("error").items()}
     medians = {m: {p: 100 * v for p, v in sizes.items()} for m, sizes in TIMIT.medians.items()}
     others = {
         key: {marker: 100 * value for marker, value in values.items()}
         for key, values in page.medians_of_all(results).items()
     }
-    caption += page.left_out(results)
-    boxes(files[0], errors, caption, medians, "test errors, %", others)
-    largest = max(results.sizes)
-    for (model, params), summary in results.summaries.items():
-        if params == largest:
-            files.append(out / f"confusion-{model}-{largest}.png")
-            confusions(files[-1], summary)
-    return files
+    boxes(path, errors, caption, medians, "test errors, %", others)

@@ -13,6 +13,7 @@ from ...training.config import TrainConfig
 from ...training.folder import RunFolder
 from ...training.problem import Problem, Recognised
 from ...training.results import Results
+from ...training.sections import Found, Story
 from ...training.task import Arrays, Task
 from . import evaluate, report
 from .data import TimitData, load
@@ -168,6 +169,12 @@ class TimitTask(Task[TimitData, TimitEvaluation]):
     def figures(self, out: Path, results: Results, caption: str) -> list[Path]:
         """Figure 4, and the largest networks' confusions."""
         return report.figures(out, results, caption)
+
+    def report(self, found: Found) -> Story:
+        """See :func:`.sections.story`."""
+        from . import sections  # noqa: PLC0415  (only for the page)
+
+        return sections.story(found)
 
     def recognise(self, run: RunFolder, data: TimitData, file: Path) -> Recognised:
         """The likeliest words for a sound file."""

@@ -1,7 +1,6 @@
 """The page of `cwrnn draw`, in a real browser."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 
 from data_prep.iamondb_files import read_strokes
+from tests.browser import program
 from tests.tasks.iamondb.conftest import lists, pixels, post, serving
 
 # writes with the mouse, as a browser would report it, and reports what the page shows
@@ -66,14 +66,6 @@ DRIVER = """
 """
 
 
-def browser() -> str:
-    """A Chromium, or a skip."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if path := shutil.which(name):
-            return path
-    pytest.skip("no browser; install one: apt-get install chromium")
-
-
 def page_with(line: list[list[list[float]]], width: int) -> str:
     from cwrnn_cli.tasks.iamondb import draw
 
@@ -84,14 +76,14 @@ def page_with(line: list[list[list[float]]], width: int) -> str:
 
 @pytest.mark.parametrize("width", [1000, 375])
 def test_in_a_browser(clockwork, corpus, tmp_path, width):
-    program = browser()
+    chromium = program()
     drawn = pixels(read_strokes(corpus[1][2].read_bytes()), 0.05).round(2)
     drawn[:, :2] -= drawn[:, :2].min(axis=0) - 20
     line = [stroke for stroke in lists(drawn) if len(stroke) > 1]
     with serving(clockwork, corpus[0], page_with(line, width)) as server:
         profile = f"--user-data-dir={tmp_path / 'profile'}"
         result = subprocess.run(
-            [program, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-extensions"]
+            [chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-extensions"]
             + ["--dump-dom", "--enable-logging=stderr", "--window-size=1100,900", profile]
             + ["--virtual-time-budget=60000", server.url],
             capture_output=True,

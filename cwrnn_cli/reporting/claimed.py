@@ -1,0 +1,153 @@
+"""The paper's claims as a grid's own rows judge them: its numbers, and its order of the models.
+
+Verdicts by rule, as in results/CLAIMS.md: a published number holds where the whole interval of ours
+is within a factor of two of it, in part where ours is better; an order holds where the whole
+interval is on its side. One network decides nothing, nor do networks that depart from the paper's
+protocol by more than their number.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..training.results import Results
+from ..training.sections import Claim
+from . import page
+from .tables import interval, percent
+
+RULE = (
+    "A published number holds where the whole 95 % interval of our median is within a factor of "
+    "two of it, in part where ours is better than that, and fails where it is worse. That one "
+    "model is better than another holds where it has the lower error in more than half of the "
+    "pairs of networks of one seed, at 95 %. Open: our networks do not decide it, being too few or "
+    "trained otherwise than the paper says. Not tested: these data are not the paper's."
+)
+_FACTOR = 2.0
+_HARMLESS = {"runs"}  # fewer networks have wider intervals
+Write = Callable[[float | None], str]
+
+
+def claims_of_grid(
+    results: Results,
+    command: str,
+    what: str,
+    write: Write,
+    source: str,
+    same_data: bool,
+    errors: str | None = None,
+) -> list[Claim]:
+    """A claim per network that the paper has a number of, and per pair of models and size.
+
+    Args:
+        results: of the grid.
+        command: that made it.
+        what: the number is, such as "error".
+        write: one.
+        source: the paper's figure or table that it is from.
+        same_data: whether the data are such that the paper's numbers can be expected.
+        errors: array by which networks of one seed are compared; None: the paper has no order.
+    """
+    found = [
+        _number(summary, results, command, what, write, source, same_data)
+        for _, summary in results.by_size()
+        if _published(summary) is not None
+    ]
+    if errors:
+        found += _orders(results, command, errors, source)
+    return found
+
+
+def _published(summary: Mapping[str, Any]) -> float | None:
+    paper = summary["paper"] or {}
+    value: float | None = paper.get("median", paper.get("mean"))
+    return value
+
+
+def _departures(summary: Mapping[str, Any]) -> list[str]:
+    """Of a cell from the paper's protocol, but for the number of its networks."""
+    each = (d for d in summary["deviations"] if d["name"] not in _HARMLESS)
+    return [f"{d['name']} {d['ours']}, paper {d['paper']}" for d in each]
+
+
+def _number(
+    summary: Mapping[str, Any],
+    results: Results,
+    command: str,
+    what: str,
+    write: Write,
+    source: str,
+    same_data: bool,
+) -> Claim:
+    paper, medians = _published(summary) or 0.0, summary["medians"]
+    label = page.label_of(summary["model"])
+    text = f"Median {interval(medians['survivors'], write)}"
+    if summary["diverged"]:
+        text += (
+            f" of those that did not diverge; {summary['diverged']} diverged, with these as "
+            f"infinite {interval(medians['as_infinite'], write)}"
+        )
+    departures = _departures(summary)
+    if departures:
+        text += f". Departs from the paper: {'; '.join(departures)}"
+    judged = medians["as_infinite"] if summary["diverged"] else medians["survivors"]
+    verdict = "not tested" if not same_data else "open" if departures else _within(judged, paper)
+    return Claim(
+        place=f"{source}: {label}, {summary['params']} parameters",
+        says=f"{what[0].upper()}{what[1:]} {write(paper)}",
+        found=text,
+        data=page.data_of(summary),
+        n=_networks(summary["networks"]),
+        verdict=verdict,
+        command=command,
+    )
+
+
+def _within(ours: Mapping[str, float | None], paper: float) -> str:
+    """The verdict on a number."""
+    middle, low, high = ours["median"], ours["low"], ours["high"]
+    if middle is None:  # more than half diverged
+        return "fails"
+    if low is None:
+        return "open"
+    if high is not None and high < paper / _FACTOR:
+        return "holds in part"
+    if high is not None and low >= paper / _FACTOR and high <= paper * _FACTOR:
+        return "holds"
+    return "fails" if low > paper * _FACTOR else "open"
+
+
+def _orders(results: Results, command: str, errors: str, source: str) -> list[Claim]:
+    """That a model's error is below another's, in pairs of networks of one seed."""
+    found = []
+    for params, pairs in page.wins(results, errors).items():
+        for pair, won in pairs.items():
+            ours, _, others = pair.partition("_below_")
+            cells = [results.summaries[model, int(params)] for model in (ours, others)]
+            means = [_published(summary) for summary in cells]
+            if None in means or means[0] >= means[1]:  # type: ignore[operator]
+                continue
+            departs = any(map(_departures, cells))
+            ends = won["low"], won["high"]
+            found.append(
+                Claim(
+                    place=f"{source}: {params} parameters",
+                    says=f"{page.label_of(ours)} below {page.label_of(others)}",
+                    found=f"in {won['won']} of {won['pairs']} pairs of one seed "
+                    f"({percent(ends[0])} to {percent(ends[1])} %)",
+                    data=page.data_of(cells[0]),
+                    n=f"{won['pairs']} pairs",
+                    verdict="open" if departs else _ahead(*ends),
+                    command=command,
+                )
+            )
+    return found
+
+
+def _ahead(low: float | None, high: float | None) -> str:
+    """The verdict on an order, from the interval of the share of pairs."""
+    if low is None or high is None:
+        return "open"
+    return "holds" if low > 0.5 else "fails" if high < 0.5 else "open"
+
+
+def _networks(count: int) -> str:
+    return f"{count} network{'s' if count > 1 else ''}"
