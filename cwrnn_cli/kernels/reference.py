@@ -64,7 +64,7 @@ def clockwork(
         weight_hh: (R, n, n); what the clock's mask forbids is taken as 0.
         bias: (R, n), or None.
         h0: (R, B, n) outputs before the first step, or None for zeros.
-        clock: periods and sizes.
+        clock: periods and sizes, and offsets.
         start: the number of the first step, one for all or (B,) int64, one per sequence.
         nonlinearity: "tanh" or "relu".
         delta_clip: each step's gradient of what is squashed is clipped elementwise to within this,
@@ -77,6 +77,7 @@ def clockwork(
     allowed = torch.from_numpy(clock.mask()).to(weight_hh.device)
     recurrent = torch.where(allowed, weight_hh, 0).transpose(1, 2)  # (R, n, n)
     periods = torch.from_numpy(clock.unit_periods).to(weight_hh.device)
+    phases = torch.from_numpy(clock.unit_phases).to(weight_hh.device)
     squash = NONLINEARITIES[nonlinearity]
     if isinstance(start, Tensor):
         start = start.to(weight_hh.device)[:, None]  # (B, 1)
@@ -88,7 +89,7 @@ def clockwork(
             z = z + step @ weight_ih.transpose(1, 2)
         if bias is not None:
             z = z + bias[:, None]
-        active = (start + t) % periods == 0  # (n,) or (B, n)
+        active = (start + t) % periods == phases  # (n,) or (B, n)
         y = torch.where(active, squash(clip_deltas(z, delta_clip)), y)
         outputs.append(y)
     return torch.stack(outputs, dim=2)

@@ -114,6 +114,11 @@ class CellSpec(ABC):
         """Period and number of units of each module, in the order of the units; here one of all."""
         return ((1, self.hidden_size),)
 
+    @property
+    def in_loops(self) -> bool:
+        """Whether the compiled loops that train cells of its type can do this one, too."""
+        return True
+
     def parameter_count(self, input_size: int, directions: int = 1) -> int:
         """Parameters as the paper counts them (Section 4), without the output layer."""
         return directions * sum(prod(shape) for shape in self.weights(input_size).values())
@@ -216,6 +221,11 @@ def cell_named(name: str) -> type[CellSpec]:
         *others, last = CELLS
         raise ValueError(f"model {name!r}: expected {', '.join(others)} or {last}")
     return CELLS[name]
+
+
+def has_loop(loops: Mapping[type[CellSpec], Any], cell: CellSpec) -> bool:
+    """Whether a table of compiled loops has one for a cell; else autograd trains it."""
+    return type(cell) in loops and cell.in_loops
 
 
 def option_owners() -> dict[str, list[type[CellSpec]]]:

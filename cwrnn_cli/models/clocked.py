@@ -20,6 +20,7 @@ from .cell import CellSpec, State
 from .recurrent import RecurrentLayer, suffix
 
 _ORIGIN = 0  # stands for a period in a row that says where a layer's clock begins
+_OFFSET = -1  # likewise of module 0's offset, -2 of module 1's ...
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ class ClockedSpec(CellSpec):
     def origin(self) -> int:
         """The number of a sequence's first step, 0 or 1."""
         return 0
+
+    @property
+    def in_loops(self) -> bool:
+        """See :meth:`CellSpec.in_loops`; they run module after module."""
+        return self.clock.chained
 
     def weights(self, input_size: int) -> dict[str, tuple[int, ...]]:
         """See :meth:`CellSpec.weights`."""
@@ -176,7 +182,8 @@ class ClockedLayer(RecurrentLayer):
     def get_extra_state(self) -> Tensor:
         """The clocks, for `state_dict`: a row per module, (layer, period, units) int64.
 
-        And a row (layer, 0, 1) for each layer whose first step is number 1.
+        And a row (layer, 0, 1) for each layer whose first step is number 1, and (layer, -1 - i, o)
+        for each module i with an offset o.
         """
         rows = [
             (layer, period, size)
@@ -184,6 +191,7 @@ class ClockedLayer(RecurrentLayer):
             for period, size in [
                 *zip(cell.clock.periods, cell.clock.sizes, strict=True),
                 *[(_ORIGIN, cell.origin)] * cell.origin,
+                *[(_OFFSET - i, offset) for i, offset in enumerate(cell.clock.offsets) if offset],
             ]
         ]
         return torch.from_numpy(np.array(rows, np.int64))
@@ -235,7 +243,7 @@ def _widths(rows: Tensor) -> dict[int, int]:
     """Units of each layer."""
     found: dict[int, int] = {}
     for layer, period, units in rows.tolist():
-        found[layer] = found.get(layer, 0) + units * (period != _ORIGIN)
+        found[layer] = found.get(layer, 0) + units * (period > _ORIGIN)
     return found
 
 
@@ -246,8 +254,11 @@ def _described(rows: Tensor) -> str:
         layers.setdefault(layer, []).append((period, size))
     texts = []
     for own in layers.values():
-        modules = [(period, size) for period, size in own if period != _ORIGIN]
-        periods, sizes = [period for period, _ in modules], [size for _, size in modules]
-        text = f"periods {periods} with {sizes} units"
-        texts.append(text + ", from step 1 on" * (len(modules) < len(own)))
+        periods, sizes = zip(*((p, size) for p, size in own if p > _ORIGIN), strict=True)
+        text = f"periods {list(periods)} with {list(sizes)} units"
+        extras = {period: value for period, value in own if period <= _ORIGIN}
+        text += ", from step 1 on" * extras.pop(_ORIGIN, 0)
+        if extras:
+            text += f", offsets {[extras.get(_OFFSET - i, 0) for i in range(len(periods))]}"
+        texts.append(text)
     return " / ".join(texts)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from ..clock import Clock, parse_periods, parse_shares, shared_out
+from ..clock import Clock, apart, parse_periods, parse_shares, shared_out
 from ..option import Option
 from ..paper import Protocol
 from .clocked import ClockedLayer, ClockedSpec
@@ -29,11 +29,14 @@ class ClockworkSpec(ClockedSpec):
         module_sizes: units of each module.
         clock_origin: the number of a sequence's first step: at 0 all modules run, at 1 those of
             period 1, and period T first at step T.
+        module_offsets: the offset of each module, () if all are 0: it ticks at the steps whose
+            number is the offset, and every period from there on. The paper has none.
     """
 
     periods: tuple[int, ...] = field(metadata={"absent": ()})
     module_sizes: tuple[int, ...] = field(metadata={"absent": ()})
     clock_origin: int = field(default=0, metadata={"absent": 0}, kw_only=True)
+    module_offsets: tuple[int, ...] = field(default=(), metadata={"absent": ()}, kw_only=True)
 
     name: ClassVar[str] = "cw"
     label: ClassVar[str] = "CW-RNN"
@@ -42,7 +45,7 @@ class ClockworkSpec(ClockedSpec):
     options: ClassVar[tuple[Option, ...]] = (
         Option(
             "periods",
-            "Clock periods: 1,2,4,8 or a number of exponential modules.",
+            "Clock periods: 1,2,4,8 or a number of exponential modules; 8@2 is 8 with offset 2.",
             parse=parse_periods,
             only="only a CW-RNN has clock periods",
             of_protocol=lambda protocol: _in_short(protocol.periods),
@@ -64,11 +67,11 @@ class ClockworkSpec(ClockedSpec):
     )
 
     def __post_init__(self) -> None:
-        """Raises ValueError if the modules do not fit n or are not sorted, or for an origin."""
+        """Raises ValueError if the modules do not fit n or are not sorted; for origin, offsets."""
         super().__post_init__()
         if type(self.clock_origin) is not int or self.clock_origin not in {0, 1}:
             raise ValueError(f"clock_origin must be 0 or 1, not {self.clock_origin!r}")
-        for name in ("periods", "module_sizes"):
+        for name in ("periods", "module_sizes", "module_offsets"):
             if not isinstance(getattr(self, name), tuple):
                 raise ValueError(f"{name} must be whole numbers, not {getattr(self, name)!r}")
         if self.clock.hidden_size != self.hidden_size:
@@ -76,18 +79,21 @@ class ClockworkSpec(ClockedSpec):
                 f"module sizes add up to {self.clock.hidden_size}, not to hidden_size "
                 f"{self.hidden_size}"
             )
+        object.__setattr__(self, "module_offsets", self.clock.offsets)
 
     @classmethod
     def of_size(cls, hidden_size: int, options: Mapping[str, Any]) -> Self:
         """See :meth:`CellSpec.of_size`.
 
-        Options: ``periods`` and ``module_sizes`` as :meth:`cwrnn_cli.clock.Clock.of` takes them;
-        ``module_shares``, the ratio of the sizes, instead of the latter; ``clock_origin``.
+        Options: ``periods`` and ``module_sizes`` as :meth:`cwrnn_cli.clock.Clock.of` takes them,
+        the former also with offsets, as pairs; ``module_shares``, the ratio of the sizes, instead
+        of the latter; ``clock_origin``.
         """
         sizes, shares = options.get("module_sizes"), options.get("module_shares")
         if shares:
             sizes = shared_out(hidden_size, shares)
-        clock = Clock.of(hidden_size, options.get("periods"), sizes)
+        periods, offsets = apart(options.get("periods"))
+        clock = Clock.of(hidden_size, periods, sizes, offsets)
         return cls.of_clock(clock, clock_origin=options.get("clock_origin") or 0)
 
     @classmethod
@@ -99,6 +105,7 @@ class ClockworkSpec(ClockedSpec):
             clock.sizes,
             nonlinearity=nonlinearity,
             clock_origin=clock_origin,
+            module_offsets=clock.offsets,
         )
 
     @classmethod
@@ -135,8 +142,10 @@ class ClockworkSpec(ClockedSpec):
         return None
 
     def deviations(self, protocol: Protocol) -> dict[str, tuple[Any, Any]]:
-        """And modules that are not as equal as possible."""
+        """And modules that are not as equal as possible, and offsets."""
         found = super().deviations(protocol)
+        if self.module_offsets:
+            found["module_offsets"] = ((), self.module_offsets)
         if self.module_sizes != Clock.of(self.hidden_size, self.periods).sizes:
             found["module_sizes"] = ("equal", self.module_sizes)
         return found
@@ -144,7 +153,7 @@ class ClockworkSpec(ClockedSpec):
     @property
     def clock(self) -> Clock:
         """Periods and sizes, and what follows from them."""
-        return Clock(self.periods, self.module_sizes)
+        return Clock(self.periods, self.module_sizes, self.module_offsets)
 
     @property
     def origin(self) -> int:
@@ -172,6 +181,7 @@ class ClockworkSpec(ClockedSpec):
             module_sizes=self.module_sizes,
             nonlinearity=self.nonlinearity,
             clock_origin=self.clock_origin,
+            module_offsets=self.module_offsets or None,
             **options,
         )
 
@@ -187,12 +197,14 @@ class ClockworkRNN(ClockedLayer):
     r"""Clockwork RNN layers (Koutník et al., ICML 2014, Section 3, eq. 1).
 
     The hidden layer is cut into modules, each with a clock period :math:`T_i`. At step t only the
-    modules with :math:`t \bmod T_i = 0` compute
+    modules with :math:`t \bmod T_i = 0` (where they have an offset :math:`o_i`,
+    :math:`(t - o_i) \bmod T_i = 0`) compute
 
     .. math:: y_t = \tanh(W_{hh} y_{t-1} + W_{ih} x_t + b)
 
     in their rows; all other units keep their last output. Module j feeds module i only if
-    :math:`T_i \le T_j`: slow drives fast, so `weight_hh` is block-upper triangular (eq. 3-4). **The
+    :math:`T_i \le T_j`: slow drives fast, so `weight_hh` is block-upper triangular (eq. 3-4), and
+    modules of one period feed each other, whatever their offsets. **The
     first step of a call has the number** `start` **(and** `clock_origin` **more), 0 if nothing is
     said: a sequence in pieces needs** `start` **as well as the state**, or :class:`.Stream`, which
     carries both.
@@ -210,6 +222,10 @@ class ClockworkRNN(ClockedLayer):
             sequences: those of each layer.
         clock_origin: the number of a sequence's first step. 0: all modules run there, as in the
             paper. 1: only those of period 1 do, and a module of period T runs at step T first.
+        module_offsets: an offset for each module, in the order of `periods`, each below its period:
+            a module of period T runs where step - offset is a multiple of T. So several modules of
+            one period can take turns. None: all 0, as in the paper. (`clock_origin=1` is one offset
+            for all modules, T - 1.) A sequence of sequences: those of each layer.
         num_layers: L, layers one on top of the other; the paper has one.
         nonlinearity: "tanh", or "relu" instead of it.
         bias: whether there is a bias.
@@ -228,8 +244,8 @@ class ClockworkRNN(ClockedLayer):
           `PackedSequence`.
         - **hx**: outputs before the first step, (L D, B, n), or (L D, n) unbatched; D is 2 if
           bidirectional, else 1; layer by layer, forward first. Default: zeros. All modules run at
-          step 0, so this is what they read there; at a later start, what they hold until they
-          tick.
+          step 0, so this is what they read there; at a later start, or with an offset, what they
+          hold until they tick.
         - **start**: the number of the first step, an int, or one for each sequence: B ints, or an
           int64 tensor (B,). Default: 0.
 
@@ -288,6 +304,7 @@ class ClockworkRNN(ClockedLayer):
         device: Any = None,
         dtype: Any = None,
         clock_origin: int = 0,
+        module_offsets: Sequence[int] | Sequence[Sequence[int]] | None = None,
     ) -> None:
         if positional:
             third = positional[0]
@@ -301,10 +318,11 @@ class ClockworkRNN(ClockedLayer):
         whole(hidden_size, "hidden_size", at_least=1)
         count = whole(num_layers, "num_layers", at_least=1)
         cells = [
-            ClockworkSpec.of_clock(Clock.of(hidden_size, own, sizes), nonlinearity, clock_origin)
-            for own, sizes in zip(
+            ClockworkSpec.of_clock(Clock.of(hidden_size, *own), nonlinearity, clock_origin)
+            for own in zip(
                 _per_layer(periods, count, "periods"),
                 _per_layer(module_sizes, count, "module_sizes"),
+                _per_layer(module_offsets, count, "module_offsets"),
                 strict=True,
             )
         ]
@@ -317,6 +335,11 @@ class ClockworkRNN(ClockedLayer):
     def clock_origin(self) -> int:
         """The number of a sequence's first step."""
         return self.cells[0].origin
+
+    @property
+    def module_offsets(self) -> tuple[int, ...]:
+        """The offset of each module of the first layer."""
+        return self.clock.phases
 
     def extra_repr(self) -> str:
         """Sizes and periods, and whatever is not the default."""

@@ -160,6 +160,10 @@ def _unsupported_by_cascade(arguments: Arguments) -> str | None:
 def _unsupported_by_numba(arguments: Arguments) -> str | None:
     if arguments.nonlinearity != "tanh":
         return f"it has no {arguments.nonlinearity}"
+    if not arguments.clock.chained:
+        return "it runs module after module, and those of one period with several offsets cannot"
+    if arguments.clock.offsets and compiling():
+        return "it has no offsets under torch.compile"
     if arguments.delta_clip is not None and compiling():
         return f"{_CLIPS_NO_DELTAS} under torch.compile"
     return unsupported_by_numba(arguments.weight_hh)

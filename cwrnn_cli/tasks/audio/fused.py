@@ -22,7 +22,7 @@ def _clockwork(cell: CellSpec) -> Networks | None:
     if cell.nonlinearity != "tanh":
         return None
     periods = cell.clock.unit_periods
-    firsts = torch.from_numpy(-cell.origin % periods)
+    firsts = torch.from_numpy((cell.clock.unit_phases - cell.origin) % periods)
     return train_generator.clockwork_networks(torch.from_numpy(periods), firsts)
 
 
