@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 MAX_DEFAULT_MODULES = 8
+UPPER, FULL, LOWER = FEEDS = ("upper", "full", "lower")
 MAX_PERIOD = 1 << 31  # longer than any sequence; every backend counts steps exactly up to here
 
 
@@ -26,11 +27,14 @@ class Clock:
         sizes: units k_i of each module, each at least 1.
         offsets: o_i of each module, from 0 to below its period: it ticks at steps t with
             (t - o_i) mod T_i = 0. Where all are 0, as in the paper, ().
+        feeds: where W_H may be other than 0. "upper", as in the paper: slow modules feed fast ones;
+            "lower": fast ones feed slow ones; "full": every module feeds every module.
     """
 
     periods: tuple[int, ...]
     sizes: tuple[int, ...]
     offsets: tuple[int, ...] = ()
+    feeds: str = UPPER
 
     def __post_init__(self) -> None:
         """Raises ValueError unless it is as the class says."""
@@ -49,6 +53,8 @@ class Clock:
         if any(a > b for a, b in pairwise(zip(self.periods, offsets, strict=True))):
             extra = f" with offsets {self.offsets}" if any(offsets) else ""
             raise ValueError(f"periods must ascend, not {self.periods}{extra}")
+        if not isinstance(self.feeds, str) or self.feeds not in FEEDS:
+            raise ValueError(f"mask {self.feeds!r}: expected one of {', '.join(FEEDS)}")
         object.__setattr__(self, "offsets", tuple(offsets) if any(offsets) else ())
 
     @classmethod
@@ -58,6 +64,7 @@ class Clock:
         periods: int | Sequence[int] | None = None,
         module_sizes: Sequence[int] | None = None,
         module_offsets: Sequence[int] | None = None,
+        feeds: str = UPPER,
     ) -> "Clock":
         """Build a clock from what a user gives.
 
@@ -68,10 +75,12 @@ class Clock:
             module_sizes: units of each module, in the order of ``periods``; None: as equal as
                 possible, the units left over to the fastest modules, one each.
             module_offsets: offset of each module, in the order of ``periods``; None: all 0.
+            feeds: of :data:`FEEDS`.
 
         Raises:
             ValueError: a period or size below 1, a period above :data:`MAX_PERIOD`, sizes that do
-                not add up to n, more modules than units, an offset that is not below its period.
+                not add up to n, more modules than units, an offset that is not below its period,
+                another word for ``feeds``.
         """
         hidden_size = _whole(hidden_size, "hidden_size")
         if periods is None:
@@ -113,7 +122,7 @@ class Clock:
             sizes = [sizes[i] for i in order]
         ordered = (tuple(each[i] for i in order) for each in (chosen, offsets))
         chosen_periods, chosen_offsets = ordered
-        return cls(chosen_periods, tuple(sizes), chosen_offsets)
+        return cls(chosen_periods, tuple(sizes), chosen_offsets, feeds)
 
     @property
     def hidden_size(self) -> int:
@@ -150,15 +159,19 @@ class Clock:
     def mask(self) -> np.ndarray:
         """(n, n) bool: where W_H may be other than 0 (eq. 3-4).
 
-        Module j feeds module i only if T_i <= T_j.
+        Module j feeds module i only if T_i <= T_j; other masks: :attr:`feeds`.
         """
         periods = self.unit_periods
         allowed: np.ndarray = periods[:, None] <= periods[None, :]
-        return allowed
+        if self.feeds == UPPER:
+            return allowed
+        return allowed.T if self.feeds == LOWER else np.ones_like(allowed)
 
     def recurrent_parameters(self) -> int:
         """Weights of W_H that the mask allows."""
         n, starts = self.hidden_size, self.starts
+        if self.feeds == FULL:
+            return n * n
         blocks = ((starts[block.start], starts[block.stop]) for block in self.blocks)
         return sum((end - first) * (n - first) for first, end in blocks)
 
@@ -168,7 +181,12 @@ class Clock:
         for tick, size in zip(zip(self.periods, self.phases, strict=True), self.sizes, strict=True):
             units[tick] = units.get(tick, 0) + size
         periods, offsets = zip(*units, strict=True)
-        return Clock(periods, tuple(units.values()), offsets)
+        return Clock(periods, tuple(units.values()), offsets, self.feeds)
+
+    @property
+    def cascades(self) -> bool:
+        """Whether no fast module feeds a slower one: the slowest can be computed first."""
+        return self.feeds == UPPER or self.periods[0] == self.periods[-1]
 
     @property
     def chained(self) -> bool:
@@ -176,6 +194,8 @@ class Clock:
 
         Not where two of one period have different offsets: they hear each other.
         """
+        if not self.cascades:
+            return False
         return not self.offsets or all(len(block) == 1 for block in self.merged().blocks)
 
     def __str__(self) -> str:

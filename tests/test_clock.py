@@ -26,6 +26,13 @@ def test_mask_lets_slow_drive_fast_only():
     assert mask.tolist() == [[True, True, True], [False, True, True], [False, True, True]]
 
 
+def test_other_masks():
+    full, lower = (Clock((1, 2, 2), (1, 1, 1), (), feeds) for feeds in ("full", "lower"))
+    assert full.mask().all() and full.merged().feeds == "full" and full.recurrent_parameters() == 9
+    assert (lower.mask() == Clock((1, 2, 2), (1, 1, 1)).mask().T).all()
+    assert not full.cascades and not lower.chained and Clock((3,), (2,), (), "full").cascades
+
+
 def test_merged_joins_modules_of_one_period():
     assert Clock((1, 2, 2, 4), (3, 1, 2, 5)).merged() == Clock((1, 2, 4), (3, 3, 5))
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ..clock import Clock
+from ..clock import FEEDS, UPPER, Clock
 from ..kernels.backend import traced
 from ..kernels.clockwork import clockwork
 from ..kernels.reference import NONLINEARITIES
@@ -21,10 +21,51 @@ from .recurrent import RecurrentLayer, suffix
 
 _ORIGIN = 0  # stands for a period in a row that says where a layer's clock begins
 _OFFSET = -1  # likewise of module 0's offset, -2 of module 1's ...
+_FEEDS = -(1 << 40)  # likewise of the mask
 
 
 @dataclass(frozen=True)
-class ClockedSpec(CellSpec):
+class Clocked(CellSpec):
+    """What runs under a clock, whatever its equations: weights of G gates, one below the other."""
+
+    @property
+    @abstractmethod
+    def clock(self) -> Clock:
+        """Periods and sizes, and what follows from them."""
+
+    @property
+    def gates(self) -> int:
+        """G, rows of the recurrent weights for each unit."""
+        return self.weights(0)["weight_hh"][0] // self.hidden_size
+
+    @property
+    def modules(self) -> tuple[tuple[int, int], ...]:
+        """See :meth:`CellSpec.modules`; the clock's."""
+        return tuple(zip(self.clock.periods, self.clock.sizes, strict=True))
+
+    @property
+    def origin(self) -> int:
+        """The number of a sequence's first step, 0 or 1."""
+        return 0
+
+    @property
+    def in_loops(self) -> bool:
+        """See :meth:`CellSpec.in_loops`; they run module after module."""
+        return self.clock.chained
+
+    def fan_in(self, name: str, input_size: int) -> int | np.ndarray:
+        """See :meth:`CellSpec.fan_in`; a module is fed by those that the mask lets."""
+        if name == "weight_ih":
+            return input_size
+        feeding: np.ndarray = self.clock.mask().sum(axis=1)
+        shape = self.weights(input_size)[name]
+        if name == "weight_hh":
+            return np.tile(feeding, self.gates)[:, None]
+        return np.tile(feeding, shape[0] // self.hidden_size) if len(shape) == 1 else feeding
+
+
+@dataclass(frozen=True)
+class ClockedSpec(Clocked):
     """What runs under a clock: one matrix of each kind.
 
     Attributes:
@@ -48,37 +89,10 @@ class ClockedSpec(CellSpec):
         """See :meth:`CellSpec.published`; eq. 1's nonlinearity."""
         return {"nonlinearity": "tanh"}
 
-    @property
-    @abstractmethod
-    def clock(self) -> Clock:
-        """Periods and sizes, and what follows from them."""
-
-    @property
-    def modules(self) -> tuple[tuple[int, int], ...]:
-        """See :meth:`CellSpec.modules`; the clock's."""
-        return tuple(zip(self.clock.periods, self.clock.sizes, strict=True))
-
-    @property
-    def origin(self) -> int:
-        """The number of a sequence's first step, 0 or 1."""
-        return 0
-
-    @property
-    def in_loops(self) -> bool:
-        """See :meth:`CellSpec.in_loops`; they run module after module."""
-        return self.clock.chained
-
     def weights(self, input_size: int) -> dict[str, tuple[int, ...]]:
         """See :meth:`CellSpec.weights`."""
         n, m = self.hidden_size, input_size
         return ({"weight_ih": (n, m)} if m else {}) | {"weight_hh": (n, n), "bias": (n,)}
-
-    def fan_in(self, name: str, input_size: int) -> int | np.ndarray:
-        """See :meth:`CellSpec.fan_in`; a module is fed by itself and those that are slower."""
-        if name == "weight_ih":
-            return input_size
-        feeding: np.ndarray = self.clock.mask().sum(axis=1)
-        return feeding[:, None] if name == "weight_hh" else feeding
 
     def forward(
         self,
@@ -112,7 +126,7 @@ class ClockedLayer(RecurrentLayer):
     Arguments as of :class:`.RecurrentLayer`.
     """
 
-    cells: tuple[ClockedSpec, ...]
+    cells: tuple[Clocked, ...]
 
     @property
     def clock(self) -> Clock:
@@ -134,11 +148,6 @@ class ClockedLayer(RecurrentLayer):
         """Units of each module of the first layer, fastest first."""
         return self.clock.sizes
 
-    @property
-    def nonlinearity(self) -> str:
-        """Tanh or relu, as of `torch.nn.RNN`."""
-        return self.cells[0].nonlinearity
-
     def reset_parameters(self) -> None:
         """All weights anew from U(-1/sqrt(n), 1/sqrt(n)); those that the mask forbids are 0."""
         super().reset_parameters()
@@ -153,11 +162,14 @@ class ClockedLayer(RecurrentLayer):
                 weight.mul_(allowed)
 
     def _forbidden(self) -> list[tuple[str, Tensor]]:
-        """Name of each recurrent weight that the mask restricts, and (n, n) where it must be 0."""
+        """Name of each recurrent weight that the mask restricts; (G n, n) where it must be 0."""
         return [
-            ("weight_hh" + suffix(layer, direction), torch.from_numpy(~clock.mask()))
-            for layer, clock in enumerate(self.clocks)
-            if len(set(clock.periods)) > 1
+            (
+                "weight_hh" + suffix(layer, direction),
+                torch.from_numpy(~cell.clock.mask()).repeat(cell.gates, 1),
+            )
+            for layer, cell in enumerate(self.cells)
+            if len(set(cell.clock.periods)) > 1
             for direction in range(self.num_directions)
         ]
 
@@ -182,8 +194,8 @@ class ClockedLayer(RecurrentLayer):
     def get_extra_state(self) -> Tensor:
         """The clocks, for `state_dict`: a row per module, (layer, period, units) int64.
 
-        And a row (layer, 0, 1) for each layer whose first step is number 1, and (layer, -1 - i, o)
-        for each module i with an offset o.
+        And a row (layer, 0, 1) for each layer whose first step is number 1, (layer, -1 - i, o) for
+        each module i with an offset o, and (layer, -2**40, k) for word k > 0 of :data:`.FEEDS`.
         """
         rows = [
             (layer, period, size)
@@ -192,6 +204,7 @@ class ClockedLayer(RecurrentLayer):
                 *zip(cell.clock.periods, cell.clock.sizes, strict=True),
                 *[(_ORIGIN, cell.origin)] * cell.origin,
                 *[(_OFFSET - i, offset) for i, offset in enumerate(cell.clock.offsets) if offset],
+                *[(_FEEDS, FEEDS.index(cell.clock.feeds))] * (cell.clock.feeds != UPPER),
             ]
         ]
         return torch.from_numpy(np.array(rows, np.int64))
@@ -258,6 +271,8 @@ def _described(rows: Tensor) -> str:
         text = f"periods {list(periods)} with {list(sizes)} units"
         extras = {period: value for period, value in own if period <= _ORIGIN}
         text += ", from step 1 on" * extras.pop(_ORIGIN, 0)
+        if feeds := extras.pop(_FEEDS, 0):
+            text += f", mask {FEEDS[feeds]}"
         if extras:
             text += f", offsets {[extras.get(_OFFSET - i, 0) for i in range(len(periods))]}"
         texts.append(text)

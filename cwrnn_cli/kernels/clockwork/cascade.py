@@ -77,7 +77,7 @@ def steps_in_turn(
     return [torch.stack(y, dim=1) if y else drives[j] for j, y in enumerate(hidden)]
 
 
-def _latest(begin: int, period: int, steps: int, device: torch.device) -> Tensor:
+def latest_at(begin: int, period: int, steps: int, device: torch.device) -> Tensor:
     """(1 + T,) at the steps -1 ... T - 1: the latest of a module's outputs, 0: the initial state.
 
     Its ticks are at the steps begin, begin + period ... and numbered from 1 on.
@@ -150,7 +150,7 @@ def clockwork(
             if ticks.shape[1]:
                 hidden = torch.cat([hidden, ticks.transpose(1, 2)], dim=2)
             # (1 + T,) of the steps from the one before the first: which of them holds then
-            latest = _latest(begin, period, steps, x.device)
+            latest = latest_at(begin, period, steps, x.device)
             if lowest > 0:
                 columns = weight_hh[:, None, :lowest, span].transpose(2, 3)  # (R, 1, k, lowest)
                 contributions.append((latest, hidden @ columns))

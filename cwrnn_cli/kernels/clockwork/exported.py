@@ -27,7 +27,7 @@ def clockwork(
         )
         for each in (clock.periods, clock.phases)
     )
-    allowed = periods[:, None] <= periods  # eq. 3-4
+    allowed = torch.tensor(clock.mask().tolist(), device=weight_hh.device)  # eq. 3-4
     recurrent = torch.where(allowed, weight_hh[0], 0).T  # (n, n)
     steps = torch.arange(x.shape[2], device=x.device)[:, None, None]  # (T, 1, 1)
     first = start[:, None] if isinstance(start, Tensor) else start  # (B, 1)

@@ -42,8 +42,8 @@ def unsupported(shape: Shape, learning: Learning) -> str | None:
         return f"it learns one sequence per update, not {learning.batch}"
     if shape.bidirectional or getattr(cell, "nonlinearity", "tanh") != "tanh":
         return "it is for one direction and tanh"
-    if isinstance(cell, ClockedSpec) and cell.clock.offsets:
-        return "it has no offsets"
+    if isinstance(cell, ClockedSpec) and (cell.clock.offsets or not cell.clock.cascades):
+        return "it has no offsets, and one mask"
     return None
 
 

@@ -1,0 +1,274 @@
+"""What cells of modules, each with a clock period, have in common."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from ..clock import FEEDS, UPPER, Clock, apart, parse_periods, parse_shares, shared_out
+from ..option import Option
+from ..paper import Protocol
+from .clocked import Clocked, ClockedLayer
+from .recurrent import whole
+
+
+def _origin(text: str) -> int:
+    if text not in {"0", "1"}:
+        raise ValueError(f"{text}: expected 0 or 1")
+    return int(text)
+
+
+@dataclass(frozen=True)
+class ModularSpec(Clocked):
+    """A cell of modules, each with a clock period.
+
+    Attributes:
+        periods: clock period of each module, ascending.
+        module_sizes: units of each module.
+        clock_origin: the number of a sequence's first step: at 0 all modules run, at 1 those of
+            period 1, and period T first at step T.
+        module_offsets: the offset of each module, () if all are 0: it ticks at the steps whose
+            number is the offset, and every period from there on. The paper has none.
+        mask: who feeds whom, :attr:`.Clock.feeds`; "upper" in the paper (eq. 3-4).
+    """
+
+    periods: tuple[int, ...] = field(metadata={"absent": ()}, kw_only=True)
+    module_sizes: tuple[int, ...] = field(metadata={"absent": ()}, kw_only=True)
+    clock_origin: int = field(default=0, metadata={"absent": 0}, kw_only=True)
+    module_offsets: tuple[int, ...] = field(default=(), metadata={"absent": ()}, kw_only=True)
+    mask: str = field(default=UPPER, metadata={"absent": UPPER}, kw_only=True)
+
+    options: ClassVar[tuple[Option, ...]] = (
+        Option(
+            "periods",
+            "Clock periods: 1,2,4,8 or a number of exponential modules; 8@2 is 8 with offset 2.",
+            parse=parse_periods,
+            only="only a clockwork model has clock periods",
+            of_protocol=lambda protocol: _in_short(protocol.periods),
+        ),
+        Option(
+            "module_shares",
+            "Ratio of the module sizes, in the order of the periods: 4,2,1,1.",
+            parse=parse_shares,
+            only="only a clockwork model has modules",
+            default="equal",
+        ),
+        Option(
+            "clock_origin",
+            "Number of the first step, 0 or 1; at 0 all modules run.",
+            parse=_origin,
+            only="only a clockwork model has a clock",
+            of_protocol=lambda protocol: str(protocol.clock_origin),
+        ),
+        Option(
+            "mask",
+            "Which modules feed which: upper, slow ones fast ones; lower, the reverse; full, all.",
+            FEEDS,
+            only="only a clockwork model has a mask",
+            default=UPPER,
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for modules that do not fit n or are not sorted, and other values."""
+        super().__post_init__()
+        if type(self.clock_origin) is not int or self.clock_origin not in {0, 1}:
+            raise ValueError(f"clock_origin must be 0 or 1, not {self.clock_origin!r}")
+        for name in ("periods", "module_sizes", "module_offsets"):
+            if not isinstance(getattr(self, name), tuple):
+                raise ValueError(f"{name} must be whole numbers, not {getattr(self, name)!r}")
+        if self.clock.hidden_size != self.hidden_size:
+            raise ValueError(
+                f"module sizes add up to {self.clock.hidden_size}, not to hidden_size "
+                f"{self.hidden_size}"
+            )
+        object.__setattr__(self, "module_offsets", self.clock.offsets)
+
+    @classmethod
+    def clock_of(cls, hidden_size: int, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of this class, by name.
+
+        Options: ``periods`` and ``module_sizes`` as :meth:`cwrnn_cli.clock.Clock.of` takes them,
+        the former also with offsets, as pairs; ``module_shares``, the ratio of the sizes, instead
+        of the latter; ``clock_origin``; ``mask``.
+        """
+        sizes, shares = options.get("module_sizes"), options.get("module_shares")
+        if shares:
+            sizes = shared_out(hidden_size, shares)
+        periods, offsets = apart(options.get("periods"))
+        clock = Clock.of(hidden_size, periods, sizes, offsets, options.get("mask") or UPPER)
+        return _fields_of(clock) | {"clock_origin": options.get("clock_origin") or 0}
+
+    @classmethod
+    def of_size(cls, hidden_size: int, options: Mapping[str, Any]) -> Self:
+        """See :meth:`CellSpec.of_size`. Options: those of :meth:`clock_of`."""
+        return cls(hidden_size, **cls.clock_of(hidden_size, options))
+
+    @classmethod
+    def of_clock(cls, clock: Clock, **others: Any) -> Self:
+        """The cell with this clock, and other fields of its class."""
+        return cls(clock.hidden_size, **_fields_of(clock), **others)
+
+    @classmethod
+    def smallest(cls, options: Mapping[str, Any]) -> int:
+        """A unit per module, or as many as the ratio of the sizes needs."""
+        periods, shares = options.get("periods"), options.get("module_shares")
+        if shares:
+            return int(-(-sum(shares) // min(shares)))
+        return periods or 1 if periods is None or isinstance(periods, int) else len(periods)
+
+    @classmethod
+    def published(cls, protocol: Protocol) -> dict[str, Any]:
+        """And the periods; modules are as equal as possible; where the clock begins."""
+        own = {"periods": protocol.periods, "clock_origin": protocol.clock_origin}
+        return super().published(protocol) | own
+
+    @classmethod
+    def resizes(cls, given: Mapping[str, Any]) -> bool:
+        """Other modules count other parameters."""
+        return "periods" in given or bool(given.get("module_shares")) or "mask" in given
+
+    @classmethod
+    def refusal(cls, protocol: Protocol, given: Mapping[str, Any]) -> str | None:
+        """Shares that do not fit the periods."""
+        shares, periods = given.get("module_shares"), given.get("periods", protocol.periods)
+        if not shares:
+            return None
+        option = f"--module-shares {','.join(map(str, shares))}"
+        modules = periods if isinstance(periods, int) else len(periods)
+        if len(shares) != modules:
+            return f"{option}: {len(shares)} shares for {modules} clock periods"
+        if not isinstance(periods, int) and list(periods) != sorted(periods):
+            return f"{option}: with it, --periods must be given fastest first"
+        return None
+
+    def deviations(self, protocol: Protocol) -> dict[str, tuple[Any, Any]]:
+        """And modules that are not as equal as possible, offsets, another mask."""
+        found = super().deviations(protocol)
+        if self.module_offsets:
+            found["module_offsets"] = ((), self.module_offsets)
+        if self.mask != UPPER:
+            found["mask"] = (UPPER, self.mask)
+        if self.module_sizes != Clock.of(self.hidden_size, self.periods).sizes:
+            found["module_sizes"] = ("equal", self.module_sizes)
+        return found
+
+    @property
+    def clock(self) -> Clock:
+        """Periods and sizes, and what follows from them."""
+        return Clock(self.periods, self.module_sizes, self.module_offsets, self.mask)
+
+    @property
+    def origin(self) -> int:
+        """See :attr:`ClockedSpec.origin`."""
+        return self.clock_origin
+
+    def parameter_count(self, input_size: int, directions: int = 1) -> int:
+        """Of W_H only what the mask allows; each period once, whatever the directions."""
+        n = self.hidden_size
+        forbidden = self.gates * (n * n - self.clock.recurrent_parameters())
+        every = super().parameter_count(input_size, directions)
+        return every - directions * forbidden + len(self.periods)
+
+    def initialise_(self, name: str, drawn: Tensor) -> None:
+        """What the mask forbids is 0."""
+        super().initialise_(name, drawn)
+        if name == "weight_hh":
+            forbidden = torch.from_numpy(~self.clock.mask()).repeat(self.gates, 1)
+            drawn.masked_fill_(forbidden, 0)
+
+    @property
+    def layer_options(self) -> dict[str, Any]:
+        """Options of a :class:`ModularLayer` of this clock."""
+        return {
+            "periods": self.periods,
+            "module_sizes": self.module_sizes,
+            "clock_origin": self.clock_origin,
+            "module_offsets": self.module_offsets or None,
+            "mask": self.mask,
+        }
+
+
+def _fields_of(clock: Clock) -> dict[str, Any]:
+    """Fields of a :class:`ModularSpec`, by name."""
+    return {
+        "periods": clock.periods,
+        "module_sizes": clock.sizes,
+        "module_offsets": clock.offsets,
+        "mask": clock.feeds,
+    }
+
+
+def clocks_of(
+    hidden_size: int,
+    num_layers: int,
+    periods: Any,
+    module_sizes: Any,
+    module_offsets: Any,
+    mask: str,
+) -> list[Clock]:
+    """The clock of each layer, of what its layers are given."""
+    whole(hidden_size, "hidden_size", at_least=1)
+    count = whole(num_layers, "num_layers", at_least=1)
+    return [
+        Clock.of(hidden_size, *own, mask)
+        for own in zip(
+            _per_layer(periods, count, "periods"),
+            _per_layer(module_sizes, count, "module_sizes"),
+            _per_layer(module_offsets, count, "module_offsets"),
+            strict=True,
+        )
+    ]
+
+
+def _in_short(periods: tuple[int, ...]) -> str:
+    """Periods as a help text has room for: 1,2,4 ... 256."""
+    if len(periods) <= 4:
+        return ",".join(map(str, periods))
+    return f"{','.join(map(str, periods[:3]))} ... {periods[-1]}"
+
+
+class ModularLayer(ClockedLayer):
+    """Layers of cells of modules. Arguments as of :class:`.RecurrentLayer`."""
+
+    cells: tuple[ModularSpec, ...]
+
+    @property
+    def clock_origin(self) -> int:
+        """The number of a sequence's first step."""
+        return self.cells[0].origin
+
+    @property
+    def module_offsets(self) -> tuple[int, ...]:
+        """The offset of each module of the first layer."""
+        return self.clock.phases
+
+    @property
+    def mask(self) -> str:
+        """Who feeds whom; see :class:`.ClockworkRNN`."""
+        return self.clock.feeds
+
+    def extra_repr(self) -> str:
+        """Sizes and periods, and whatever is not the default."""
+        first, *others = super().extra_repr().split(", ")[1:]
+        same = len(set(self.clocks)) == 1
+        clocks = self.clocks[:1] if same else self.clocks
+        texts = [f"[{clock}]" for clock in clocks]
+        periods = texts[0] if same else f"[{', '.join(texts)}]"
+        for name, usual in (("nonlinearity", "tanh"), ("mask", UPPER), ("clock_origin", 0)):
+            value = getattr(self, name, usual)
+            if value != usual:
+                others.insert(0, f"{name}={value}")
+        return ", ".join([str(self.input_size), first, f"periods={periods}", *others])
+
+
+def _per_layer(given: Any, layers: int, name: str) -> list[Any]:
+    """What each layer gets: all the same, or each its own of a sequence of sequences."""
+    own = isinstance(given, (list, tuple)) and any(isinstance(p, Sequence) for p in given)
+    if not own:
+        return [given] * layers
+    if len(given) != layers:
+        raise ValueError(f"{name} of {len(given)} layers given, num_layers is {layers}")
+    return list(given)
