@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from .series import parse_series
+
 MAX_DEFAULT_MODULES = 8
 UPPER, FULL, LOWER = FEEDS = ("upper", "full", "lower")
 MAX_PERIOD = 1 << 31  # longer than any sequence; every backend counts steps exactly up to here
@@ -238,6 +240,28 @@ def _offsets(periods: Sequence[int], given: Sequence[int] | None) -> list[int]:
     return [int(offset) for offset in given]
 
 
+def by_energy(units: int, energies: Sequence[float]) -> tuple[int, ...]:
+    """Units as module sizes: one each, and the others in the ratio of the energies.
+
+    Those that do not come out whole go where the largest parts are left over.
+
+    Raises:
+        ValueError: more modules than units.
+    """
+    left = units - len(energies)
+    if left < 0:
+        raise ValueError(
+            f"{len(energies)} modules need at least {len(energies)} units, not {units}"
+        )
+    every = np.asarray(energies, np.float64)
+    total = every.sum()
+    parts = left * (every / total if total > 0 else np.full(len(every), 1 / len(every)))
+    sizes = np.floor(parts).astype(int)
+    rest = np.argsort(sizes - parts, kind="stable")[: left - sizes.sum()]
+    sizes[rest] += 1
+    return tuple(int(size) + 1 for size in sizes)
+
+
 def _whole(value: object, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{what} must be a whole number of at least 1, not {value!r}")
@@ -250,16 +274,20 @@ Ticks = tuple[int, ...] | tuple[tuple[int, int], ...]  # periods, or periods wit
 def parse_periods(text: str) -> int | Ticks:
     """``--periods``: a number of exponential modules, or the periods with commas, or 8@0,8@2.
 
+    Or a series: :func:`.parse_series`.
+
     Raises:
         ValueError: anything else.
     """
+    if ":" in text:
+        return parse_series(text)
     parts = [part.strip() for part in text.split(",") if part.strip()]
     ticks = [part.partition("@") for part in parts]
     numbers = _numbers(",".join(period for period, *_ in ticks))
     if not numbers or any(at and not offset.isdecimal() for _, at, offset in ticks):
         raise ValueError(
-            f"{text!r}: expected periods such as 1,2,4,8, with offsets 8@0,8@2, or a number of "
-            "exponential modules"
+            f"{text!r}: expected periods such as 1,2,4,8, with offsets 8@0,8@2, a series such as "
+            "fib:9, or a number of exponential modules"
         )
     if "@" in text:
         offsets = [int(offset or 0) for *_, offset in ticks]
@@ -275,15 +303,22 @@ def apart(periods: Any) -> tuple[Any, tuple[int, ...] | None]:
     return numbers, offsets
 
 
-def parse_shares(text: str) -> tuple[int, ...]:
-    """``--module-shares``: whole numbers with commas, one per module.
+SPECTRUM = "spectrum"
+
+
+def parse_shares(text: str) -> tuple[int, ...] | str:
+    """``--module-shares``: whole numbers with commas, one per module, or :data:`SPECTRUM`.
 
     Raises:
         ValueError: anything else.
     """
+    if text.strip() == SPECTRUM:
+        return SPECTRUM
     numbers = _numbers(text)
     if not numbers:
-        raise ValueError(f"{text!r}: expected whole numbers of at least 1, such as 4,2,1,1")
+        raise ValueError(
+            f"{text!r}: expected whole numbers of at least 1, such as 4,2,1,1, or {SPECTRUM}"
+        )
     return numbers
 
 

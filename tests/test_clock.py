@@ -96,6 +96,7 @@ def test_units_are_shared_out():
     assert shared_out(19, (4, 2, 1, 1)) == (10, 5, 2, 2)  # 9.5, 4.75, 2.375: the first two get more
     assert shared_out(11, (1,) * 9) == Clock.of(11, 9).sizes
     assert parse_shares("4,2,1") == (4, 2, 1)
+    assert parse_shares("spectrum") == "spectrum"
     for wrong in ("", "4,0", "a", "1,-2", "0.5,1"):
         with pytest.raises(ValueError, match="whole numbers of at least 1"):
             parse_shares(wrong)

@@ -5,7 +5,7 @@ and the command line, none of which knows a cell by name. docs/extending.md adds
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from math import prod
 from typing import Any, ClassVar, Self
@@ -83,6 +83,23 @@ class CellSpec(ABC):
     def published(cls, protocol: Protocol) -> dict[str, Any]:
         """What the paper's protocol, or our reading of it, gives for fields beside the size."""
         return {}
+
+    @classmethod
+    def from_data(
+        cls,
+        protocol: Protocol,
+        given: Mapping[str, Any],
+        energies: Callable[[Sequence[int]], tuple[float, ...]],
+    ) -> dict[str, Any]:
+        """Options that are given, those that follow from the training data with their values.
+
+        Args:
+            protocol: of the task.
+            given: by name.
+            energies: of the data, of the bands below the Nyquist frequencies of such clock periods
+                (:func:`cwrnn_cli.training.spectrum.energies`).
+        """
+        return dict(given)
 
     @classmethod
     def resizes(cls, given: Mapping[str, Any]) -> bool:

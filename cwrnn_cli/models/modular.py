@@ -1,15 +1,26 @@
 """What cells of modules, each with a clock period, have in common."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from ..clock import FEEDS, UPPER, Clock, apart, parse_periods, parse_shares, shared_out
+from ..clock import (
+    FEEDS,
+    SPECTRUM,
+    UPPER,
+    Clock,
+    apart,
+    by_energy,
+    parse_periods,
+    parse_shares,
+    shared_out,
+)
 from ..option import Option
 from ..paper import Protocol
+from ..series import SERIES
 from .clocked import Clocked, ClockedLayer
 from .recurrent import whole
 
@@ -43,14 +54,16 @@ class ModularSpec(Clocked):
     options: ClassVar[tuple[Option, ...]] = (
         Option(
             "periods",
-            "Clock periods: 1,2,4,8 or a number of exponential modules; 8@2 is 8 with offset 2.",
+            "Clock periods: 1,2,4,8; 8@2 is 8 with offset 2; a number of exponential modules; or "
+            f"a series, {'|'.join(SERIES)}:MODULES[:LOWEST[:SEED]].",
             parse=parse_periods,
             only="only a clockwork model has clock periods",
             of_protocol=lambda protocol: _in_short(protocol.periods),
         ),
         Option(
             "module_shares",
-            "Ratio of the module sizes, in the order of the periods: 4,2,1,1.",
+            "Ratio of the module sizes, in the order of the periods: 4,2,1,1; spectrum: that of "
+            "the training data's energy in each module's band.",
             parse=parse_shares,
             only="only a clockwork model has modules",
             default="equal",
@@ -92,13 +105,16 @@ class ModularSpec(Clocked):
 
         Options: ``periods`` and ``module_sizes`` as :meth:`cwrnn_cli.clock.Clock.of` takes them,
         the former also with offsets, as pairs; ``module_shares``, the ratio of the sizes, instead
-        of the latter; ``clock_origin``; ``mask``.
+        of the latter, or ``module_energies``, for :func:`.by_energy`, fastest module first;
+        ``clock_origin``; ``mask``.
         """
         sizes, shares = options.get("module_sizes"), options.get("module_shares")
         if shares:
             sizes = shared_out(hidden_size, shares)
         periods, offsets = apart(options.get("periods"))
         clock = Clock.of(hidden_size, periods, sizes, offsets, options.get("mask") or UPPER)
+        if energies := options.get("module_energies"):
+            clock = replace(clock, sizes=by_energy(hidden_size, energies))
         return _fields_of(clock) | {"clock_origin": options.get("clock_origin") or 0}
 
     @classmethod
@@ -120,6 +136,23 @@ class ModularSpec(Clocked):
         return periods or 1 if periods is None or isinstance(periods, int) else len(periods)
 
     @classmethod
+    def from_data(
+        cls,
+        protocol: Protocol,
+        given: Mapping[str, Any],
+        energies: Callable[[Sequence[int]], tuple[float, ...]],
+    ) -> dict[str, Any]:
+        """And modules as large as the energy in their bands asks for."""
+        own = super().from_data(protocol, given, energies)
+        if own.get("module_shares") == SPECTRUM:
+            del own["module_shares"]
+            options = cls.published(protocol) | own
+            periods, offsets = apart(options["periods"])
+            clock = Clock.of(cls.smallest(options), periods, None, offsets)
+            own["module_energies"] = energies(clock.periods)
+        return own
+
+    @classmethod
     def published(cls, protocol: Protocol) -> dict[str, Any]:
         """And the periods; modules are as equal as possible; where the clock begins."""
         own = {"periods": protocol.periods, "clock_origin": protocol.clock_origin}
@@ -128,13 +161,14 @@ class ModularSpec(Clocked):
     @classmethod
     def resizes(cls, given: Mapping[str, Any]) -> bool:
         """Other modules count other parameters."""
-        return "periods" in given or bool(given.get("module_shares")) or "mask" in given
+        names = ("periods", "module_shares", "module_energies", "mask")
+        return any(given.get(name) for name in names)
 
     @classmethod
     def refusal(cls, protocol: Protocol, given: Mapping[str, Any]) -> str | None:
         """Shares that do not fit the periods."""
         shares, periods = given.get("module_shares"), given.get("periods", protocol.periods)
-        if not shares:
+        if not shares or shares == SPECTRUM:
             return None
         option = f"--module-shares {','.join(map(str, shares))}"
         modules = periods if isinstance(periods, int) else len(periods)
