@@ -116,7 +116,7 @@ def clocked(
 
     Args:
         x: (R, B, T, m) inputs; m may be 0.
-        weight_ih: (R, G n, m), or None where m is 0.
+        weight_ih: (R, G n, m), or None where m is 0, or where x is what enters the gates already.
         weight_hh: (R, G n, n); what the clock's mask forbids, in each gate, is taken as 0.
         bias: (R, G n), or None.
         own: (R, q, n) each, what each unit has for itself.
@@ -140,6 +140,8 @@ def clocked(
         drive = weight_hh.new_zeros(*x.shape[:2], weight_hh.shape[1])
         if weight_ih is not None:
             drive = drive + inputs @ weight_ih.transpose(1, 2)
+        elif x.shape[3]:
+            drive = drive + inputs
         if bias is not None:
             drive = drive + bias[:, None]
         new = step(drive, state[0] @ recurrent, state, own)

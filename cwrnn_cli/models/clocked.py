@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 from ..clock import FEEDS, UPPER, Clock
 from ..kernels.backend import traced
 from ..kernels.clockwork import clockwork
+from ..kernels.clockwork.slow_input import KINDS, SAMPLE
 from ..kernels.reference import NONLINEARITIES
 from ..kernels.sequences import last_valid
 from ..paper import Protocol
@@ -22,6 +23,7 @@ from .recurrent import RecurrentLayer, suffix
 _ORIGIN = 0  # stands for a period in a row that says where a layer's clock begins
 _OFFSET = -1  # likewise of module 0's offset, -2 of module 1's ...
 _FEEDS = -(1 << 40)  # likewise of the mask
+_SLOW = -(1 << 41)  # likewise of what slow modules read
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Clocked(CellSpec):
     def origin(self) -> int:
         """The number of a sequence's first step, 0 or 1."""
         return 0
+
+    slow_input = SAMPLE  # what a slow module reads of the input
 
     @property
     def in_loops(self) -> bool:
@@ -195,7 +199,8 @@ class ClockedLayer(RecurrentLayer):
         """The clocks, for `state_dict`: a row per module, (layer, period, units) int64.
 
         And a row (layer, 0, 1) for each layer whose first step is number 1, (layer, -1 - i, o) for
-        each module i with an offset o, and (layer, -2**40, k) for word k > 0 of :data:`.FEEDS`.
+        each module i with an offset o, (layer, -2**40, k) for word k > 0 of :data:`.FEEDS`, and
+        (layer, -2**41, k) for word k > 0 of :data:`.slow_input.KINDS`.
         """
         rows = [
             (layer, period, size)
@@ -205,6 +210,7 @@ class ClockedLayer(RecurrentLayer):
                 *[(_ORIGIN, cell.origin)] * cell.origin,
                 *[(_OFFSET - i, offset) for i, offset in enumerate(cell.clock.offsets) if offset],
                 *[(_FEEDS, FEEDS.index(cell.clock.feeds))] * (cell.clock.feeds != UPPER),
+                *[(_SLOW, KINDS.index(cell.slow_input))] * (cell.slow_input != SAMPLE),
             ]
         ]
         return torch.from_numpy(np.array(rows, np.int64))
@@ -273,6 +279,8 @@ def _described(rows: Tensor) -> str:
         text += ", from step 1 on" * extras.pop(_ORIGIN, 0)
         if feeds := extras.pop(_FEEDS, 0):
             text += f", mask {FEEDS[feeds]}"
+        if kind := extras.pop(_SLOW, 0):
+            text += f", slow input {KINDS[kind]}"
         if extras:
             text += f", offsets {[extras.get(_OFFSET - i, 0) for i in range(len(periods))]}"
         texts.append(text)

@@ -1,11 +1,16 @@
 """The Clockwork RNN: its cell, and its torch layer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
+from torch import Tensor
+
+from .cell import State
 from .clocked import ClockedSpec
-from .modular import ModularLayer, ModularSpec, clocks_of
+from .modular import ModularSpec
+from .modular_layer import ModularLayer, clocks_of
 
 
 @dataclass(frozen=True)
@@ -16,6 +21,22 @@ class ClockworkSpec(ModularSpec, ClockedSpec):
     label: ClassVar[str] = "CW-RNN"
     colour: ClassVar[str] = "#2a9d5c"
     backends: ClassVar[tuple[str, ...]] = ("compiled", "cascade", "reference")
+
+    def run(
+        self,
+        x: Tensor,
+        weights: Mapping[str, Tensor],
+        state: State | None,
+        lengths: Tensor | None,
+        backend: str,
+        start: int | Tensor,
+        delta_clip: float | None,
+    ) -> tuple[Tensor, State]:
+        """See :meth:`.ModularSpec.run`."""
+        if x.shape[3] and "weight_ih" not in weights:  # every backend has an input's weights
+            one = torch.eye(self.hidden_size, dtype=x.dtype, device=x.device)
+            weights = {**weights, "weight_ih": one.expand(len(x), -1, -1)}
+        return ClockedSpec.forward(self, x, weights, state, lengths, backend, start, delta_clip)
 
     def layer(self, input_size: int, **options: Any) -> "ClockworkRNN":
         """See :meth:`CellSpec.layer`."""
@@ -59,6 +80,13 @@ class ClockworkRNN(ModularLayer):
         mask: where `weight_hh` may be other than 0. "upper": slow modules feed fast ones, as in the
             paper (eq. 3-4); "lower": the reverse; "full": all feed all. Only the reference computes
             the other two.
+        slow_input: what a slow module reads at a tick. "sample": the input there, as in the paper;
+            or what it missed since its last tick: "mean"; "ema", an exponentially weighted mean;
+            "haar", the mean and half the difference of its newer and older half, so that
+            `weight_ih` is (n, 2 m). Inputs before the sequence count as 0. It is of the input only:
+            faster modules' outputs may not feed a slow one. It needs one layer, and one `start` for
+            all sequences; `hx` and `h_n` are then (h, k), the last max(periods) - 1 inputs k
+            (D, B, ·) with it.
         num_layers: L, layers one on top of the other; the paper has one.
         nonlinearity: "tanh", or "relu" instead of it.
         bias: whether there is a bias.
@@ -141,6 +169,7 @@ class ClockworkRNN(ModularLayer):
         clock_origin: int = 0,
         module_offsets: Sequence[int] | Sequence[Sequence[int]] | None = None,
         mask: str = "upper",
+        slow_input: str = "sample",
     ) -> None:
         if positional:
             third = positional[0]
@@ -152,9 +181,9 @@ class ClockworkRNN(ModularLayer):
                 f"not {third!r}: say {meant}"
             )
         clocks = clocks_of(hidden_size, num_layers, periods, module_sizes, module_offsets, mask)
+        own: dict[str, Any] = {"clock_origin": clock_origin, "slow_input": slow_input}
         cells = [
-            ClockworkSpec.of_clock(clock, nonlinearity=nonlinearity, clock_origin=clock_origin)
-            for clock in clocks
+            ClockworkSpec.of_clock(clock, nonlinearity=nonlinearity, **own) for clock in clocks
         ]
         super().__init__(
             cells, input_size, bias, batch_first, dropout, bidirectional, device, dtype

@@ -10,7 +10,8 @@ from ..kernels.clockwork.gated import Arguments, clocked
 from ..kernels.sequences import last_valid
 from .cell import State
 from .gru import GRUSpec, output_of
-from .modular import ModularLayer, ModularSpec, clocks_of
+from .modular import ModularSpec
+from .modular_layer import ModularLayer, clocks_of
 
 
 def _step(
@@ -29,16 +30,18 @@ class ClockworkGRUSpec(ModularSpec, GRUSpec):
     backends: ClassVar[tuple[str, ...]] = ("cascade", "reference")
     peer: ClassVar[type[nn.Module] | None] = None
 
-    def forward(
+    def run(
         self,
         x: Tensor,
         weights: Mapping[str, Tensor],
-        state: State | None = None,
-        lengths: Tensor | None = None,
-        backend: str = "auto",
-        start: int | Tensor = 0,
+        state: State | None,
+        lengths: Tensor | None,
+        backend: str,
+        start: int | Tensor,
+        delta_clip: float | None,
     ) -> tuple[Tensor, State]:
-        """See :meth:`CellSpec.forward`."""
+        """See :meth:`.ModularSpec.run`; it clips no deltas."""
+        assert delta_clip is None
         if state is None:
             state = (x.new_zeros(*x.shape[:2], self.hidden_size),)
         (y,) = clocked(
@@ -84,6 +87,7 @@ class ClockworkGRU(ModularLayer):
         clock_origin: the number of a sequence's first step, 0 or 1.
         module_offsets: an offset for each module.
         mask: "upper", "lower" or "full".
+        slow_input: "sample", "mean", "ema" or "haar"; then there is a state more, the last.
 
     Inputs, outputs: as of :class:`.ClockworkRNN`.
 
@@ -121,9 +125,11 @@ class ClockworkGRU(ModularLayer):
         clock_origin: int = 0,
         module_offsets: Sequence[int] | Sequence[Sequence[int]] | None = None,
         mask: str = "upper",
+        slow_input: str = "sample",
     ) -> None:
         clocks = clocks_of(hidden_size, num_layers, periods, module_sizes, module_offsets, mask)
-        cells = [ClockworkGRUSpec.of_clock(clock, clock_origin=clock_origin) for clock in clocks]
+        own: dict[str, Any] = {"clock_origin": clock_origin, "slow_input": slow_input}
+        cells = [ClockworkGRUSpec.of_clock(clock, **own) for clock in clocks]
         super().__init__(
             cells, input_size, bias, batch_first, dropout, bidirectional, device, dtype
         )

@@ -13,7 +13,8 @@ from ..kernels.sequences import last_valid
 from ..option import Option
 from .cell import State
 from .lstm import LSTMSpec, set_forget_biases
-from .modular import ModularLayer, ModularSpec, clocks_of
+from .modular import ModularSpec
+from .modular_layer import ModularLayer, clocks_of
 
 
 def _step(
@@ -52,17 +53,17 @@ class ClockworkLSTMSpec(ModularSpec, LSTMSpec):
             **cls.clock_of(hidden_size, options),
         )
 
-    def forward(
+    def run(
         self,
         x: Tensor,
         weights: Mapping[str, Tensor],
-        state: State | None = None,
-        lengths: Tensor | None = None,
-        backend: str = "auto",
-        start: int | Tensor = 0,
-        delta_clip: float | None = None,
+        state: State | None,
+        lengths: Tensor | None,
+        backend: str,
+        start: int | Tensor,
+        delta_clip: float | None,
     ) -> tuple[Tensor, State]:
-        """See :meth:`CellSpec.forward`."""
+        """See :meth:`.ModularSpec.run`."""
         if state is None:
             state = (x.new_zeros(*x.shape[:2], self.hidden_size),) * 2
         y, c = clocked(
@@ -120,6 +121,7 @@ class ClockworkLSTM(ModularLayer):
         clock_origin: the number of a sequence's first step, 0 or 1.
         module_offsets: an offset for each module.
         mask: "upper", "lower" or "full".
+        slow_input: "sample", "mean", "ema" or "haar"; then there is a state more, the last.
 
     Inputs, outputs: as of :class:`.LSTM`, with `start` as of :class:`.ClockworkRNN`.
 
@@ -163,15 +165,14 @@ class ClockworkLSTM(ModularLayer):
         clock_origin: int = 0,
         module_offsets: Sequence[int] | Sequence[Sequence[int]] | None = None,
         mask: str = "upper",
+        slow_input: str = "sample",
     ) -> None:
         if forget_bias is not None and not bias:
             raise ValueError("ClockworkLSTM: forget_bias needs bias=True")
         clocks = clocks_of(hidden_size, num_layers, periods, module_sizes, module_offsets, mask)
-        gates = {"peepholes": peepholes, "forget_bias": forget_bias, "cell_output": cell_output}
-        cells = [
-            ClockworkLSTMSpec.of_clock(clock, clock_origin=clock_origin, **gates)
-            for clock in clocks
-        ]
+        own: dict[str, Any] = {"clock_origin": clock_origin, "slow_input": slow_input}
+        own |= {"peepholes": peepholes, "forget_bias": forget_bias, "cell_output": cell_output}
+        cells = [ClockworkLSTMSpec.of_clock(clock, **own) for clock in clocks]
         super().__init__(
             cells, input_size, bias, batch_first, dropout, bidirectional, device, dtype
         )

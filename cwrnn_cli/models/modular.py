@@ -1,9 +1,11 @@
 """What cells of modules, each with a clock period, have in common."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,11 +20,14 @@ from ..clock import (
     parse_shares,
     shared_out,
 )
+from ..kernels.clockwork import slow_input
+from ..kernels.clockwork.slow_input import KINDS, MOST, SAMPLE, coefficients
+from ..kernels.sequences import one_start
 from ..option import Option
 from ..paper import Protocol
 from ..series import SERIES
-from .clocked import Clocked, ClockedLayer
-from .recurrent import whole
+from .cell import State
+from .clocked import Clocked
 
 
 def _origin(text: str) -> int:
@@ -43,6 +48,8 @@ class ModularSpec(Clocked):
         module_offsets: the offset of each module, () if all are 0: it ticks at the steps whose
             number is the offset, and every period from there on. The paper has none.
         mask: who feeds whom, :attr:`.Clock.feeds`; "upper" in the paper (eq. 3-4).
+        slow_input: what a slow module reads of the input since its last tick
+            (:mod:`cwrnn_cli.kernels.clockwork.slow_input`); "sample" in the paper.
     """
 
     periods: tuple[int, ...] = field(metadata={"absent": ()}, kw_only=True)
@@ -50,6 +57,7 @@ class ModularSpec(Clocked):
     clock_origin: int = field(default=0, metadata={"absent": 0}, kw_only=True)
     module_offsets: tuple[int, ...] = field(default=(), metadata={"absent": ()}, kw_only=True)
     mask: str = field(default=UPPER, metadata={"absent": UPPER}, kw_only=True)
+    slow_input: str = field(default=SAMPLE, metadata={"absent": SAMPLE}, kw_only=True)
 
     options: ClassVar[tuple[Option, ...]] = (
         Option(
@@ -82,6 +90,14 @@ class ModularSpec(Clocked):
             only="only a clockwork model has a mask",
             default=UPPER,
         ),
+        Option(
+            "slow_input",
+            "What a slow module reads of the input since its last tick: a sample, the mean, an "
+            "exponentially weighted one, or two Haar wavelets.",
+            KINDS,
+            only="only a clockwork model has slow modules",
+            default=SAMPLE,
+        ),
     )
 
     def __post_init__(self) -> None:
@@ -98,6 +114,88 @@ class ModularSpec(Clocked):
                 f"{self.hidden_size}"
             )
         object.__setattr__(self, "module_offsets", self.clock.offsets)
+        if self.slow_input not in KINDS:
+            raise ValueError(f"slow_input {self.slow_input!r}: expected one of {', '.join(KINDS)}")
+        if self.buffered and self.periods[-1] > MOST:
+            raise ValueError(f"slow_input {self.slow_input}: periods of at most {MOST} only")
+
+    @property
+    def buffered(self) -> bool:
+        """Whether slow modules read more than one input."""
+        return self.slow_input != SAMPLE and self.periods[-1] > 1
+
+    @property
+    def kept(self) -> int:
+        """Inputs that go from one piece of a sequence to the next."""
+        return self.periods[-1] - 1 if self.buffered else 0
+
+    @property
+    def in_loops(self) -> bool:
+        """See :meth:`CellSpec.in_loops`; they read samples."""
+        return super().in_loops and not self.buffered
+
+    def weights(self, input_size: int) -> dict[str, tuple[int, ...]]:
+        """See :meth:`CellSpec.weights`; a column for each number that a slow module reads."""
+        times = coefficients(self.slow_input) if self.buffered else 1
+        return super().weights(times * input_size)  # type: ignore[safe-super]  # the cell's
+
+    def fan_in(self, name: str, input_size: int) -> int | np.ndarray:
+        """See :meth:`CellSpec.fan_in`."""
+        if name == "weight_ih" and self.buffered:
+            columns: np.ndarray = self._columns(input_size).sum(axis=1, keepdims=True)
+            return columns
+        return super().fan_in(name, input_size)
+
+    def _columns(self, input_size: int) -> np.ndarray:
+        """(G n, q m) bool: columns of W_I that are read; modules of period 1 have no detail."""
+        shape = self.weights(input_size)["weight_ih"]
+        slow = np.tile(self.clock.unit_periods > 1, self.gates)[:, None]
+        found: np.ndarray = slow | (np.arange(shape[1]) < input_size)
+        return found
+
+    def forward(
+        self,
+        x: Tensor,
+        weights: Mapping[str, Tensor],
+        state: State | None = None,
+        lengths: Tensor | None = None,
+        backend: str = "auto",
+        start: int | Tensor = 0,
+        delta_clip: float | None = None,
+    ) -> tuple[Tensor, State]:
+        """See :meth:`CellSpec.forward`.
+
+        Where slow modules read more than a sample, the last of the states is (R, B, K m), the K
+        inputs before the first step, and there is one start for all sequences.
+        """
+        if not self.buffered or not x.shape[3]:
+            return self.run(x, weights, state, lengths, backend, start, delta_clip)
+        first = one_start(start)
+        if first is None:
+            raise ValueError(f"slow_input {self.slow_input!r} takes one start for all sequences")
+        shape = (*x.shape[:2], self.kept, x.shape[3])
+        memory = x.new_zeros(shape) if state is None else state[-1].reshape(shape)
+        others = dict(weights)
+        inputs = others.pop("weight_ih")
+        drive = slow_input.drive(
+            x, inputs, self.clock, self.slow_input, memory, first + self.origin
+        )
+        before = None if state is None else state[:-1]
+        y, last = self.run(drive, others, before, lengths, backend, first, delta_clip)
+        return y, (*last, slow_input.remembered(x, memory, lengths).flatten(2))
+
+    @abstractmethod
+    def run(
+        self,
+        x: Tensor,
+        weights: Mapping[str, Tensor],
+        state: State | None,
+        lengths: Tensor | None,
+        backend: str,
+        start: int | Tensor,
+        delta_clip: float | None,
+    ) -> tuple[Tensor, State]:
+        """As :meth:`CellSpec.forward`; without W_I, x (R, B, T, G n) is what enters the gates."""
 
     @classmethod
     def clock_of(cls, hidden_size: int, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,7 +213,9 @@ class ModularSpec(Clocked):
         clock = Clock.of(hidden_size, periods, sizes, offsets, options.get("mask") or UPPER)
         if energies := options.get("module_energies"):
             clock = replace(clock, sizes=by_energy(hidden_size, energies))
-        return _fields_of(clock) | {"clock_origin": options.get("clock_origin") or 0}
+        others = {"clock_origin": options.get("clock_origin") or 0}
+        others["slow_input"] = options.get("slow_input") or SAMPLE
+        return _fields_of(clock) | others
 
     @classmethod
     def of_size(cls, hidden_size: int, options: Mapping[str, Any]) -> Self:
@@ -161,12 +261,14 @@ class ModularSpec(Clocked):
     @classmethod
     def resizes(cls, given: Mapping[str, Any]) -> bool:
         """Other modules count other parameters."""
-        names = ("periods", "module_shares", "module_energies", "mask")
+        names = ("periods", "module_shares", "module_energies", "mask", "slow_input")
         return any(given.get(name) for name in names)
 
     @classmethod
     def refusal(cls, protocol: Protocol, given: Mapping[str, Any]) -> str | None:
         """Shares that do not fit the periods."""
+        if given.get("slow_input", SAMPLE) != SAMPLE and not protocol.input_size:
+            return f"--slow-input {given['slow_input']}: task {protocol.task} has no input"
         shares, periods = given.get("module_shares"), given.get("periods", protocol.periods)
         if not shares or shares == SPECTRUM:
             return None
@@ -185,6 +287,8 @@ class ModularSpec(Clocked):
             found["module_offsets"] = ((), self.module_offsets)
         if self.mask != UPPER:
             found["mask"] = (UPPER, self.mask)
+        if self.slow_input != SAMPLE:
+            found["slow_input"] = (SAMPLE, self.slow_input)
         if self.module_sizes != Clock.of(self.hidden_size, self.periods).sizes:
             found["module_sizes"] = ("equal", self.module_sizes)
         return found
@@ -203,6 +307,8 @@ class ModularSpec(Clocked):
         """Of W_H only what the mask allows; each period once, whatever the directions."""
         n = self.hidden_size
         forbidden = self.gates * (n * n - self.clock.recurrent_parameters())
+        if self.buffered and input_size:
+            forbidden += int((~self._columns(input_size)).sum())
         every = super().parameter_count(input_size, directions)
         return every - directions * forbidden + len(self.periods)
 
@@ -212,16 +318,20 @@ class ModularSpec(Clocked):
         if name == "weight_hh":
             forbidden = torch.from_numpy(~self.clock.mask()).repeat(self.gates, 1)
             drawn.masked_fill_(forbidden, 0)
+        if name == "weight_ih" and self.buffered:
+            columns = self._columns(drawn.shape[1] // coefficients(self.slow_input))
+            drawn.masked_fill_(torch.from_numpy(~columns), 0)
 
     @property
     def layer_options(self) -> dict[str, Any]:
-        """Options of a :class:`ModularLayer` of this clock."""
+        """Options of a :class:`.ModularLayer` of this clock."""
         return {
             "periods": self.periods,
             "module_sizes": self.module_sizes,
             "clock_origin": self.clock_origin,
             "module_offsets": self.module_offsets or None,
             "mask": self.mask,
+            "slow_input": self.slow_input,
         }
 
 
@@ -235,74 +345,8 @@ def _fields_of(clock: Clock) -> dict[str, Any]:
     }
 
 
-def clocks_of(
-    hidden_size: int,
-    num_layers: int,
-    periods: Any,
-    module_sizes: Any,
-    module_offsets: Any,
-    mask: str,
-) -> list[Clock]:
-    """The clock of each layer, of what its layers are given."""
-    whole(hidden_size, "hidden_size", at_least=1)
-    count = whole(num_layers, "num_layers", at_least=1)
-    return [
-        Clock.of(hidden_size, *own, mask)
-        for own in zip(
-            _per_layer(periods, count, "periods"),
-            _per_layer(module_sizes, count, "module_sizes"),
-            _per_layer(module_offsets, count, "module_offsets"),
-            strict=True,
-        )
-    ]
-
-
 def _in_short(periods: tuple[int, ...]) -> str:
     """Periods as a help text has room for: 1,2,4 ... 256."""
     if len(periods) <= 4:
         return ",".join(map(str, periods))
     return f"{','.join(map(str, periods[:3]))} ... {periods[-1]}"
-
-
-class ModularLayer(ClockedLayer):
-    """Layers of cells of modules. Arguments as of :class:`.RecurrentLayer`."""
-
-    cells: tuple[ModularSpec, ...]
-
-    @property
-    def clock_origin(self) -> int:
-        """The number of a sequence's first step."""
-        return self.cells[0].origin
-
-    @property
-    def module_offsets(self) -> tuple[int, ...]:
-        """The offset of each module of the first layer."""
-        return self.clock.phases
-
-    @property
-    def mask(self) -> str:
-        """Who feeds whom; see :class:`.ClockworkRNN`."""
-        return self.clock.feeds
-
-    def extra_repr(self) -> str:
-        """Sizes and periods, and whatever is not the default."""
-        first, *others = super().extra_repr().split(", ")[1:]
-        same = len(set(self.clocks)) == 1
-        clocks = self.clocks[:1] if same else self.clocks
-        texts = [f"[{clock}]" for clock in clocks]
-        periods = texts[0] if same else f"[{', '.join(texts)}]"
-        for name, usual in (("nonlinearity", "tanh"), ("mask", UPPER), ("clock_origin", 0)):
-            value = getattr(self, name, usual)
-            if value != usual:
-                others.insert(0, f"{name}={value}")
-        return ", ".join([str(self.input_size), first, f"periods={periods}", *others])
-
-
-def _per_layer(given: Any, layers: int, name: str) -> list[Any]:
-    """What each layer gets: all the same, or each its own of a sequence of sequences."""
-    own = isinstance(given, (list, tuple)) and any(isinstance(p, Sequence) for p in given)
-    if not own:
-        return [given] * layers
-    if len(given) != layers:
-        raise ValueError(f"{name} of {len(given)} layers given, num_layers is {layers}")
-    return list(given)

@@ -22,6 +22,7 @@ VALUES = {
     "module_shares": (2, 1),
     "clock_origin": 1,
     "mask": "full",
+    "slow_input": "haar",
     "peepholes": True,
     "forget_bias": 1.0,
     "cell_output": "sigmoid",

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ...clock import Clock
 from .. import exported, reference
-from ..backend import Backend, Backends, does_all, exporting, one_network, traced
+from ..backend import Backend, Backends, does_all, exporting, one_network
+from ..sequences import one_start
 from . import unsupported_by_cascade
 from .cascade import latest_at
 
@@ -22,7 +23,7 @@ States = tuple[Tensor, ...]
 class Arguments(NamedTuple):
     """Of :func:`.reference.clocked`, in its order."""
 
-    x: Tensor  # (R, B, T, m)
+    x: Tensor  # (R, B, T, m); without W_I, if not m = 0, what enters the gates (R, B, T, G n)
     weight_ih: Tensor | None  # (R, G n, m)
     weight_hh: Tensor  # (R, G n, n)
     bias: Tensor | None  # (R, G n)
@@ -39,9 +40,8 @@ def clocked(backend: str, arguments: Arguments) -> States:
     Raises:
         ValueError: no such backend, or one that cannot do this: with the reason.
     """
-    start = arguments.start
-    if isinstance(start, Tensor) and not traced() and len(start) and (start == start[0]).all():
-        arguments = arguments._replace(start=int(start[0]))
+    if (start := one_start(arguments.start)) is not None:
+        arguments = arguments._replace(start=start)
     return BACKENDS.run(backend, arguments)
 
 
@@ -77,6 +77,9 @@ def _cascade(arguments: Arguments) -> States:
             if weight_ih is not None:
                 weight = rows(weight_ih, span)[:, None]
                 drive = drive + x[:, :, begin::period] @ weight.transpose(2, 3)
+            elif x.shape[3]:
+                entering = x.reshape(networks, batch, steps, gates, n)[:, :, begin::period]
+                drive = drive + entering[..., span].flatten(3)
             if bias is not None:
                 drive = drive + rows(bias, span)[:, None, None]
             for latest, contribution in contributions:
@@ -160,7 +163,10 @@ def _exported(arguments: Arguments) -> States:
         return state, tuple(each.clone() for each in state)
 
     initial = tuple(exported.initial_state(x, weight_hh, each) for each in state)
-    inputs = (exported.drive(x, weight_ih, weight_hh, bias), ticks)
+    drives = exported.drive(x, weight_ih, weight_hh, bias)
+    if weight_ih is None and x.shape[3]:
+        drives = drives + x[0].transpose(0, 1)
+    inputs = (drives, ticks)
     found: Any = exported.scan(one, initial, inputs)
     return tuple(map(exported.network, found))
 
