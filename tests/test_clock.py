@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cwrnn_cli.clock import Clock, parse_periods, parse_shares, shared_out
+from cwrnn_cli.clock import Clock, apart, parse_periods, parse_shares, shared_out
 
 
 def test_defaults_are_exponential_and_at_most_eight():
@@ -26,8 +26,25 @@ def test_mask_lets_slow_drive_fast_only():
     assert mask.tolist() == [[True, True, True], [False, True, True], [False, True, True]]
 
 
+def test_other_masks():
+    full, lower = (Clock((1, 2, 2), (1, 1, 1), (), feeds) for feeds in ("full", "lower"))
+    assert full.mask().all() and full.merged().feeds == "full" and full.recurrent_parameters() == 9
+    assert (lower.mask() == Clock((1, 2, 2), (1, 1, 1)).mask().T).all()
+    assert not full.cascades and not lower.chained and Clock((3,), (2,), (), "full").cascades
+
+
 def test_merged_joins_modules_of_one_period():
     assert Clock((1, 2, 2, 4), (3, 1, 2, 5)).merged() == Clock((1, 2, 4), (3, 3, 5))
+
+
+def test_offsets_are_sorted_along_and_none_if_all_are_0():
+    clock = Clock.of(5, [8, 4, 8], [1, 2, 2], [6, 1, 2])
+    assert clock == Clock((4, 8, 8), (2, 2, 1), (1, 2, 6))
+    assert str(clock) == "4@1, 8@2, 8@6" and clock.blocks == (range(1), range(1, 3))
+    assert Clock.of(3, 3, None, [0, 0, 0]) == Clock.of(3, 3) == Clock((1, 2, 4), (1, 1, 1))
+    assert clock.merged() == clock and not clock.chained
+    joined = Clock((4, 4, 8), (1, 2, 3), (1, 1, 2)).merged()
+    assert joined == Clock((4, 8), (3, 3), (1, 2)) and joined.chained
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=9), st.integers(0, 30))
@@ -52,6 +69,9 @@ def test_any_periods_give_a_mask_that_is_block_triangular(periods, extra):
         ((0,), "hidden_size"),
         ((4, 0), "0 modules"),
         ((4, [1.5, 2]), "whole number"),
+        ((4, [1, 2], None, [0]), "1 module offsets for 2"),
+        ((4, [1, 2], None, [0, 2]), "of period 2 must be a whole number from 0 to 1, not 2"),
+        ((4, [1, 2], None, [0, True]), "not True"),
     ],
 )
 def test_what_does_not_fit_is_said(arguments, message):
@@ -63,7 +83,10 @@ def test_periods_as_typed():
     assert parse_periods("9") == 9
     assert parse_periods("3,1,2") == (3, 1, 2)
     assert parse_periods("7,") == (7,)
-    for wrong in ("", "a", "1,x", "0", "-1,2", "1.5"):
+    assert parse_periods("8@0,8@2, 4") == ((8, 0), (8, 2), (4, 0))
+    assert apart(parse_periods("8@0,8@2,4")) == ((8, 8, 4), (0, 2, 0))
+    assert apart(9) == (9, None) and apart((1, 2)) == ((1, 2), None)
+    for wrong in ("", "a", "1,x", "0", "-1,2", "1.5", "8@", "8@x", "@2", "8@-1", "8@1@2"):
         with pytest.raises(ValueError, match="expected periods"):
             parse_periods(wrong)
 
@@ -73,6 +96,7 @@ def test_units_are_shared_out():
     assert shared_out(19, (4, 2, 1, 1)) == (10, 5, 2, 2)  # 9.5, 4.75, 2.375: the first two get more
     assert shared_out(11, (1,) * 9) == Clock.of(11, 9).sizes
     assert parse_shares("4,2,1") == (4, 2, 1)
+    assert parse_shares("spectrum") == "spectrum"
     for wrong in ("", "4,0", "a", "1,-2", "0.5,1"):
         with pytest.raises(ValueError, match="whole numbers of at least 1"):
             parse_shares(wrong)

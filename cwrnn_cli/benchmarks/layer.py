@@ -9,6 +9,7 @@ import torch
 from ..clock import Clock
 from ..models import CELLS, ClockworkSpec, SRNSpec
 from ..models.cell import CellSpec
+from ..models.modular import ModularSpec
 from . import machine
 
 WIDTHS = (40, 64, 128, 256, 512, 1024)
@@ -124,8 +125,8 @@ def _layers(width: int, counts: dict[str, float]) -> list[_Entry]:
         spec = cell.of_size(width, {"periods": MODULES})
         shapes = spec.weights(width)
         products = float(sum(a * b for a, b in (shapes["weight_ih"], shapes["weight_hh"])))
-        if isinstance(spec, ClockworkSpec):
-            products = counts["cascade"]
+        if isinstance(spec, ModularSpec):
+            products = counts["cascade"] * spec.gates
         for backend in cell.backends:
             layer = spec.layer(width)
             layer.backend = backend

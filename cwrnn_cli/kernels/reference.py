@@ -22,6 +22,12 @@ CELL_OUTPUTS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+# One step of a cell with G gates: what enters from outside (R, B, G k) and from the outputs before
+# it (R, B, G k), its states (R, B, k), the output first, and what each unit has for itself
+# (R, q, k), to the next states.
+Step = Callable[[Tensor, Tensor, tuple[Tensor, ...], tuple[Tensor, ...]], tuple[Tensor, ...]]
+
+
 class _ClipDeltas(Function):
     """The same numbers; their gradient is clipped."""
 
@@ -64,7 +70,7 @@ def clockwork(
         weight_hh: (R, n, n); what the clock's mask forbids is taken as 0.
         bias: (R, n), or None.
         h0: (R, B, n) outputs before the first step, or None for zeros.
-        clock: periods and sizes.
+        clock: periods and sizes, and offsets.
         start: the number of the first step, one for all or (B,) int64, one per sequence.
         nonlinearity: "tanh" or "relu".
         delta_clip: each step's gradient of what is squashed is clipped elementwise to within this,
@@ -77,6 +83,7 @@ def clockwork(
     allowed = torch.from_numpy(clock.mask()).to(weight_hh.device)
     recurrent = torch.where(allowed, weight_hh, 0).transpose(1, 2)  # (R, n, n)
     periods = torch.from_numpy(clock.unit_periods).to(weight_hh.device)
+    phases = torch.from_numpy(clock.unit_phases).to(weight_hh.device)
     squash = NONLINEARITIES[nonlinearity]
     if isinstance(start, Tensor):
         start = start.to(weight_hh.device)[:, None]  # (B, 1)
@@ -88,10 +95,79 @@ def clockwork(
             z = z + step @ weight_ih.transpose(1, 2)
         if bias is not None:
             z = z + bias[:, None]
-        active = (start + t) % periods == 0  # (n,) or (B, n)
+        active = (start + t) % periods == phases  # (n,) or (B, n)
         y = torch.where(active, squash(clip_deltas(z, delta_clip)), y)
         outputs.append(y)
     return torch.stack(outputs, dim=2)
+
+
+def clocked(
+    x: Tensor,
+    weight_ih: Tensor | None,
+    weight_hh: Tensor,
+    bias: Tensor | None,
+    own: tuple[Tensor, ...],
+    state: tuple[Tensor, ...],
+    clock: Clock,
+    step: Step,
+    start: int | Tensor = 0,
+) -> tuple[Tensor, ...]:
+    """States of R layers of any cell under a clock: all of a unit holds between its ticks.
+
+    Args:
+        x: (R, B, T, m) inputs; m may be 0.
+        weight_ih: (R, G n, m), or None where m is 0, or where x is what enters the gates already.
+        weight_hh: (R, G n, n); what the clock's mask forbids, in each gate, is taken as 0.
+        bias: (R, G n), or None.
+        own: (R, q, n) each, what each unit has for itself.
+        state: (R, B, n) each, before the first step, the output first.
+        clock: as of :func:`clockwork`.
+        step: of the cell.
+        start: as of :func:`clockwork`.
+
+    Returns:
+        (R, B, T, n) each.
+    """
+    gates = weight_hh.shape[1] // clock.hidden_size
+    allowed = torch.from_numpy(clock.mask()).to(weight_hh.device).repeat(gates, 1)
+    recurrent = torch.where(allowed, weight_hh, 0).transpose(1, 2)  # (R, n, G n)
+    periods = torch.from_numpy(clock.unit_periods).to(weight_hh.device)
+    phases = torch.from_numpy(clock.unit_phases).to(weight_hh.device)
+    if isinstance(start, Tensor):
+        start = start.to(weight_hh.device)[:, None]  # (B, 1)
+    history = []
+    for t, inputs in enumerate(x.unbind(2)):
+        drive = weight_hh.new_zeros(*x.shape[:2], weight_hh.shape[1])
+        if weight_ih is not None:
+            drive = drive + inputs @ weight_ih.transpose(1, 2)
+        elif x.shape[3]:
+            drive = drive + inputs
+        if bias is not None:
+            drive = drive + bias[:, None]
+        new = step(drive, state[0] @ recurrent, state, own)
+        active = (start + t) % periods == phases  # (n,) or (B, n)
+        state = tuple(torch.where(active, a, b) for a, b in zip(new, state, strict=True))
+        history.append(state)
+    return tuple(torch.stack(each, dim=2) for each in zip(*history, strict=True))
+
+
+def lstm_step(
+    z: Tensor,
+    c: Tensor,
+    peephole: Tensor | None,
+    squash: Callable[[Tensor], Tensor],
+    delta_clip: float | None,
+) -> tuple[Tensor, Tensor]:
+    """Outputs and cells (R, B, n) from what enters the gates (R, B, 4n) and the last cells."""
+    zi, zf, zg, zo = z.chunk(4, dim=2)
+    if peephole is not None:
+        zi = zi + peephole[:, None, 0] * c
+        zf = zf + peephole[:, None, 1] * c
+    zi, zf, zg = (clip_deltas(gate, delta_clip) for gate in (zi, zf, zg))
+    c = torch.sigmoid(zf) * c + torch.sigmoid(zi) * torch.tanh(zg)
+    if peephole is not None:
+        zo = zo + peephole[:, None, 2] * c
+    return torch.sigmoid(clip_deltas(zo, delta_clip)) * squash(c), c
 
 
 def lstm(
@@ -134,15 +210,7 @@ def lstm(
             z = z + step @ weight_ih.transpose(1, 2)
         if bias is not None:
             z = z + bias[:, None]
-        zi, zf, zg, zo = z.chunk(4, dim=2)
-        if peephole is not None:
-            zi = zi + peephole[:, None, 0] * c
-            zf = zf + peephole[:, None, 1] * c
-        zi, zf, zg = (clip_deltas(gate, delta_clip) for gate in (zi, zf, zg))
-        c = torch.sigmoid(zf) * c + torch.sigmoid(zi) * torch.tanh(zg)
-        if peephole is not None:
-            zo = zo + peephole[:, None, 2] * c
-        h = torch.sigmoid(clip_deltas(zo, delta_clip)) * squash(c)
+        h, c = lstm_step(z, c, peephole, squash, delta_clip)
         outputs.append(h)
         cells.append(c)
     return torch.stack(outputs, dim=2), torch.stack(cells, dim=2)

@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from .backend import traced
+
 
 def last_valid(sequences: Tensor, lengths: Tensor | None) -> Tensor:
     """The last valid step of each sequence.
@@ -19,3 +21,12 @@ def last_valid(sequences: Tensor, lengths: Tensor | None) -> Tensor:
     last = (lengths.to(sequences.device) - 1).expand(networks, batch)  # (R, B)
     index = last[:, :, None, None].expand(-1, -1, 1, n)  # (R, B, 1, n)
     return sequences.gather(2, index).squeeze(2)
+
+
+def one_start(start: int | Tensor) -> int | None:
+    """The start that all sequences have; None: they differ, or are traced and may do so."""
+    if not isinstance(start, Tensor):
+        return start
+    if traced() or not len(start) or not (start == start[0]).all():
+        return None
+    return int(start[0])

@@ -7,6 +7,8 @@ from ..clock import Clock
 from .cell import CELLS, CellSpec
 from .clocked import ClockedSpec
 from .clockwork import ClockworkRNN, ClockworkSpec
+from .cwgru import ClockworkGRU, ClockworkGRUSpec
+from .cwlstm import ClockworkLSTM, ClockworkLSTMSpec
 from .gru import GRU, GRUSpec
 from .lstm import LSTM, LSTMSpec
 from .srn import SRN, SRNSpec
@@ -20,6 +22,10 @@ __all__ = [
     "CellSpec",
     "Clock",
     "ClockedSpec",
+    "ClockworkGRU",
+    "ClockworkGRUSpec",
+    "ClockworkLSTM",
+    "ClockworkLSTMSpec",
     "ClockworkRNN",
     "ClockworkSpec",
     "GRUSpec",
@@ -29,7 +35,10 @@ __all__ = [
 ]
 
 # in the order of tables
-_REGISTERED: tuple[type[CellSpec], ...] = (SRNSpec, LSTMSpec, ClockworkSpec, GRUSpec)
+_REGISTERED: tuple[type[CellSpec], ...] = (
+    *(SRNSpec, LSTMSpec, ClockworkSpec),
+    *(GRUSpec, ClockworkLSTMSpec, ClockworkGRUSpec),
+)
 CELLS.update({cell.name: cell for cell in _REGISTERED})
 # and those of other packages; a broken one must not keep the others from working
 for _point in entry_points(group="cwrnn.cells"):

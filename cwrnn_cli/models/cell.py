@@ -5,7 +5,7 @@ and the command line, none of which knows a cell by name. docs/extending.md adds
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from math import prod
 from typing import Any, ClassVar, Self
@@ -85,6 +85,23 @@ class CellSpec(ABC):
         return {}
 
     @classmethod
+    def from_data(
+        cls,
+        protocol: Protocol,
+        given: Mapping[str, Any],
+        energies: Callable[[Sequence[int]], tuple[float, ...]],
+    ) -> dict[str, Any]:
+        """Options that are given, those that follow from the training data with their values.
+
+        Args:
+            protocol: of the task.
+            given: by name.
+            energies: of the data, of the bands below the Nyquist frequencies of such clock periods
+                (:func:`cwrnn_cli.training.spectrum.energies`).
+        """
+        return dict(given)
+
+    @classmethod
     def resizes(cls, given: Mapping[str, Any]) -> bool:
         """Whether options that the user gave make Table 1's sizes another number of parameters."""
         return False
@@ -113,6 +130,11 @@ class CellSpec(ABC):
     def modules(self) -> tuple[tuple[int, int], ...]:
         """Period and number of units of each module, in the order of the units; here one of all."""
         return ((1, self.hidden_size),)
+
+    @property
+    def in_loops(self) -> bool:
+        """Whether the compiled loops that train cells of its type can do this one, too."""
+        return True
 
     def parameter_count(self, input_size: int, directions: int = 1) -> int:
         """Parameters as the paper counts them (Section 4), without the output layer."""
@@ -216,6 +238,11 @@ def cell_named(name: str) -> type[CellSpec]:
         *others, last = CELLS
         raise ValueError(f"model {name!r}: expected {', '.join(others)} or {last}")
     return CELLS[name]
+
+
+def has_loop(loops: Mapping[type[CellSpec], Any], cell: CellSpec) -> bool:
+    """Whether a table of compiled loops has one for a cell; else autograd trains it."""
+    return type(cell) in loops and cell.in_loops
 
 
 def option_owners() -> dict[str, list[type[CellSpec]]]:

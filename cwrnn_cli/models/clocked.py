@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ..clock import Clock
+from ..clock import FEEDS, UPPER, Clock
 from ..kernels.backend import traced
 from ..kernels.clockwork import clockwork
+from ..kernels.clockwork.slow_input import KINDS, SAMPLE
 from ..kernels.reference import NONLINEARITIES
 from ..kernels.sequences import last_valid
 from ..paper import Protocol
@@ -20,10 +21,55 @@ from .cell import CellSpec, State
 from .recurrent import RecurrentLayer, suffix
 
 _ORIGIN = 0  # stands for a period in a row that says where a layer's clock begins
+_OFFSET = -1  # likewise of module 0's offset, -2 of module 1's ...
+_FEEDS = -(1 << 40)  # likewise of the mask
+_SLOW = -(1 << 41)  # likewise of what slow modules read
 
 
 @dataclass(frozen=True)
-class ClockedSpec(CellSpec):
+class Clocked(CellSpec):
+    """What runs under a clock, whatever its equations: weights of G gates, one below the other."""
+
+    @property
+    @abstractmethod
+    def clock(self) -> Clock:
+        """Periods and sizes, and what follows from them."""
+
+    @property
+    def gates(self) -> int:
+        """G, rows of the recurrent weights for each unit."""
+        return self.weights(0)["weight_hh"][0] // self.hidden_size
+
+    @property
+    def modules(self) -> tuple[tuple[int, int], ...]:
+        """See :meth:`CellSpec.modules`; the clock's."""
+        return tuple(zip(self.clock.periods, self.clock.sizes, strict=True))
+
+    @property
+    def origin(self) -> int:
+        """The number of a sequence's first step, 0 or 1."""
+        return 0
+
+    slow_input = SAMPLE  # what a slow module reads of the input
+
+    @property
+    def in_loops(self) -> bool:
+        """See :meth:`CellSpec.in_loops`; they run module after module."""
+        return self.clock.chained
+
+    def fan_in(self, name: str, input_size: int) -> int | np.ndarray:
+        """See :meth:`CellSpec.fan_in`; a module is fed by those that the mask lets."""
+        if name == "weight_ih":
+            return input_size
+        feeding: np.ndarray = self.clock.mask().sum(axis=1)
+        shape = self.weights(input_size)[name]
+        if name == "weight_hh":
+            return np.tile(feeding, self.gates)[:, None]
+        return np.tile(feeding, shape[0] // self.hidden_size) if len(shape) == 1 else feeding
+
+
+@dataclass(frozen=True)
+class ClockedSpec(Clocked):
     """What runs under a clock: one matrix of each kind.
 
     Attributes:
@@ -47,32 +93,10 @@ class ClockedSpec(CellSpec):
         """See :meth:`CellSpec.published`; eq. 1's nonlinearity."""
         return {"nonlinearity": "tanh"}
 
-    @property
-    @abstractmethod
-    def clock(self) -> Clock:
-        """Periods and sizes, and what follows from them."""
-
-    @property
-    def modules(self) -> tuple[tuple[int, int], ...]:
-        """See :meth:`CellSpec.modules`; the clock's."""
-        return tuple(zip(self.clock.periods, self.clock.sizes, strict=True))
-
-    @property
-    def origin(self) -> int:
-        """The number of a sequence's first step, 0 or 1."""
-        return 0
-
     def weights(self, input_size: int) -> dict[str, tuple[int, ...]]:
         """See :meth:`CellSpec.weights`."""
         n, m = self.hidden_size, input_size
         return ({"weight_ih": (n, m)} if m else {}) | {"weight_hh": (n, n), "bias": (n,)}
-
-    def fan_in(self, name: str, input_size: int) -> int | np.ndarray:
-        """See :meth:`CellSpec.fan_in`; a module is fed by itself and those that are slower."""
-        if name == "weight_ih":
-            return input_size
-        feeding: np.ndarray = self.clock.mask().sum(axis=1)
-        return feeding[:, None] if name == "weight_hh" else feeding
 
     def forward(
         self,
@@ -106,7 +130,7 @@ class ClockedLayer(RecurrentLayer):
     Arguments as of :class:`.RecurrentLayer`.
     """
 
-    cells: tuple[ClockedSpec, ...]
+    cells: tuple[Clocked, ...]
 
     @property
     def clock(self) -> Clock:
@@ -128,11 +152,6 @@ class ClockedLayer(RecurrentLayer):
         """Units of each module of the first layer, fastest first."""
         return self.clock.sizes
 
-    @property
-    def nonlinearity(self) -> str:
-        """Tanh or relu, as of `torch.nn.RNN`."""
-        return self.cells[0].nonlinearity
-
     def reset_parameters(self) -> None:
         """All weights anew from U(-1/sqrt(n), 1/sqrt(n)); those that the mask forbids are 0."""
         super().reset_parameters()
@@ -147,11 +166,14 @@ class ClockedLayer(RecurrentLayer):
                 weight.mul_(allowed)
 
     def _forbidden(self) -> list[tuple[str, Tensor]]:
-        """Name of each recurrent weight that the mask restricts, and (n, n) where it must be 0."""
+        """Name of each recurrent weight that the mask restricts; (G n, n) where it must be 0."""
         return [
-            ("weight_hh" + suffix(layer, direction), torch.from_numpy(~clock.mask()))
-            for layer, clock in enumerate(self.clocks)
-            if len(set(clock.periods)) > 1
+            (
+                "weight_hh" + suffix(layer, direction),
+                torch.from_numpy(~cell.clock.mask()).repeat(cell.gates, 1),
+            )
+            for layer, cell in enumerate(self.cells)
+            if len(set(cell.clock.periods)) > 1
             for direction in range(self.num_directions)
         ]
 
@@ -176,7 +198,9 @@ class ClockedLayer(RecurrentLayer):
     def get_extra_state(self) -> Tensor:
         """The clocks, for `state_dict`: a row per module, (layer, period, units) int64.
 
-        And a row (layer, 0, 1) for each layer whose first step is number 1.
+        And a row (layer, 0, 1) for each layer whose first step is number 1, (layer, -1 - i, o) for
+        each module i with an offset o, (layer, -2**40, k) for word k > 0 of :data:`.FEEDS`, and
+        (layer, -2**41, k) for word k > 0 of :data:`.slow_input.KINDS`.
         """
         rows = [
             (layer, period, size)
@@ -184,6 +208,9 @@ class ClockedLayer(RecurrentLayer):
             for period, size in [
                 *zip(cell.clock.periods, cell.clock.sizes, strict=True),
                 *[(_ORIGIN, cell.origin)] * cell.origin,
+                *[(_OFFSET - i, offset) for i, offset in enumerate(cell.clock.offsets) if offset],
+                *[(_FEEDS, FEEDS.index(cell.clock.feeds))] * (cell.clock.feeds != UPPER),
+                *[(_SLOW, KINDS.index(cell.slow_input))] * (cell.slow_input != SAMPLE),
             ]
         ]
         return torch.from_numpy(np.array(rows, np.int64))
@@ -235,7 +262,7 @@ def _widths(rows: Tensor) -> dict[int, int]:
     """Units of each layer."""
     found: dict[int, int] = {}
     for layer, period, units in rows.tolist():
-        found[layer] = found.get(layer, 0) + units * (period != _ORIGIN)
+        found[layer] = found.get(layer, 0) + units * (period > _ORIGIN)
     return found
 
 
@@ -246,8 +273,15 @@ def _described(rows: Tensor) -> str:
         layers.setdefault(layer, []).append((period, size))
     texts = []
     for own in layers.values():
-        modules = [(period, size) for period, size in own if period != _ORIGIN]
-        periods, sizes = [period for period, _ in modules], [size for _, size in modules]
-        text = f"periods {periods} with {sizes} units"
-        texts.append(text + ", from step 1 on" * (len(modules) < len(own)))
+        periods, sizes = zip(*((p, size) for p, size in own if p > _ORIGIN), strict=True)
+        text = f"periods {list(periods)} with {list(sizes)} units"
+        extras = {period: value for period, value in own if period <= _ORIGIN}
+        text += ", from step 1 on" * extras.pop(_ORIGIN, 0)
+        if feeds := extras.pop(_FEEDS, 0):
+            text += f", mask {FEEDS[feeds]}"
+        if kind := extras.pop(_SLOW, 0):
+            text += f", slow input {KINDS[kind]}"
+        if extras:
+            text += f", offsets {[extras.get(_OFFSET - i, 0) for i in range(len(periods))]}"
+        texts.append(text)
     return " / ".join(texts)

@@ -18,7 +18,7 @@ from ..kernels.backend import (
 from ..kernels.sequences import last_valid
 from .cell import CellSpec, State
 from .lstm import LSTMSpec
-from .recurrent import whole
+from .recurrent import RecurrentLayer, whole
 from .torch_peer import TorchPeer
 
 
@@ -57,7 +57,7 @@ class GRUSpec(CellSpec):
         y = BACKENDS.run(backend, (x, weights, h0))
         return y, (last_valid(y, lengths),)
 
-    def layer(self, input_size: int, **options: Any) -> "GRU":
+    def layer(self, input_size: int, **options: Any) -> RecurrentLayer:
         """See :meth:`CellSpec.layer`."""
         return GRU(input_size, self.hidden_size, **options)
 
@@ -87,8 +87,13 @@ def _steps(arguments: Arguments) -> Tensor:
 
 def _next(y: Tensor, drive: Tensor, across: Tensor, own: Tensor | None) -> Tensor:
     """One step: (..., n) outputs from the last ones and (..., 3n) from outside."""
+    return output_of(y, drive, y @ across, own)
+
+
+def output_of(y: Tensor, drive: Tensor, heard: Tensor, own: Tensor | None) -> Tensor:
+    """One step, of what enters the gates from outside and from last outputs, (..., 3n) each."""
     r_in, z_in, n_in = drive.chunk(3, dim=-1)
-    r_own, z_own, n_own = (y @ across).chunk(3, dim=-1)
+    r_own, z_own, n_own = heard.chunk(3, dim=-1)
     if own is not None:
         n_own = n_own + own
     new = torch.tanh(n_in + torch.sigmoid(r_in + r_own) * n_own)

@@ -12,7 +12,7 @@ from ..kernels.reference import CELL_OUTPUTS
 from ..option import Option, short
 from ..paper import Protocol
 from .cell import CellSpec, State
-from .recurrent import suffix, whole
+from .recurrent import RecurrentLayer, suffix, whole
 from .torch_peer import TorchPeer
 
 
@@ -135,7 +135,7 @@ class LSTMSpec(CellSpec):
         )
         return y, (h, c)
 
-    def layer(self, input_size: int, **options: Any) -> "LSTM":
+    def layer(self, input_size: int, **options: Any) -> RecurrentLayer:
         """See :meth:`CellSpec.layer`."""
         return LSTM(
             input_size,
@@ -258,10 +258,7 @@ class LSTM(TorchPeer):
     def reset_parameters(self) -> None:
         """All weights anew from U(-1/sqrt(n), 1/sqrt(n)), but the forget biases if given."""
         super().reset_parameters()
-        if self.forget_bias is not None:
-            n = self.hidden_size
-            for layer, direction in self._places():
-                getattr(self, "bias" + suffix(layer, direction)).data[n : 2 * n] = self.forget_bias
+        set_forget_biases(self, self.forget_bias)
 
     def to_torch(self) -> nn.RNNBase:
         """See :meth:`.TorchPeer.to_torch`."""
@@ -281,3 +278,13 @@ class LSTM(TorchPeer):
         if self.cell_output != "tanh":
             text += f", cell_output={self.cell_output}"
         return text
+
+
+def set_forget_biases(module: RecurrentLayer, value: float | None) -> None:
+    """In place, of a layer with an LSTM's gates; None: they stay as they are."""
+    if value is None:
+        return
+    n = module.hidden_size
+    for layer in range(module.num_layers):
+        for direction in range(module.num_directions):
+            getattr(module, "bias" + suffix(layer, direction)).data[n : 2 * n] = value

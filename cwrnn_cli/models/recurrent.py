@@ -265,7 +265,6 @@ class RecurrentLayer(nn.Module):
         if hx is None:
             return None
         count = self.num_layers * self.num_directions
-        shape = (count, batch, self.hidden_size) if batched else (count, self.hidden_size)
         if self.states == 1:
             state = (hx,)
         elif isinstance(hx, (tuple, list)):
@@ -279,7 +278,8 @@ class RecurrentLayer(nn.Module):
             raise RuntimeError(
                 f"{self._name}: expected {self.states} initial states, got {len(state)}"
             )
-        for tensor in state:
+        for tensor, size in zip(state, self._state_sizes, strict=True):
+            shape = (count, batch, size) if batched else (count, size)
             if not isinstance(tensor, Tensor):
                 raise TypeError(
                     f"{self._name}: expected an initial state that is a tensor, "
@@ -334,6 +334,10 @@ class RecurrentLayer(nn.Module):
 
     def _give(self, state: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
         return state[0] if self.states == 1 else state
+
+    @property
+    def _state_sizes(self) -> tuple[int, ...]:
+        return (self.hidden_size,) * self.states
 
     @property
     def _name(self) -> str:

@@ -60,6 +60,7 @@ class SRN(TorchPeer, ClockedLayer):
         >>> output, h_n = SRN(13, 40)(torch.randn(100, 5, 13))
     """
 
+    cells: tuple[SRNSpec, ...]
     peer = nn.RNN
     peer_options = ("nonlinearity",)
 
@@ -83,6 +84,11 @@ class SRN(TorchPeer, ClockedLayer):
             cells, input_size, bias, batch_first, dropout, bidirectional, device, dtype
         )
         self.reset_parameters()
+
+    @property
+    def nonlinearity(self) -> str:
+        """Tanh or relu, as of `torch.nn.RNN`."""
+        return self.cells[0].nonlinearity
 
     def extra_repr(self) -> str:
         """Sizes, and whatever is not the default."""

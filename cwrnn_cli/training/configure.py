@@ -17,6 +17,7 @@ from .fields import check_fields
 from .memory import check_memory
 from .optimizer import OPTIMIZERS, PUBLISHED
 from .registry import TASKS, AnyTask
+from .spectrum import energies
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,9 @@ def configure(
     protocol = task.protocol
     checked = check(task, model, **options)
     cell, given = checked.cell, checked.given
-    problem = task.problem(task.hold_out(data, given.get("hold_out", 0)))
+    held = task.hold_out(data, given.get("hold_out", 0))
+    problem = task.problem(held)
+    own = cell.from_data(protocol, checked.own, lambda periods: energies(held.signals(), periods))
     params = max(protocol.hidden_sizes) if params is None else params
     optimizer = given.get("optimizer", PUBLISHED)
     values: dict[str, Any] = {
@@ -105,7 +108,7 @@ def configure(
     }
     try:
         sizes = (problem.input_size, problem.output_size)
-        sized = _sized(cell, protocol, params, sizes, checked.own)
+        sized = _sized(cell, protocol, params, sizes, own)
     except ValueError as error:
         raise UserError(f"{size_option} {params}: {error}") from error
     config = TrainConfig(

@@ -1,8 +1,13 @@
 """What all prepared corpora have in common."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from data_prep.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,14 @@ class Data:
     provenance: dict[str, Any] = field(default_factory=dict, compare=False, kw_only=True)
 
     task: ClassVar[str]
+
+    def signals(self) -> Iterable[np.ndarray]:
+        """What the training set has of fast and slow: (T, channels) of each sequence.
+
+        Raises:
+            UserError: this corpus does not tell.
+        """
+        raise UserError(f"--module-shares spectrum: not with --task {self.task}")
 
 
 D = TypeVar("D", bound=Data)

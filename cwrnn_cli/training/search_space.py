@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from data_prep.errors import UserError
 
 from ..models.cell import option_owners
+from ..series import series
 from .config import TrainConfig
 from .configure import configure
 from .data import Data
@@ -214,7 +215,7 @@ class Clocks(Searched):
         """See the class; clocks that need more parameters than there are, are not among them."""
         chosen: dict[str, dict[str, Any]] = {PUBLISHED_CLOCK: {}}
         for modules in range(self.least, self.most + 1):
-            exponential = tuple(2**i for i in range(modules))
+            exponential = series("exp", modules)
             for name, shares in _SHARES.items():
                 options: dict[str, Any] = {"periods": modules}
                 if shares:

@@ -22,27 +22,27 @@ def rows_of(cell) -> list[str]:
 
 
 def test_handwriting(cwrnn, lines):
-    words = ("--data", lines, "--sizes", "700", "--repeats", 1, "--batches", 24)
+    words = ("--data", lines, "--sizes", "900", "--repeats", 1, "--batches", 24)
     found = json.loads(cwrnn("bench", "handwriting", *words, "--json").stdout)
     assert found["data"] == "stand-in handwriting" and found["standin"] is True
     assert (found["batches"], found["lines"]) == (3, 8)  # of 20 lines there are no more
     rows = {(row["params"], row["model"], row["by"]): row for row in found["rows"]}
-    assert list(rows) == [(700, m, b) for m, cell in CELLS.items() for b in rows_of(cell)]
-    base = rows[700, "lstm", "torch.nn"]["s_per_epoch"]
+    assert list(rows) == [(900, m, b) for m, cell in CELLS.items() for b in rows_of(cell)]
+    base = rows[900, "lstm", "torch.nn"]["s_per_epoch"]
     for row in rows.values():
         assert row["torch_lstm_over_this"] == pytest.approx(base / row["s_per_epoch"])
-        autograd = rows[700, row["model"], "cwrnn by autograd"]["ms_per_update"]
+        autograd = rows[900, row["model"], "cwrnn by autograd"]["ms_per_update"]
         assert row["autograd_over_this"] == pytest.approx(autograd / row["ms_per_update"])
-    assert rows[700, "lstm", "torch.nn padded"]["padded_torch_lstm_over_this"] == 1
+    assert rows[900, "lstm", "torch.nn padded"]["padded_torch_lstm_over_this"] == 1
 
 
 def test_handwriting_as_a_table(cwrnn, lines):
-    words = ("--data", lines, "--sizes", "700", "--repeats", 1, "--batches", 1, "--lines", 2)
+    words = ("--data", lines, "--sizes", "900", "--repeats", 1, "--batches", 1, "--lines", 2)
     text = cwrnn("bench", "handwriting", *words).stdout
     assert "data: stand-in handwriting; training only, 2 lines per update; cwrnn itself" in text
-    rows = [line for line in text.splitlines() if line.startswith("700 ")]
+    rows = [line for line in text.splitlines() if line.startswith("900 ")]
     assert len(rows) == sum(len(rows_of(cell)) for cell in CELLS.values()) and all(
-        f"700 {c.label}" in text for c in CELLS.values()
+        f"900 {c.label}" in text for c in CELLS.values()
     )
 
 
@@ -69,8 +69,8 @@ KEPT = {
         "widths": [16], "batches": [1], "lengths": [5], "repeats": 2, "seconds": 0.0,
     },
     "ensemble --runs 1 --repeats 2 --seconds 0": {"runs": [1], "repeats": 2, "seconds": 0.0},
-    "handwriting --data LINES --sizes 700 --batches 1 --repeats 2": {
-        "sizes": [700], "batches": 1, "lines": 8, "repeats": 2, "seconds": 600.0,
+    "handwriting --data LINES --sizes 900 --batches 1 --repeats 2": {
+        "sizes": [900], "batches": 1, "lines": 8, "repeats": 2, "seconds": 600.0,
     },
     "precision --units 16 --steps 8": {"units": 16, "steps": 8},
 }  # fmt: skip

@@ -183,7 +183,7 @@ def test_compare_takes_rates_and_models(cwrnn, piece, tmp_path):
         ("train --model cw --data text", "text: not a corpus of cwrnn; make it with"),
         ("train --model cw --periods x", "--periods 'x': expected periods"),
         ("train --model cw --periods 1,2,4 --params 5", "--params 5: 5 parameters"),
-        ("train --model srn --periods 4", "--periods: only a CW-RNN"),
+        ("train --model srn --periods 4", "--periods: only a clockwork"),
         ("train --model cw --lr -1", "--lr -1"),
         ("train --model cw --runs 0", "--runs 0"),
         ("eval", "no run; train one with `cwrnn train --model MODEL`, where MODEL is srn, lstm"),

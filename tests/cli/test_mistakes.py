@@ -43,7 +43,7 @@ RANGES = [
         ("train --model cw --lr -1", "--lr -1: expected a learning rate above 0"),
         ("train --model cw --lr nan", "--lr nan: expected a learning rate above 0"),
         ("train --model cw --params 0", "--params 0: expected at least 1"),
-        ("train --model srn --periods 1,2", "--periods: only a CW-RNN has clock periods"),
+        ("train --model srn --periods 1,2", "--periods: only a clockwork model has clock periods"),
         ("compare --lr cw=-1", "--lr cw=-1: expected MODEL=X, with X such as 1e-5"),
         ("compare --sizes -3", "--sizes -3: expected numbers with commas between"),
         ("scan --rates 1e-4,0", "--rates 1e-4,0: expected rates such as 1e-4,3e-4"),

@@ -100,7 +100,10 @@ def test_readings_of_task_2_train_and_are_named(cwrnn, spoken, tmp_path):
         (["--model", "cw", "--hold-out", 1], "--hold-out: not an option of --task audio"),
         (["--model", "cw", "--delta-clip", 0], "--delta-clip 0: expected a bound above 0"),
         (["--model", "cw", "--clock-origin", 2], "--clock-origin 2: expected 0 or 1"),
-        (["--model", "srn", "--clock-origin", 1], "--clock-origin: only a CW-RNN has a clock"),
+        (
+            ["--model", "srn", "--clock-origin", 1],
+            "--clock-origin: only a clockwork model",
+        ),
         (["--model", "cw", "--cell-output", "tanh"], "--cell-output: only an LSTM has cells"),
         (["--model", "cw", "--loss-at", "every"], "--loss-at: not an option of --task audio"),
         (["--model", "cw", "--reduction", "sum"], "--reduction: not an option of --task audio"),

@@ -142,7 +142,7 @@ def test_it_is_verified(cwrnn, search):
         ("--lr 1e-3 --momentum 0.5 --clip 1", "nothing to search: --lr, --momentum, --clip are"),
         ("--trials 0", "'--trials': 0 is not in the range x>=1"),
         ("--epochs 0", "--epochs 0: expected at least 1"),
-        ("--periods 1,2", "--periods: only a CW-RNN has clock periods, not --model srn"),
+        ("--periods 1,2", "--periods: only a clockwork model has clock periods, not --model srn"),
         ("--out full", "full: exists already; go on with --resume"),
         ("--out full --resume", "full: holds no search; choose another --out"),
         ("--out text --resume", "text: holds no search; choose another --out"),

@@ -21,6 +21,8 @@ VALUES = {
     "periods": (1, 2),
     "module_shares": (2, 1),
     "clock_origin": 1,
+    "mask": "full",
+    "slow_input": "haar",
     "peepholes": True,
     "forget_bias": 1.0,
     "cell_output": "sigmoid",
@@ -166,5 +168,5 @@ def test_names_labels_and_colours_tell_cells_apart():
         assert cell_named(name) is cell and cell.name == name
     for value in ("label", "colour"):
         assert len({getattr(cell, value) for cell in CELLS.values()}) == len(CELLS)
-    with pytest.raises(ValueError, match="model 'mlp': expected srn, .* or gru"):
+    with pytest.raises(ValueError, match="model 'mlp': expected srn, .* or cwgru"):
         cell_named("mlp")

@@ -61,6 +61,9 @@ CELL_OTHER = {
     "forget_bias": 0.0,
     "clock_origin": 1,
     "cell_output": "sigmoid",
+    "module_offsets": None,  # of the second module, 1
+    "mask": "full",
+    "slow_input": "haar",
 }
 
 
@@ -127,10 +130,14 @@ def test_so_is_every_field_of_every_cell(request, task, model):
         elif field.name == "module_sizes":
             first, *middle, last = before
             changed = replace(cell, module_sizes=(first + 1, *middle, last - 1))
+        elif field.name == "module_offsets":
+            changed = replace(cell, module_offsets=(0, 1, *[0] * (len(cell.periods) - 2)))
         else:
             changed = replace(cell, **{field.name: (not before) if other is None else other})
         assert changed != cell
-        expected = {"model"} if cell.like else {field.name}
+        expected = {field.name}
+        if cell.like:  # whatever its size
+            expected = {"model"} | (expected - {"hidden_size"})
         assert names(replace(config, cell=changed)) == expected, field.name
 
 

@@ -149,7 +149,16 @@ def _torch(arguments: Arguments) -> Tensor:
 _CLIPS_NO_DELTAS = "it does not clip deltas"
 
 
+def unsupported_by_cascade(clock: Clock) -> str | None:
+    """Why the slowest module cannot be computed first, if it cannot."""
+    if clock.cascades:
+        return None
+    return f"it runs slow modules first, and with the mask {clock.feeds!r} fast ones feed them"
+
+
 def _unsupported_by_cascade(arguments: Arguments) -> str | None:
+    if reason := unsupported_by_cascade(arguments.clock):
+        return reason
     if arguments.delta_clip is not None:
         return _CLIPS_NO_DELTAS
     if isinstance(arguments.start, Tensor):  # only when traced: else each start is done by itself
@@ -160,6 +169,12 @@ def _unsupported_by_cascade(arguments: Arguments) -> str | None:
 def _unsupported_by_numba(arguments: Arguments) -> str | None:
     if arguments.nonlinearity != "tanh":
         return f"it has no {arguments.nonlinearity}"
+    if reason := unsupported_by_cascade(arguments.clock):
+        return reason
+    if not arguments.clock.chained:
+        return "it runs module after module, and those of one period with several offsets cannot"
+    if arguments.clock.offsets and compiling():
+        return "it has no offsets under torch.compile"
     if arguments.delta_clip is not None and compiling():
         return f"{_CLIPS_NO_DELTAS} under torch.compile"
     return unsupported_by_numba(arguments.weight_hh)
@@ -169,7 +184,9 @@ def _unsupported_by_scan(arguments: Arguments) -> str | None:
     """By the cascade with a scan of its own."""
     if arguments.nonlinearity != "tanh":
         return f"it has no {arguments.nonlinearity}"
-    return None if arguments.delta_clip is None else _CLIPS_NO_DELTAS
+    if arguments.delta_clip is not None:
+        return _CLIPS_NO_DELTAS
+    return unsupported_by_cascade(arguments.clock)
 
 
 def _unsupported_by_triton(arguments: Arguments) -> str | None:
@@ -209,7 +226,7 @@ def _fastest(arguments: Arguments) -> str:
     if exporting():
         return "exported"
     clips = arguments.delta_clip is not None and _unsupported_by_numba(arguments) is not None
-    if isinstance(arguments.start, Tensor) or clips:
+    if isinstance(arguments.start, Tensor) or clips or not arguments.clock.cascades:
         return "reference"
     if not _unsupported_by_numba(arguments):
         return "compiled"

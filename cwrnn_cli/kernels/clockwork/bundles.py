@@ -2,7 +2,7 @@
 
 A bundle is computed whenever its fastest module ticks, and its units are padded once instead of
 module by module. Units of members that do not tick keep what they had. So that those that tick are
-always the first ones, each member's period is a multiple of the one before.
+always the first ones, each member's ticks are among those of the one before.
 """
 
 from typing import NamedTuple
@@ -28,6 +28,12 @@ class Members(NamedTuple):
     ends: np.ndarray
 
 
+def nested(clock: Clock, i: int) -> bool:
+    """Whether the ticks of module i, not the first, are among those of the module before."""
+    faster = clock.periods[i - 1]
+    return not clock.periods[i] % faster and not (clock.phases[i] - clock.phases[i - 1]) % faster
+
+
 def bundles(clock: Clock, widest: int) -> tuple[range, ...]:
     """The modules of each bundle, as many in each as fit.
 
@@ -37,8 +43,8 @@ def bundles(clock: Clock, widest: int) -> tuple[range, ...]:
     """
     found: list[range] = []
     units = 0
-    for i, (period, size) in enumerate(zip(clock.periods, clock.sizes, strict=True)):
-        fits = found and units + size <= widest and period % clock.periods[i - 1] == 0
+    for i, size in enumerate(clock.sizes):
+        fits = found and units + size <= widest and nested(clock, i)
         if fits:
             found[-1] = range(found[-1].start, i + 1)
             units += size
@@ -49,9 +55,11 @@ def bundles(clock: Clock, widest: int) -> tuple[range, ...]:
 
 
 def bundled(clock: Clock, parts: tuple[range, ...]) -> Clock:
-    """A module for each bundle: the period of its fastest, the units of all."""
-    periods = tuple(clock.periods[part.start] for part in parts)
-    return Clock(periods, tuple(sum(clock.sizes[i] for i in part) for part in parts))
+    """A module for each bundle: the ticks of its fastest, the units of all."""
+    periods, offsets = (
+        tuple(values[part.start] for part in parts) for values in (clock.periods, clock.phases)
+    )
+    return Clock(periods, tuple(sum(clock.sizes[i] for i in part) for part in parts), offsets)
 
 
 def members(clock: Clock, parts: tuple[range, ...], start: int) -> Members:
@@ -59,11 +67,11 @@ def members(clock: Clock, parts: tuple[range, ...], start: int) -> Members:
     multiples, phases, ends = [], [], []
     for part in parts:
         fastest = clock.periods[part.start]
-        before = -(-start // fastest)  # ticks of the bundle before the first step
+        first_tick = start + (clock.phases[part.start] - start) % fastest  # of the bundle
         for i in part:
             multiple = clock.periods[i] // fastest
             multiples.append(multiple)
-            phases.append(before % multiple)
+            phases.append((first_tick - clock.phases[i]) // fastest % multiple)
             ends.append(sum(clock.sizes[part.start : i + 1]))
     first = [part.start for part in parts]
     columns = ([*first, len(clock.periods)], multiples, phases, ends)

@@ -20,13 +20,18 @@ def clockwork(
 ) -> Tensor:
     """As :func:`..reference.clockwork`, argument for argument, with R = 1."""
     squash = NONLINEARITIES[nonlinearity]
-    modules = zip(clock.periods, clock.sizes, strict=True)
-    periods = torch.tensor([p for p, k in modules for _ in range(k)], device=weight_hh.device)
-    allowed = periods[:, None] <= periods  # eq. 3-4
+    periods, phases = (
+        torch.tensor(
+            [v for v, k in zip(each, clock.sizes, strict=True) for _ in range(k)],
+            device=weight_hh.device,
+        )
+        for each in (clock.periods, clock.phases)
+    )
+    allowed = torch.tensor(clock.mask().tolist(), device=weight_hh.device)  # eq. 3-4
     recurrent = torch.where(allowed, weight_hh[0], 0).T  # (n, n)
     steps = torch.arange(x.shape[2], device=x.device)[:, None, None]  # (T, 1, 1)
     first = start[:, None] if isinstance(start, Tensor) else start  # (B, 1)
-    ticks = (first + steps) % periods == 0  # (T, B or 1, n)
+    ticks = (first + steps) % periods == phases  # (T, B or 1, n)
 
     def step(y: Tensor, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         drive, active = inputs

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ...clock import Clock
 from ..numba.simd import LANES
-from .bundles import Members, bundled, bundles, members
+from .bundles import Members, bundled, bundles, members, nested
 
 
 class ClockTable(NamedTuple):
@@ -31,7 +31,7 @@ class ClockTable(NamedTuple):
         units: (g,) of each module.
         starts: (g + 1,) first unit of each module, then n.
         offsets: (g + 1,) first vector of each module among the padded units, then N's.
-        nested: (g,) 1 where the period is a multiple of that of the module before, else 0.
+        nested: (g,) 1 where the ticks are among those of the module before, else 0.
         members: of each bundle; without bundles each has one.
     """
 
@@ -234,8 +234,10 @@ class Layout:
         """The layout when the first step has the number ``start``."""
         if start == 0:
             return self
+        offsets = np.array(bundled(self.modules, self.parts).phases, np.int64)
         table = self.clock._replace(
-            firsts=-start % self.clock.periods, members=members(self.modules, self.parts, start)
+            firsts=(offsets - start) % self.clock.periods,
+            members=members(self.modules, self.parts, start),
         )
         return replace(self, clock=table)
 
@@ -254,11 +256,11 @@ def clock_layout(modules: Clock, narrow: int = 0) -> Layout:
     periods = np.array(clock.periods, np.int64)
     table = ClockTable(
         periods=periods,
-        firsts=np.zeros(len(clock.periods), np.int64),
+        firsts=np.array(clock.phases, np.int64),
         units=np.array(clock.sizes, np.int64),
         starts=np.array(clock.starts, np.int64),
         offsets=np.cumsum((0, *widths), dtype=np.int64),
-        nested=np.array([0, *(periods[1:] % periods[:-1] == 0)], np.int64),
+        nested=np.array([i > 0 and nested(clock, i) for i in range(len(periods))], np.int64),
         members=members(modules, parts, 0),
     )
     spans = tuple(slice(a, b) for a, b in zip(clock.starts, clock.starts[1:], strict=False))

@@ -1,6 +1,6 @@
 """Task 1, sequence generation: one network learns one stretch of sound (Section 4.1)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,10 @@ class AudioData(Data):
     shift: np.ndarray
     scale: np.ndarray
     names: list[str]
+
+    def signals(self) -> Iterable[np.ndarray]:
+        """See :meth:`.Data.signals`; the targets, as there is no input."""
+        return self.targets[:, :, None]
 
 
 def load(path: Path) -> AudioData:

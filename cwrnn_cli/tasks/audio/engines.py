@@ -22,7 +22,7 @@ from ...kernels.numba.cache import log_compilation
 from ...kernels.numba.simd import LANES
 from ...kernels.numba.threads import default_threads, run_all
 from ...models import ClockedSpec, ClockworkSpec, LSTMSpec, SRNSpec
-from ...models.cell import CellSpec
+from ...models.cell import CellSpec, has_loop
 from ...models.ensemble import Ensemble
 from ...paper import AUDIO
 from ...training.config import TrainConfig
@@ -117,7 +117,7 @@ class CompiledEngine:
 
     Args:
         ensemble: R networks on the CPU, float32 (or float64, for tests), of a cell in
-            :data:`LOOPS`; its weights are the start.
+            :data:`LOOPS` (:func:`.has_loop`); its weights are the start.
         targets: (R, T).
         generators: one per network; nothing is drawn from them in training.
         threads: how many; None: :func:`.default_threads`.
@@ -241,7 +241,7 @@ def make_engine(config: TrainConfig, data: AudioData) -> Engine:
     """The ensemble of a run at its start, in the engine that trains it fastest on its device."""
     ensemble, generators = config.start()
     targets = torch.from_numpy(np.tile(data.targets, (config.runs, 1)))
-    if config.device == "cpu" and type(config.cell) in LOOPS:
+    if config.device == "cpu" and has_loop(LOOPS, config.cell):
         return CompiledEngine(ensemble, targets, generators, None, config.loss, config.delta_clip)
     if torch.device(config.device).type == "cuda" and is_fused(config.cell):
         from .fused import FusedEngine  # noqa: PLC0415  (imports Triton)

@@ -19,10 +19,10 @@ from .data import LOSSES
 
 def _clockwork(cell: CellSpec) -> Networks | None:
     assert isinstance(cell, ClockedSpec)
-    if cell.nonlinearity != "tanh":
+    if cell.nonlinearity != "tanh" or not cell.clock.cascades:
         return None
     periods = cell.clock.unit_periods
-    firsts = torch.from_numpy(-cell.origin % periods)
+    firsts = torch.from_numpy((cell.clock.unit_phases - cell.origin) % periods)
     return train_generator.clockwork_networks(torch.from_numpy(periods), firsts)
 
 

@@ -1,6 +1,6 @@
 """Task 3, online handwriting: a pen's path in, characters out, by CTC (Section 4.3)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,10 @@ class IamondbData(Data):
     test: store.Split
     characters: str
     options: dict[str, Any]
+
+    def signals(self) -> Iterable[np.ndarray]:
+        """See :meth:`.Data.signals`; the inputs."""
+        return (self.train[i] for i in range(len(self.train)))
 
     def split(self, name: str) -> store.Split:
         """The split of that name: train, valid or test."""

@@ -16,7 +16,7 @@ from ...kernels.numba.cache import log_compilation
 from ...kernels.numba.threads import default_threads, run_all
 from ...kernels.numba.transcriber import Lines, Updates
 from ...models import ClockworkSpec, LSTMSpec, SRNSpec
-from ...models.cell import CellSpec
+from ...models.cell import CellSpec, has_loop
 from ...models.ensemble import Ensemble
 from ...training import distributed
 from ...training.config import TrainConfig
@@ -297,7 +297,7 @@ def transcripts(
 def make_engine(config: TrainConfig, data: IamondbData) -> LinesEngine:
     """The ensemble of a run at its start, in the engine that trains it fastest on its device."""
     plain = config.device == "cpu" and config.optimizer == PUBLISHED
-    if plain and type(config.cell) in LAYOUTS and not distributed.together():
+    if plain and has_loop(LAYOUTS, config.cell) and not distributed.together():
         return CompiledEngine(config, data)
     return CtcEngine(config, data)
 

@@ -3,6 +3,7 @@
 from math import ceil
 
 from ...kernels.numba.threads import default_threads
+from ...models.cell import has_loop
 from ...training.config import TrainConfig
 from ...training.optimizer import PUBLISHED
 from .engines import LAYOUTS
@@ -24,7 +25,7 @@ def cpu_ms(config: TrainConfig) -> float:
     n = config.hidden_size
     active = sum(units / period for period, units in config.cell.modules) / n
     ms = (2 + 1e-4 * active * config.params) * config.batch / _MEASURED_BATCH
-    if type(config.cell) not in LAYOUTS:
+    if not has_loop(LAYOUTS, config.cell):
         ms *= 10
     elif config.optimizer != PUBLISHED:
         ms *= 2.5
@@ -42,7 +43,7 @@ def gpu_ms(config: TrainConfig) -> float:
     clipped = config.delta_clip is not None  # what neither of them does
     narrow = max(units for _, units in cell.modules) <= _WIDEST
     cudnn = config.runs == 1 and cell.peer is not None
-    fused = not clipped and (cudnn or (narrow and type(cell) in LAYOUTS))
+    fused = not clipped and (cudnn or (narrow and has_loop(LAYOUTS, cell)))
     return _STEP_MS * config.length * (1 if fused else 10)
 
 

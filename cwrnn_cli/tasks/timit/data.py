@@ -1,5 +1,6 @@
 """Task 2, spoken word classification: one sequence of feature frames, one word (Section 4.2)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,10 @@ class TimitData(Data):
     groups: list[list[str]]
     features: dict[str, Any]
     valid: store.Split | None = None
+
+    def signals(self) -> Iterable[np.ndarray]:
+        """See :meth:`.Data.signals`; the inputs."""
+        return (self.train[i] for i in range(len(self.train)))
 
     def split(self, name: str) -> store.Split:
         """The split of that name: train, valid or test.

@@ -22,7 +22,7 @@ from ...kernels.numba.classifier import Updates
 from ...kernels.numba.threads import default_threads, run_all
 from ...kernels.sequences import last_valid
 from ...models import ClockworkSpec, LSTMSpec, SRNSpec
-from ...models.cell import CellSpec
+from ...models.cell import CellSpec, has_loop
 from ...models.ensemble import Ensemble
 from ...training.config import TrainConfig
 from ...training.engine import (
@@ -290,7 +290,7 @@ def make_engine(config: TrainConfig, data: TimitData) -> WordsEngine:
     """The ensemble of a run at its start, in the engine that trains it fastest on its device."""
     ensemble, generators = config.start()
     learning = learning_of(config)
-    if config.device == "cpu" and type(config.cell) in LAYOUTS:
+    if config.device == "cpu" and has_loop(LAYOUTS, config.cell):
         return CompiledEngine(ensemble, data.train, config.noise, generators, learning=learning)
     if torch.device(config.device).type == "cuda" and is_fused(config):
         from .fused import FusedEngine  # noqa: PLC0415  (imports Triton)

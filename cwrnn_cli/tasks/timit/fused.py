@@ -42,6 +42,8 @@ def unsupported(shape: Shape, learning: Learning) -> str | None:
         return f"it learns one sequence per update, not {learning.batch}"
     if shape.bidirectional or getattr(cell, "nonlinearity", "tanh") != "tanh":
         return "it is for one direction and tanh"
+    if isinstance(cell, ClockedSpec) and (cell.clock.offsets or not cell.in_loops):
+        return "it has no offsets, one mask, and reads samples"
     return None
 
 

@@ -22,6 +22,7 @@ CASES = [  # steps, loss and clip, shape
     (8, {"delta_clip": 0.02}, {"model": "cw", "hidden_size": 16, "periods": [2, 3, 7]}),
     (9, {}, {"model": "cw", "hidden_size": 7, "periods": [2, 3, 11], "clock_origin": 1}),
     (5, {"loss": MEAN}, {"model": "cw", "hidden_size": 5, "periods": [1, 1, 2**31]}),
+    (9, {}, {"model": "cw", "hidden_size": 7, "periods": [(2, 1), (4, 0), (4, 3)]}),
     (1, {}, {"model": "cw", "hidden_size": 3, "periods": [1, 2]}),
     (6, {"loss": MEAN}, {"model": "srn", "hidden_size": 15}),
     (6, {"delta_clip": 0.02}, {"model": "srn", "hidden_size": 33}),

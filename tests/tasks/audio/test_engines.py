@@ -149,6 +149,20 @@ def test_compiled_is_autograd_where_the_clock_begins_at_1(modules, steps):
     assert_same(*engines)
 
 
+@settings(max_examples=15)
+@given(
+    st.lists(st.tuples(st.integers(1, 20), st.integers(1, 9)), min_size=1, max_size=5),
+    st.integers(1, 45),
+    st.integers(0, 3),
+    st.integers(0, 1),
+)
+def test_compiled_is_autograd_with_offsets(modules, steps, quarters, origin):
+    periods = [(p, quarters * p // 4) for p, _ in modules]
+    shape = {"periods": periods, "sizes": [k for _, k in modules], "clock_origin": origin}
+    units = sum(shape["sizes"])
+    assert_same(*both(2, steps, steps, model="cw", hidden_size=units, **shape))
+
+
 @pytest.mark.parametrize("model", ["srn", "cw", "lstm"])
 @pytest.mark.parametrize("engine", [CompiledEngine, SilenceEngine])
 def test_deltas_are_clipped_only_where_they_are_longer(engine, model):

@@ -16,7 +16,7 @@ fused = pytest.importorskip("cwrnn_cli.tasks.audio.fused", reason="torch brings 
 
 
 def test_in_the_interpreter():
-    assert interpreted("tests.tasks.audio.interpreted") == "23 cases agree\n"
+    assert interpreted("tests.tasks.audio.interpreted") == "24 cases agree\n"
 
 
 @pytest.mark.gpu
@@ -68,6 +68,9 @@ def test_weights_come_out_as_they_went_in(shape):
         ("cuda", "lstm", {"hidden_size": 32}, "SilenceEngine"),
         ("cuda", "srn", {"nonlinearity": "relu"}, "SilenceEngine"),
         ("cpu", "cw", {}, "CompiledEngine"),
+        ("cpu", "cw", {"periods": ((2, 1), (4, 0))}, "CompiledEngine"),
+        ("cpu", "cw", {"periods": ((4, 1), (4, 0))}, "SilenceEngine"),
+        ("cuda", "cw", {"periods": ((4, 1), (4, 0))}, "FusedEngine"),
     ],
 )
 def test_who_trains(piece, monkeypatch, device, model, options, engine):

@@ -235,7 +235,7 @@ def test_defaults_are_the_papers(piece):
         ({"weight_std": 0.0}, "--weight-std 0: expected a standard deviation above 0"),
         ({"weight_std": float("inf")}, "--weight-std inf"),
         ({"params": 3}, "--params 3: .* the smallest such network"),
-        ({"model": "srn", "periods": [1, 2]}, "only a CW-RNN has clock periods"),
+        ({"model": "srn", "periods": [1, 2]}, "only a clockwork model has clock periods"),
         ({"model": "mlp"}, "expected srn, lstm"),
     ],
 )

@@ -22,9 +22,9 @@ from data_prep import store
 OWN = {
     "cw": st.fixed_dictionaries(
         {
-            "periods": st.lists(st.integers(1, 9), min_size=1, max_size=4).map(
-                lambda periods: tuple(sorted(periods))
-            ),
+            "periods": st.tuples(
+                st.lists(st.integers(1, 9), min_size=1, max_size=4), st.integers(0, 3)
+            ).map(lambda drawn: tuple((p, drawn[1] * p // 4) for p in sorted(drawn[0]))),
             "clock_origin": st.integers(0, 1),
         }
     ),

@@ -271,7 +271,7 @@ def test_options_of_other_tasks(lines, option):
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        ("lstm", {"module_shares": (2, 1)}, "only a CW-RNN has modules"),
+        ("lstm", {"module_shares": (2, 1)}, "only a clockwork model has modules"),
         ("cw", {"module_shares": (2, 1)}, "--module-shares 2,1: 2 shares for 9 clock periods"),
         ("cw", {"module_shares": (2, 1), "periods": (4, 1)}, "fastest first"),
         ("cw", {"clip": 0.0}, "--clip 0: expected a length above 0"),

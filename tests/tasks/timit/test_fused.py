@@ -57,6 +57,14 @@ def test_on_a_gpu(monkeypatch):
         ("srn", 9, 65, {}, Learning(), "at most 64 outputs, not 65"),
         ("srn", 9, 25, {}, Learning(batch=2), "one sequence per update, not 2"),
         ("srn", 9, 25, {"bidirectional": True}, Learning(), "one direction"),
+        (
+            "cw",
+            9,
+            25,
+            {"periods": ((2, 1), (4, 0))},
+            Learning(),
+            "it has no offsets, one mask, and",
+        ),
         ("gru", 9, 25, {}, Learning(), "no kernel for the cell gru"),
     ],
 )

@@ -46,9 +46,20 @@ evaluate = TimitTask().evaluate_run
     ),
     origin=st.integers(0, 1),
     cell_output=st.sampled_from(["tanh", "2tanh", "sigmoid"]),
+    quarters=st.integers(0, 3),
 )
 def test_the_compiled_loop_is_autograds(
-    model, units, periods, peepholes, features, classes, seed, learning, origin, cell_output
+    model,
+    units,
+    periods,
+    peepholes,
+    features,
+    classes,
+    seed,
+    learning,
+    origin,
+    cell_output,
+    quarters,
 ):
     rng = np.random.default_rng(seed)
     data = split_of(rng, classes + 2, features, classes)
@@ -58,7 +69,7 @@ def test_the_compiled_loop_is_autograds(
         features,
         units,
         classes,
-        clock.periods if clock else (),
+        [(p, quarters * p // 4) for p in clock.periods] if clock else (),
         clock.sizes if clock else (),
         peepholes and model == "lstm",
         clock_origin=origin,
