@@ -84,8 +84,9 @@ def test_figure3_to_its_end_and_in_part(cwrnn, tmp_path):
     assert {row["trained"] for row in whole["rows"]} == {200}
     assert whole["wall_s"] == pytest.approx(sum(row["wall_s"] for row in whole["rows"]))
     part = json.loads(cwrnn(*words, "--seconds", 0, "--out", "part", "--json").stdout)
-    assert part["extrapolated"] and {row["trained"] for row in part["rows"]} == {4}
-    for row in part["rows"]:  # two lines of metrics: the first, and a rate from the second
+    assert part["extrapolated"]
+    for row in part["rows"]:  # two pieces: the first, and a rate from the second
+        assert 2 <= row["trained"] < 200
         assert row["wall_s"] > row["first_s"] > 0
     for name, said in (("whole", "measured"), ("part", "extrapolated from a part")):
         text = (tmp_path / name / "bench.txt").read_text()
