@@ -211,7 +211,7 @@ SMALL = "train --model srn --params 100 --epochs 2 --runs"
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (f"{SMALL} 16000000", " would fit"),
+        (f"{SMALL} 3000000", " would fit"),
         (f"{SMALL} 10000000000", "--runs 10000000000: expected at least 1 and at most 16777216"),
         ("train --model srn --params 1000000000", " would fit"),
         ("train --model srn --params 1000000000000", "--params 1000000000000: expected at most"),
@@ -235,7 +235,7 @@ def test_what_no_machine_has_is_refused_before_work_begins(cwrnn, piece, tmp_pat
 
 
 def test_what_would_fit_fits(cwrnn, piece):
-    line = one_line_error(cwrnn(*SMALL.split(), 16_000_000, "--data", piece, expect=2))
+    line = one_line_error(cwrnn(*SMALL.split(), 3_000_000, "--data", piece, expect=2))
     runs = int(line.rpartition("--runs ")[2].split()[0])
     config = configure(TASKS["audio"].load(piece), "srn", 100, runs=runs)
     assert 0.5 * free_bytes() < least_bytes(config) < 1.5 * free_bytes()
