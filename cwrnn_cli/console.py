@@ -104,7 +104,15 @@ def say_written(*paths: Path) -> None:
 
 def print_json(value: Any) -> None:
     """The one JSON object of a command's --json."""
-    click.echo(dumps(value, indent=1, ascii_only=False))
+    text = dumps(value, indent=1, ascii_only=False)
+    if not all(map(str.isprintable, text.split("\n"))):  # a name with what a terminal would obey
+        text = dumps(value, indent=1)
+    click.echo(text)
+
+
+def print_text(text: str) -> None:
+    """A command's result for people: on stdout, what is not printable in its lines escaped."""
+    click.echo("\n".join(map(shown, text.split("\n"))))
 
 
 json_option = click.option(

@@ -10,7 +10,7 @@ import click
 from data_prep.files import write_text
 from data_prep.strict_json import dumps
 
-from ..console import command_line, print_json, say_written
+from ..console import command_line, print_json, print_text, say_written
 from ..option import numbers
 from ..training.data import Data
 
@@ -88,7 +88,7 @@ def show(
     if as_json:
         print_json(result)
     else:
-        click.echo(text)
+        print_text(text)
     if folder:
         write_text(folder / f"{name}.json", dumps(result, indent=1, ascii_only=False) + "\n")
         write_text(folder / f"{name}.txt", text + "\n")

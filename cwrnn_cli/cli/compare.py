@@ -16,6 +16,7 @@ from ..console import (
     command_line,
     first_process,
     print_json,
+    print_text,
     progress_bar,
     say_written,
 )
@@ -191,7 +192,7 @@ def command(
     if as_json:
         print_json(experiment.comparison(results))
     else:
-        click.echo(experiment.comparison_text(results))
+        print_text(experiment.comparison_text(results))
     say_written(out / RESULTS, *files, out / MANIFEST)
 
 
@@ -248,7 +249,7 @@ def _compare_runs(
     if as_json:
         print_json(report.json)
     else:
-        click.echo(report.text)
+        print_text(report.text)
     files = [*report.files, folder / RESULTS, folder / MANIFEST]
     say_written(*(out / file.relative_to(folder) for file in files))
 

@@ -10,7 +10,7 @@ from data_prep.errors import UserError
 from data_prep.files import write_text
 from data_prep.strict_json import dumps
 
-from ..console import RUNS_FOLDER, command_line, json_option, print_json, say_written
+from ..console import RUNS_FOLDER, command_line, json_option, print_json, print_text, say_written
 from ..outputs import PICTURE, OutputFile, force_option
 from ..tasks import TASKS
 from ..training.folder import RunFolder, newest_run
@@ -92,7 +92,7 @@ def command(
         if as_json:
             print_json({"run": str(folder.path), "file": str(file), **found.json})
         else:
-            click.echo(found.text)
+            print_text(found.text)
         return
     if plot:
         experiment.check_plot()
@@ -112,9 +112,9 @@ def command(
     if as_json:
         print_json(whole)
     else:
-        click.echo(f"{folder.path}\n{experiment.text(result)}")
+        print_text(f"{folder.path}\n{experiment.text(result)}")
         if more := experiment.examples(evaluation):
-            click.echo(more)
+            print_text(more)
     if out:
         say_written(*sorted(out.iterdir()))
     if plot:

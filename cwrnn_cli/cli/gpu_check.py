@@ -7,7 +7,7 @@ import click
 from data_prep.files import write_text
 from data_prep.strict_json import dumps
 
-from ..console import command_line, json_option, print_json, say, say_written
+from ..console import command_line, json_option, print_json, print_text, say, say_written
 from ..option import SECONDS
 
 CHECK = "check"
@@ -68,7 +68,7 @@ def command(
     if as_json:
         print_json(result)
     else:
-        click.echo(text)
+        print_text(text)
     say_written(*sorted(out.iterdir()))
     if not result["passed"]:
         context.exit(1)

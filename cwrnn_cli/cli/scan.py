@@ -9,7 +9,7 @@ import click
 
 from data_prep.errors import UserError
 
-from ..console import RUNS_FOLDER, command_line, print_json, progress_bar, say_written
+from ..console import RUNS_FOLDER, command_line, print_json, print_text, progress_bar, say_written
 from ..models import CELLS
 from ..reporting.scan import scan_text, write_scan
 from ..tasks import TASKS
@@ -110,7 +110,7 @@ def command(
     if as_json:
         print_json(result)
     else:
-        click.echo(scan_text(result))
+        print_text(scan_text(result))
     say_written(out / SCAN, written, out / MANIFEST)
 
 

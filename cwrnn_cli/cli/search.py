@@ -7,7 +7,7 @@ import click
 
 from data_prep.errors import UserError
 
-from ..console import command_line, print_json, progress_bar, say, say_written
+from ..console import command_line, print_json, print_text, progress_bar, say, say_written
 from ..option import COUNT, Number
 from ..reporting.search import search_text, write_search
 from ..tasks import TASKS
@@ -108,5 +108,5 @@ def command(
     if as_json:
         print_json(result)
     else:
-        click.echo(search_text(result))
+        print_text(search_text(result))
     say_written(out / TRIALS, written, *[out / BEST] * bool(result["best"]), out / MANIFEST)

@@ -8,7 +8,7 @@ import click
 
 from data_prep.errors import UserError
 
-from ..console import command_line, print_json, progress_bar, say_written
+from ..console import command_line, print_json, print_text, progress_bar, say_written
 from ..reporting.survey import write_survey_report
 from ..training import distributed
 from ..training.configure import configure
@@ -83,5 +83,5 @@ def compare_several(
     if as_json:
         print_json(survey.comparison(rows))
     else:
-        click.echo(survey.text(rows))
+        print_text(survey.text(rows))
     say_written(out / RESULTS, *files, out / MANIFEST)

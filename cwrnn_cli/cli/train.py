@@ -13,6 +13,7 @@ from ..console import (
     command_line,
     first_process,
     print_json,
+    print_text,
     progress_bar,
     quoted,
     say,
@@ -112,7 +113,7 @@ def command(
         summary = experiment.summary(experiment.evaluate_run(folder, corpus))
         print_json({"run": str(folder.path), **summary})
     else:
-        click.echo(f"{folder.path}: trained; see `cwrnn eval {quoted(folder.path)}`")
+        print_text(f"{folder.path}: trained; see `cwrnn eval {quoted(folder.path)}`")
 
 
 def _short(value: Any) -> str:

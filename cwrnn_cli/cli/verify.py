@@ -8,7 +8,7 @@ import click
 
 from data_prep.errors import UserError
 
-from ..console import json_option, print_json, progress_bar, say, say_written
+from ..console import json_option, print_json, print_text, progress_bar, say, say_written
 from ..evidence.differences import Difference
 from ..evidence.folders import check_folder, result_folders
 from ..evidence.pages import check_pages, pages, uncovered, write_pages
@@ -76,13 +76,13 @@ def command(
         print_json({"folders": len(folders), "pages": made, "differences": differences})
     else:
         for difference in found:
-            click.echo(str(difference))
+            print_text(str(difference))
         count = f"{len(found)} difference{'s' if len(found) > 1 else ''}"
         verdict = count if found else "every number is that of its raw rows"
         what = f"{len(folders)} folder{'s' if len(folders) > 1 else ''}" + (
             f" and {made} page{'s' if made > 1 else ''}" if made else ""
         )
-        click.echo(f"{what} of {results}: {verdict}")
+        print_text(f"{what} of {results}: {verdict}")
     if found:
         context.exit(1)
 
@@ -104,13 +104,13 @@ def _rerun(
         rows = [vars(agreement) | {"agrees": agreement.agrees} for agreement in found]
         print_json({"folder": str(folder), "agrees": agrees, "rows": rows})
     else:
-        click.echo(_agreement_table(found))
+        print_text(_agreement_table(found))
         say(
             "identical: every network's row, bit for bit. Else a median agrees within "
             f"{SLACK:g} times the distance to the ends of its 95 % interval, a ratio of speeds "
             f"within a factor of {RATIO_TOLERANCE:g}"
         )
-        click.echo(f"{folder}: {'agrees' if agrees else 'does not agree'}")
+        print_text(f"{folder}: {'agrees' if agrees else 'does not agree'}")
     if not agrees:
         context.exit(1)
 

@@ -8,7 +8,7 @@ from data_prep import audio as converter
 from data_prep.audio import RATE
 from data_prep.errors import UserError
 
-from ...console import DATA_FOLDER, RUNS_FOLDER, origin_option, say, warn
+from ...console import DATA_FOLDER, RUNS_FOLDER, origin_option, print_text, say, warn
 from ...option import SECONDS
 from ...outputs import CORPUS, PICTURE, SOUND, OutputFile, check_output, force_option
 from ...reporting.figures import waves
@@ -61,7 +61,7 @@ def prepare(
     source = corpus.provenance["source"]["name"]
     if corpus.standin:
         source += " (no --src: music that our own code plays, the same on every machine)"
-    click.echo(
+    print_text(
         f"{out}: {sequences} sequences of {length} samples ({1000 * length / RATE:.1f} ms) "
         f"at {RATE / 1000} kHz, from {start:g} s of {source}"
     )
@@ -122,7 +122,7 @@ def generate(
         f"{AudioTask().data_label(source.source, source.standin)}",
         [f"sequence {sequence}"],
     )
-    click.echo(
+    print_text(
         f"{out}, {picture}: run {best // config.sequences} of {folder.path}, MSE/σ {error:.4f}"
     )
     if steps > config.length:

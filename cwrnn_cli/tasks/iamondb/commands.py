@@ -9,7 +9,7 @@ from data_prep import iamondb as converter
 from data_prep import iamondb_standin
 from data_prep.errors import UserError
 
-from ...console import DATA_FOLDER, origin_option, progress_bar, say_problems
+from ...console import DATA_FOLDER, origin_option, print_text, progress_bar, say_problems
 from ...option import SEED
 from ...outputs import CORPUS, OutputFile, force_option
 from ...reporting.tables import table
@@ -91,7 +91,7 @@ def prepare(
     for name, paper in converter.PAPER_LINES.items():
         repaired = len(report.repaired[name])
         rows.append([name, *map(str, (report.lines[name], repaired, report.left_out[name], paper))])
-    click.echo(table(("split", "lines", "of them repaired", "left out", "paper"), rows))
+    print_text(table(("split", "lines", "of them repaired", "left out", "paper"), rows))
     say_problems(out, report.problems, converter.repairs(report))
     source = IamondbTask().data_label("stand-in handwriting", True) if standin else str(src)
-    click.echo(f"{out}: {len(report.characters)} characters; lines of {source}")
+    print_text(f"{out}: {len(report.characters)} characters; lines of {source}")

@@ -30,7 +30,7 @@ import numpy as np
 from data_prep.errors import UserError
 from data_prep.iamondb import which_kept
 
-from ...console import RUNS_FOLDER, say, warn
+from ...console import RUNS_FOLDER, print_text, say, warn
 from ...models import CELLS
 from ...training.config import TrainConfig
 from ...training.folder import RunFolder, newest_run
@@ -353,7 +353,7 @@ def command(run: Path | None, data: Path | None, port: int, no_browser: bool) ->
     reader = Reader.of(folder, data_like(config, task.load(data or Path(config.data_path))))
     with DrawServer(reader, port) as server:
         try:
-            click.echo(f"{server.url} reads with {server.about['network']}; Ctrl-C ends it")
+            print_text(f"{server.url} reads with {server.about['network']}; Ctrl-C ends it")
             if not no_browser:  # in a thread: a browser in the terminal waits for the page
                 threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
             server.serve_forever()

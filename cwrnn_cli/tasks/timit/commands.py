@@ -14,7 +14,7 @@ from data_prep.errors import UserError
 from data_prep.features import KINDS, FeatureOptions
 from data_prep.spoken import LEAST, SPEAKERS_PER_WORD, Report, read_groups, report_table
 
-from ...console import DATA_FOLDER, origin_option, progress_bar, say_problems
+from ...console import DATA_FOLDER, origin_option, print_text, progress_bar, say_problems
 from ...option import COUNT, SEED
 from ...outputs import CORPUS, OutputFile, force_option
 from ...paper import WORD_GROUPS
@@ -116,7 +116,7 @@ def prepare(
         report = timit.prepare(out, src, groups, seed, options, allow_fewer, strict, show, origin)
     _say_words(out, report)
     source = TimitTask().data_label("stand-in speech", True) if standin else str(src)
-    click.echo(
+    print_text(
         f"{out}: {sum(report.train.values())} words to train, {sum(report.test.values())} to test, "
         f"of {report.utterances} sentences of {source}"
     )
@@ -244,7 +244,7 @@ def prepare_words(
         )
     _say_words(out, report)
     silence = f"; silence was {100 * report.trimmed:.0f} % of the sound" * (not no_trim)
-    click.echo(
+    print_text(
         f"{out}: {sum(report.train.values())} words to train, {sum(report.test.values())} to test, "
         f"of {report.utterances} recordings of {src}{silence}"
     )
@@ -279,5 +279,5 @@ def _progress(description: str, unit: str) -> Iterator[Callable[[int, int], None
 def _say_words(out: Path, report: Report) -> None:
     rows = [[str(cell) for cell in row] for row in report_table(report)]
     header = ("word", "found", "speakers", "train", "test", "mean frames")
-    click.echo(table(header, rows))
+    print_text(table(header, rows))
     say_problems(out, [str(problem) for problem in report.problems])
