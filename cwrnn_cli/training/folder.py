@@ -255,13 +255,13 @@ class RunFolder:
         path = self.path / METRICS
         kept = []
         if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
+            for line in path.read_bytes().splitlines():
                 try:
                     if json.loads(line)["epoch"] <= epoch:
-                        kept.append(line + "\n")
-                except (ValueError, KeyError, TypeError):
+                        kept.append(line + b"\n")
+                except (ValueError, LookupError, TypeError, RecursionError):
                     break
-        write_text(path, "".join(kept))
+        write_bytes(path, b"".join(kept))
 
     def append_metrics(self, values: dict[str, Any]) -> None:
         """One more line of metrics.jsonl."""

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from data_prep.errors import UserError
-from data_prep.files import append_text, write_text
+from data_prep.files import append_text, write_bytes
 from data_prep.sealed import opened_hdf5, sealed_hdf5
 from data_prep.strict_json import dumps
 
@@ -185,15 +185,15 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._rows: dict[str, dict[str, Any]] = {}
-        content = path.read_text(encoding="utf-8") if path.exists() else ""
-        whole = content[: content.rfind("\n") + 1]
+        content = path.read_bytes() if path.exists() else b""
+        whole = content[: content.rfind(b"\n") + 1]
         if whole != content or not path.exists():
-            write_text(path, whole)
+            write_bytes(path, whole)
         for number, line in enumerate(whole.splitlines(), 1):
             try:
                 row = json.loads(line)
                 self._rows[row["name"]] = row
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, LookupError, TypeError, RecursionError) as error:
                 raise self._no_row(f"line {number}") from error
 
     def _no_row(self, where: str) -> UserError:
