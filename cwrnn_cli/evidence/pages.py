@@ -15,6 +15,7 @@ import jinja2
 
 from data_prep.errors import UserError
 from data_prep.files import write_text
+from data_prep.hdf5 import FAILURES
 
 from ..benchmarks import layer
 from ..models import CELLS
@@ -23,7 +24,7 @@ from ..reporting import page, tables
 from ..tasks import TASKS
 from ..training.grid import RESULTS
 from ..training.results import Results, read_results
-from ..training.survey import SurveyRows, read_survey
+from ..training.survey import read_survey
 from . import measures
 from .claims import CLAIMS, claims_of
 from .differences import Difference, compare_lines
@@ -187,16 +188,22 @@ def _environment(root: Path) -> jinja2.Environment:
 
     @functools.cache
     def grid(name: str) -> dict[Any, Any]:
-        results = results_of(name)
-        found: dict[Any, Any] = TASKS[results.first["task"]].comparison(results)
-        for (model, params), summary in results.summaries.items():
-            found.setdefault(model, {})[params] = summary
-        return found
+        def compared(path: Path) -> dict[Any, Any]:
+            results = results_of(name)
+            found: dict[Any, Any] = TASKS[results.first["task"]].comparison(results)
+            for (model, params), summary in results.summaries.items():
+                found.setdefault(model, {})[params] = summary
+            return found
+
+        return dict(_of_file(root, f"{name}/{RESULTS}", compared))
 
     @functools.cache
     def survey(name: str) -> dict[str, Any]:
-        rows: SurveyRows = _of_file(root, f"{name}/{RESULTS}", read_survey)
-        return TASKS[rows.task].survey().comparison(rows)
+        def compared(path: Path) -> dict[str, Any]:
+            rows = read_survey(path)
+            return TASKS[rows.task].survey().comparison(rows)
+
+        return dict(_of_file(root, f"{name}/{RESULTS}", compared))
 
     @functools.cache
     def together(*names: str) -> dict[int, dict[str, list[Any]]]:
@@ -258,6 +265,6 @@ def _of_file(root: Path, name: str, read: Callable[[Path], Any]) -> Any:
     """
     try:
         return read(root / name)
-    except (OSError, ValueError, KeyError) as error:
+    except FAILURES as error:
         said = getattr(error, "strerror", None) or error
         raise UserError(f"{root.name}/{name}: cannot be read ({said})") from error

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.errors import UserError
+from data_prep.hdf5 import FAILURES
 
 from ..benchmarks.options import BENCH
 from ..console import DATA_FOLDER
@@ -206,8 +207,19 @@ def numbers_of(folder: Path) -> dict[str, Numbers]:
     """Name -> numbers of everything that a folder holds.
 
     Raises:
-        UserError: there is nothing that a second run could be compared with.
+        UserError: there is nothing that a second run could be compared with, or it cannot be read.
     """
+    try:
+        found = _numbers_of(folder)
+    except FAILURES as error:
+        raise UserError(f"rows that are none of ours ({error})", place=folder) from error
+    if not found:
+        raise UserError(f"{folder}: holds no errors and no ratios to compare a second run with")
+    return found
+
+
+def _numbers_of(folder: Path) -> dict[str, Numbers]:
+    """Of :data:`.hdf5.FAILURES` where its files hold something else."""
     found: dict[str, Numbers] = {}
     if (folder / RESULTS).exists() and is_survey(folder / RESULTS):
         found |= _of_survey(folder / RESULTS)
@@ -226,8 +238,6 @@ def numbers_of(folder: Path) -> dict[str, Numbers]:
                 value = float(row[ratio])
                 ends = value / RATIO_TOLERANCE, value * RATIO_TOLERANCE
                 found[f"{which}: {ratio}"] = Numbers(value, *ends, {})
-    if not found:
-        raise UserError(f"{folder}: holds no errors and no ratios to compare a second run with")
     return found
 
 

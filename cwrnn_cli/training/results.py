@@ -149,8 +149,8 @@ def read_runs(path: Path) -> dict[str, Cell]:
 
 
 def _read(group: h5py.Group) -> Cell:
-    return Cell(
-        json.loads(group.attrs["config"]),
-        json.loads(group.attrs["summary"]),
-        {name: values[()] for name, values in group.items()},
-    )
+    """A cell; of :data:`.hdf5.FAILURES` for what is none."""
+    config, summary = (json.loads(group.attrs[name]) for name in ("config", "summary"))
+    if not (isinstance(config, dict) and isinstance(summary, dict)):
+        raise ValueError(f"{group.name}: expected objects as its config and summary")
+    return Cell(config, summary, {name: values[()] for name, values in group.items()})
