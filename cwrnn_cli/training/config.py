@@ -1,9 +1,7 @@
 """Everything that decides what a training run computes: the run folder's config.json."""
 
-import os
 import platform
 from dataclasses import MISSING, dataclass, field, fields
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,6 @@ from .device import AUTO
 from .fields import MOST_NETWORKS, check_fields
 from .optimizer import OPTIMIZERS, PUBLISHED
 
-_BYTES = 4  # of a weight
 RAMP_UPDATES = 250  # Sutskever et al. (2013), eq. 5
 
 
@@ -173,25 +170,18 @@ class TrainConfig:
             for key in keys
         ]
 
-    def check_machine(self) -> None:
-        """Whether the run is of a device, and this machine's memory holds the networks' weights.
+    def check_device(self) -> None:
+        """Whether the run is of a device.
 
         Raises:
-            UserError: it is not.
+            UserError: it is of none, or of whichever there is.
         """
         if self.device in ("", AUTO):
             raise UserError(f"device {self.device!r}: expected that of a run, such as cpu")
-        one = sum(prod(shape) for shape in self.shape.weights().values())
-        wanted, there = one * self.networks * _BYTES, memory_of_machine()
-        if there is not None and wanted > there:
-            raise UserError(
-                f"{self.networks} networks of {one} weights: {wanted >> 20} MiB, this machine has "
-                f"{there >> 20}"
-            )
 
     def start(self) -> tuple[Ensemble, list[np.random.Generator]]:
         """The networks at their start, on their device, and the generators to go on with."""
-        self.check_machine()
+        self.check_device()
         ensemble, generators = Ensemble(self.shape, self.networks), self.generators()
         ensemble.draw(generators, self.weight_std)
         return ensemble.to(self.device), generators
@@ -296,14 +286,6 @@ class TrainConfig:
         except (ValueError, TypeError) as error:
             raise UserError(str(error)) from error
         return cls(cell=cell, **known)
-
-
-def memory_of_machine() -> int | None:
-    """Bytes; None where the system does not say."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 def learning_rate(protocol: Protocol, cell: CellSpec | type[CellSpec]) -> float:

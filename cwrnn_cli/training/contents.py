@@ -14,7 +14,8 @@ from .optimizer import OPTIMIZERS
 BEST = "best."  # prefix of the names of the weights at each network's best epoch
 _WEIGHTS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 _NUMBERS = _WEIGHTS | {torch.int64, torch.int32, torch.bool}
-# what is known of each network beside its weights
+# what is known of each network beside its weights; of one that stops early these three
+_EARLY = ("lowest", "best_epoch", "stopped_at")
 _EPOCHS = {"best_epoch", "stopped_at", "diverged_at", "largest_gradient_at"}
 _DTYPES = {
     **dict.fromkeys({*_EPOCHS, "excursions"}, torch.int64),
@@ -44,9 +45,14 @@ def problem(checkpoint: Checkpoint, config: TrainConfig) -> str | None:
     found = _wrong(checkpoint.velocity, {} if kept else buffers)
     if not (kept and best and not checkpoint.weights):
         found = found or _wrong(checkpoint.weights, shapes)
-    if best:
+    if best or config.stop_on is not None:
         found = found or _wrong(best, {BEST + name: shape for name, shape in shapes.items()})
     others = {n: t for n, t in checkpoint.extra.items() if n not in best}
+    needed = ["diverged_at", *(_EARLY if config.stop_on is not None else ())]
+    if "largest_gradient" in others:
+        needed.append("largest_gradient_at")
+    if missing := [name for name in needed if name not in others]:
+        return f"{missing[0]}: missing"
     return found or _wrong_numbers(others, networks, epoch) or _wrong_states(checkpoint, config)
 
 
@@ -71,8 +77,6 @@ def _is_plain(tensor: Any, dtypes: set[torch.dtype]) -> bool:
 
 
 def _wrong_numbers(numbers: Mapping[str, Any], networks: int, epoch: int) -> str | None:
-    if "diverged_at" not in numbers:
-        return "diverged_at: missing"
     for name, values in numbers.items():
         expected = _DTYPES.get(name)
         if not _is_plain(values, {expected} if expected else _NUMBERS):

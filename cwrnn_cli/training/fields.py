@@ -3,8 +3,8 @@
 A value that is in no range of the table reaches no array's size and no compiled loop.
 """
 
-import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +43,9 @@ def _whole(least: int, most: int) -> Rule:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) <= sys.float_info.max  # a whole number may be beyond what a float can be
 
 
 def _above_0(what: str) -> Rule:

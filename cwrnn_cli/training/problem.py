@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_prep.errors import UserError
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -23,6 +25,16 @@ class Problem:
     sequences: int
     length: int
     data_options: Mapping[str, Any]
+
+    def check_sizes(self, configured: Mapping[str, Any]) -> None:
+        """Whether a run's configuration has the same sizes; UserError where it has not."""
+        for name in ("input_size", "output_size", "sequences", "length"):
+            asked, found = getattr(self, name), configured[name]
+            if asked != found:
+                raise UserError(
+                    f"{name} {found} in the run's config.json, {asked} in its data; restore that "
+                    "file, or train again"
+                )
 
 
 @dataclass(frozen=True)

@@ -82,14 +82,14 @@ def task_of(run: RunFolder) -> AnyTask:
     """The task of a run.
 
     Raises:
-        UserError: no such run, its task is none that we have, or a word or a size in its
-            configuration is none for that task and this machine.
+        UserError: no such run, its task is none that we have, or its device or a word in its
+            configuration is none for that task.
     """
     config = run.config()
     try:
         task = task_named(config.task)
         _check_words(task, config)
-        config.check_machine()
+        config.check_device()
         return task
     except UserError as error:
         raise UserError(error.reason, place=run.path / CONFIG) from error

@@ -10,6 +10,7 @@ import torch
 from data_prep.errors import UserError
 
 from ..models.ensemble import Ensemble
+from .checkpoints import Checkpoint
 from .config import TrainConfig
 from .contents import BEST
 from .engine import Weights
@@ -169,7 +170,7 @@ class EarlyStop:
         """See :class:`StopRule`."""
         for name in self._arrays:
             setattr(self, name, extra[name].numpy())
-        self.at_best = {name: extra[name].numpy() for name in self.at_best}
+        self.at_best = {name: of_each(extra, name) for name in self.at_best}
         self.weights = {name: extra[BEST + name] for name in self.weights}
 
     _arrays = ("lowest", "best_epoch", "stopped_at", "diverged_at")
@@ -220,6 +221,27 @@ class BestNetworks:
         ensemble = Ensemble(config.shape, config.networks)
         ensemble.load_state_dict({n: last.extra[BEST + n] for n in config.shape.weights()})
         return cls(folder, config, ensemble, last.epoch, last.extra)
+
+
+def of_each(extra: Weights, name: str) -> np.ndarray:
+    """(R,) numbers that a checkpoint has of each network; UserError if it has none."""
+    if name not in extra:
+        raise UserError(f"the checkpoint has no {name}; train again into another --out")
+    found: np.ndarray = extra[name].numpy()
+    return found
+
+
+def last_networks(config: TrainConfig, last: Checkpoint) -> Ensemble:
+    """A run's networks as they are in its last checkpoint.
+
+    Raises:
+        UserError: it has only those of their best epochs.
+    """
+    if not last.weights:
+        raise UserError("the checkpoint has no weights of its last epoch; train again")
+    ensemble = Ensemble(config.shape, config.networks)
+    ensemble.load_state_dict(last.weights)
+    return ensemble
 
 
 def all_diverged(run: RunFolder) -> UserError:

@@ -388,7 +388,7 @@ class Task(ABC, Generic[D, E]):
         """The corpus of a run, after :meth:`hold_out`: the one given, or the one at its place.
 
         Raises:
-            UserError: no such file, or not the data that the run was trained on.
+            UserError: no such file, not the data that the run was trained on, or of other sizes.
         """
         if data is None or isinstance(data, Path):
             data = self.load(data or Path(config.data_path))
@@ -397,4 +397,6 @@ class Task(ABC, Generic[D, E]):
                 f"{data.path}: not the data of this run (sha256 {data.sha256[:12]}, "
                 f"expected {config.data_sha256[:12]}); name the right file with --data"
             )
-        return self.hold_out(data, config.hold_out)
+        held = self.hold_out(data, config.hold_out)
+        self.problem(held).check_sizes(vars(config))
+        return held

@@ -132,3 +132,43 @@ def test_a_checkpoint_that_inflates_takes_no_memory(runs):
     finally:
         path.write_bytes(before)
     assert "damaged" in message and taken < 100
+
+
+def test_weights_that_the_checkpoint_has_not_are_never_made(runs):
+    path = runs["audio"].path / "config.json"
+    before = path.read_text()
+    large = {"hidden_size": 65536, "periods": [1, 2], "module_sizes": [65535, 1], "runs": 10**6}
+    try:
+        path.write_text(json.dumps(json.loads(before) | large))
+        with pytest.raises(UserError, match="does not fit config.json"):
+            cwrnn_cli.load(path.parent)
+    finally:
+        path.write_text(before)
+
+
+@pytest.mark.parametrize("name", ["lowest", "best_epoch", "stopped_at", "train_error", BEST])
+def test_what_an_early_stop_needs_and_a_checkpoint_lacks(runs, spoken, name):
+    folder = runs["timit"]
+    path = folder.path / "checkpoint.pt"
+    before = path.read_bytes()
+    values = torch.load(path, weights_only=True)
+    extra = {n: t for n, t in values["extra"].items() if not n.startswith(name)}
+    try:
+        torch.save(values | {"extra": extra}, path)
+        with pytest.raises(UserError, match=f"{name}.*missing|no {name}"):
+            TASKS["timit"].evaluate_run(folder, spoken)
+    finally:
+        path.write_bytes(before)
+
+
+@pytest.mark.parametrize("name", ["sequences", "length"])
+def test_data_of_other_sizes_than_the_configuration_says(runs, spoken, name):
+    path = runs["timit"].path / "config.json"
+    before = path.read_text()
+    values = json.loads(before)
+    try:
+        path.write_text(json.dumps(values | {name: values[name] + 1}))
+        with pytest.raises(UserError, match=f"{name} {values[name] + 1} in the run's config.json"):
+            TASKS["timit"].evaluate_run(runs["timit"], spoken)
+    finally:
+        path.write_text(before)

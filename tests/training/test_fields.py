@@ -98,15 +98,6 @@ def test_what_is_no_configuration(run, text):
         cwrnn_cli.load(run.path)
 
 
-def test_weights_beyond_the_memory_are_refused_before_they_are_made(run):
-    path = run.path / "config.json"
-    values = json.loads(path.read_text())
-    large = {"hidden_size": 65536, "periods": [1, 2], "module_sizes": [65535, 1], "runs": 10**6}
-    path.write_text(json.dumps(values | large))
-    with pytest.raises(UserError, match="this machine has"):
-        cwrnn_cli.load(run.path)
-
-
 def test_no_hostile_clock_can_be_made():
     for periods, sizes in (
         ((-1,), (1,)),

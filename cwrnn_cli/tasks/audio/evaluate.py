@@ -9,13 +9,12 @@ import torch
 
 from data_prep.errors import UserError
 
-from ...models.ensemble import Ensemble
 from ...statistics import conventions, statistics, within
 from ...training.checkpoints import Checkpoint
 from ...training.config import TrainConfig
 from ...training.engine import LargestGradients
 from ...training.evaluation import Evaluation
-from ...training.stopping import AtTheEnd
+from ...training.stopping import AtTheEnd, last_networks
 from . import data as audio
 
 _MAIN = "nmse_paper"  # the paper's scale
@@ -62,8 +61,7 @@ def evaluate_networks(
     config: TrainConfig, data: audio.AudioData, last: Checkpoint
 ) -> AudioEvaluation:
     """Run every network of a run once, as they are in its last checkpoint."""
-    ensemble = Ensemble(config.shape, config.networks)
-    ensemble.load_state_dict(last.weights)
+    ensemble = last_networks(config, last)
     stop = AtTheEnd(config.networks)
     stop.restore(last.extra)
     x = audio.silence(config.networks, config.length, ensemble.weight_hh)

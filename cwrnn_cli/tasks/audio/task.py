@@ -14,6 +14,7 @@ from ...training.config import TrainConfig
 from ...training.folder import RunFolder
 from ...training.problem import Problem
 from ...training.results import Results
+from ...training.stopping import last_networks
 from ...training.task import Arrays, Task
 from . import evaluate, report
 from .data import LOSSES, AudioData, deviation, load
@@ -85,10 +86,7 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
 
     def networks(self, run: RunFolder) -> Ensemble:
         """See :class:`Task`; as they are after the last epoch."""
-        config = run.config()
-        ensemble = Ensemble(config.shape, config.networks)
-        ensemble.load_state_dict(run.checkpoint().weights)
-        return ensemble
+        return last_networks(run.config(), run.checkpoint())
 
     def best_network(self, run: RunFolder, data: Path | None = None) -> int:
         """See :class:`Task`; of all sequences."""

@@ -15,7 +15,7 @@ from ...statistics import conventions, statistics
 from ...training.engine import LargestGradients
 from ...training.evaluation import Evaluation
 from ...training.folder import RunFolder
-from ...training.stopping import BestNetworks, all_diverged
+from ...training.stopping import BestNetworks, all_diverged, of_each
 from .data import TimitData, cross_entropy, error_rate
 from .engines import logits_of
 
@@ -70,7 +70,7 @@ def evaluate(run: RunFolder, data: TimitData, split: str) -> TimitEvaluation:
         cross_entropy=cross_entropy(logits, part.labels),
         best_epoch=best.extra["best_epoch"].numpy(),
         stopped_at=best.extra["stopped_at"].numpy(),
-        train_error=best.extra["train_error"].numpy(),
+        train_error=of_each(best.extra, "train_error"),
         lowest=best.extra["lowest"].numpy(),
         gradients=LargestGradients.of(best.extra, best.config.networks),
     )
