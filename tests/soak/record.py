@@ -57,6 +57,9 @@ class Tally:
         for kind in KINDS:
             cases, failures = self.of(kind)
             yield f"{kind:7} {cases:9,} cases {failures:7,} failures"
+        parts = [f"{n.removeprefix('fuzz/')} {c:,}" for n, c in self.cases.items() if "fuzz/" in n]
+        if parts:
+            yield "inputs: " + ", ".join(parts)
         for found in self.failures.values():
             for what, cases in sorted(found.items(), key=lambda item: -len(item[1])):
                 yield f"{len(cases):6,}  {what}  (--case {cases[0]})"

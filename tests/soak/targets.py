@@ -4,6 +4,7 @@ import hashlib
 import io
 import random
 import tarfile
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +14,13 @@ import soundfile
 import torch
 
 from cwrnn_cli.evidence.folders import check_folder, read_manifest
-from cwrnn_cli.tasks import TASKS
+from cwrnn_cli.evidence.rerun import numbers_of
+from cwrnn_cli.tasks import TASKS, task_of
 from cwrnn_cli.training.folder import CHECKPOINT, CONFIG, METRICS, Checkpoint, RunFolder
 from cwrnn_cli.training.manifest import MANIFEST
 from cwrnn_cli.training.results import read_results
 from cwrnn_cli.training.rows import Journal, read_rows
-from cwrnn_cli.training.scan import SCAN_ROWS
+from cwrnn_cli.training.scan import SCAN_ROWS, scores
 from data_prep import audio, spoken, store, timit
 from data_prep.errors import UserError
 from data_prep.features import RATE, read_speech
@@ -27,6 +29,8 @@ from tests.data_prep.test_timit import tone
 
 from .mutate import mutated
 from .settings import SETTINGS, Stage, digest
+
+_ROOT = str(Path(__file__).parents[2])
 
 
 @dataclass(frozen=True)
@@ -60,12 +64,9 @@ class Target:
         except MemoryError:
             return "more than 1 GiB of memory"
         except Exception as error:
-            trace = error.__traceback__
-            while trace and trace.tb_next:
-                trace = trace.tb_next
-            assert trace
-            place = Path(trace.tb_frame.f_code.co_filename).name
-            return f"{type(error).__name__} in {place}: {str(error)[:80]}"
+            files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+            place = next(name for name in reversed(files) if name.startswith(_ROOT))
+            return f"{type(error).__name__} in {Path(place).name}: {str(error)[:80]}"
         if self.exact and content not in self.good and digest(found) != right:
             return "loaded altered"
         return ""
@@ -75,13 +76,8 @@ def targets(place: Path, stages: dict[str, Stage], runner: Callable[..., Any]) -
     """All of them, working in folders below ``place``."""
     data, fuzzed = place / "data", place / "fuzz"
     fuzzed.mkdir(exist_ok=True)
-    names = ("train-audio", "compare", "scan-vary")
-    run, grid, scan = (_finished(stages[name], fuzzed, runner) for name in names)
-    corpus = TASKS["audio"].load(data / "audio.h5")
-    folder = RunFolder(run)
-    checkpoint = (run / CHECKPOINT).read_bytes()
-    whole = folder.checkpoint()
-    config = (run / CONFIG).read_bytes()
+    names = ("train-audio", "train-timit", "compare", "scan-vary")
+    run, words, grid, scan = (_finished(stages[name], fuzzed, runner) for name in names)
     corpora = [(data / f"{name}.h5").read_bytes() for name in ("audio", "timit", "iamondb")]
 
     def placed(name: str, read: Callable[[Path], Any]) -> Callable[[bytes], Any]:
@@ -94,32 +90,14 @@ def targets(place: Path, stages: dict[str, Stage], runner: Callable[..., Any]) -
 
         return reader
 
-    def in_run(name: str, good: bytes, read: Callable[[], Any]) -> Callable[[bytes], Any]:
-        def reader(content: bytes) -> Any:
-            try:
-                (run / name).write_bytes(content)
-                return read()
-            finally:
-                (run / name).write_bytes(good)
-
-        return reader
-
-    def values(content: bytes) -> Any:
-        try:
-            folder.save(_wrong_values(whole, random.Random(content)))
-            return TASKS["audio"].evaluate_run(folder, corpus)
-        finally:
-            for path in run.glob("*.pt"):
-                path.unlink()
-            (run / CHECKPOINT).write_bytes(checkpoint)
-
     def metrics(content: bytes) -> None:
         (run / METRICS).write_bytes(content)
-        folder.cut_metrics(2)
+        RunFolder(run).cut_metrics(2)
 
     def published(content: bytes) -> Any:
         """A mutation of any file of a result folder is noticed, unless it changes nothing."""
-        name = sorted(p.name for p in grid.iterdir() if p.is_file())[content[0] % 5]
+        files = sorted(p.name for p in grid.iterdir() if p.is_file())
+        name = files[sum(content) % len(files)]
         path = grid / name
         good = path.read_bytes()
         bad = mutated([good], content.hex())
@@ -153,35 +131,31 @@ def targets(place: Path, stages: dict[str, Stage], runner: Callable[..., Any]) -
         read_texts(Source(path.parent, {}), [form])
 
     return {
-        "config": Target([config], in_run(CONFIG, config, folder.config)),
-        "config-evaluated": Target(
-            [config],
-            in_run(CONFIG, config, lambda: TASKS["audio"].evaluate_run(folder, corpus)),
-        ),
-        "checkpoint": Target(
-            [checkpoint],
-            in_run(CHECKPOINT, checkpoint, lambda: vars(folder.checkpoint())),
-            exact=True,
-        ),
-        "checkpoint-values": Target([bytes(range(i, i + 8)) for i in range(8)], values),
+        **_of_run(run, data / "audio.h5", ""),
+        **_of_run(words, data / "timit.h5", "-timit"),
         "metrics": Target([(run / METRICS).read_bytes()], metrics),
         "manifest": Target([(run / MANIFEST).read_bytes()],
-                           in_run(MANIFEST, (run / MANIFEST).read_bytes(),
-                                  lambda: read_manifest(run))),
+                           _standing_in(run / MANIFEST, lambda: read_manifest(run))),
         "results": Target([(grid / "results.h5").read_bytes()],
                           placed("results.h5", lambda p: _content(read_results(p))), exact=True),
         "scan-rows": Target([(scan / SCAN_ROWS).read_bytes()],
                             placed(SCAN_ROWS, lambda p: _content(read_rows(p))), exact=True),
         "results-sealed": Target([(grid / "results.h5").read_bytes()],
                                  placed("rows.h5", read_results), sealed=_sealed),
+        "results-again": Target([(grid / "results.h5").read_bytes()],
+                                _standing_in(grid / "results.h5", lambda: numbers_of(grid)),
+                                sealed=_sealed),
+        "scan-scores": Target([(scan / SCAN_ROWS).read_bytes()], placed("scores.h5", scores),
+                              sealed=_sealed),
         "journal": Target([(scan / "cells" / "rows.jsonl").read_bytes()],
                           placed("rows.jsonl", Journal)),
         "published": Target([bytes([i]) * 8 for i in range(8)], published, exact=True),
         "corpus": Target(corpora[:1], placed("corpus.h5", lambda p: _content(store.read(p))),
                          exact=True),
         "corpus-sealed": Target(corpora, placed("sealed.h5", store.read), sealed=_sealed),
-        "corpus-loaded": Target(corpora[:1], placed("loaded.h5", TASKS["audio"].load),
-                                sealed=_sealed),
+        **{f"corpus-{name}": Target([content], placed(f"{name}.h5", TASKS[name].load),
+                                    sealed=_sealed)
+           for name, content in zip(("audio", "timit", "iamondb"), corpora, strict=True)},
         "wav": Target(_sounds(sound, "WAV", "AIFF"), placed("a.wav", read_speech)),
         "flac": Target(_sounds(sound, "FLAC", "OGG"), placed("a.flac", read_speech)),
         "sphere": Target(_sounds(sound, "NIST"), placed("a.WAV", read_speech)),
@@ -195,6 +169,50 @@ def targets(place: Path, stages: dict[str, Stage], runner: Callable[..., Any]) -
         "archive": Target(archives, placed(
             "lineStrokes-all.tar.gz", lambda p: list(line_files(Source(p, {}), forms)))),
     }  # fmt: skip
+
+
+def _standing_in(path: Path, read: Callable[[], Any]) -> Callable[[bytes], Any]:
+    """Reads a folder in which an input stands in the place of a file, which comes back then."""
+    good = path.read_bytes()
+
+    def reader(content: bytes) -> Any:
+        try:
+            path.write_bytes(content)
+            return read()
+        finally:
+            path.write_bytes(good)
+
+    return reader
+
+
+def _of_run(run: Path, corpus: Path, suffix: str) -> dict[str, Target]:
+    """What a trained run has: read, and evaluated as `cwrnn eval` does."""
+    folder = RunFolder(run)
+    config, checkpoint = ((run / name).read_bytes() for name in (CONFIG, CHECKPOINT))
+    whole = folder.checkpoint()
+
+    def evaluated() -> Any:
+        return task_of(folder).evaluate_run(folder, corpus)
+
+    def values(content: bytes) -> Any:
+        try:
+            folder.save(_wrong_values(whole, random.Random(content)))
+            return evaluated()
+        finally:
+            for path in run.glob("*.pt"):
+                path.unlink()
+            (run / CHECKPOINT).write_bytes(checkpoint)
+
+    return {
+        f"config{suffix}": Target([config], _standing_in(run / CONFIG, folder.config)),
+        f"config-evaluated{suffix}": Target([config], _standing_in(run / CONFIG, evaluated)),
+        f"checkpoint{suffix}": Target(
+            [checkpoint],
+            _standing_in(run / CHECKPOINT, lambda: vars(folder.checkpoint())),
+            exact=True,
+        ),
+        f"checkpoint-values{suffix}": Target([bytes(range(i, i + 8)) for i in range(8)], values),
+    }
 
 
 def right(target: Target) -> str:
