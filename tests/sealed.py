@@ -7,7 +7,7 @@ from pathlib import Path
 
 import h5py
 
-from data_prep.hdf5 import USER_BLOCK, header
+from data_prep.sealed import USER_BLOCK, header
 
 
 @contextmanager
