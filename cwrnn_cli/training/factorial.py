@@ -12,9 +12,10 @@ from .folder import RunFolder
 from .grid import train_cells
 from .loop import Progress
 from .registry import TASKS, AnyTask
-from .rows import Cell, Journal, Rows
+from .rows import Cell, Journal, Rows, Values
 
 _VARIED = "varied"
+Arrays = dict[str, np.ndarray]
 
 
 def in_short(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -94,14 +95,18 @@ def rows_of(
         cells: each with its levels.
         factors: factor -> levels.
         journal: with all of them.
+
+    Raises:
+        UserError: a line there does not have its cell's errors.
     """
-    rows, values = [], []
+    rows: list[Cell] = []
+    values: list[Arrays] = []
     for config, settings in cells:
         cell = Cell(config.model, config.params, config.momentum_ramp, config.lr, settings)
         found = journal.of(cell.name, config)
         assert found is not None
         rows.append(cell)
-        values.append(found)
+        values.append(_checked(found, config, journal, cell.name))
     task = TASKS[config.task]
     per_sequence = config.protocol.network_per_sequence
     compared = "published" in values[0]
@@ -120,7 +125,25 @@ def rows_of(
     )
 
 
-def _single(errors: Sequence[Sequence[float]]) -> np.ndarray:
+def _checked(found: Values, config: TrainConfig, journal: Journal, name: str) -> Arrays:
+    """A line's arrays, one number per network; UserError where they are not."""
+    kinds = {"error": "f", "diverged": "b"}
+    if TASKS[config.task].protocol.medians:
+        kinds["published"] = "f"
+    try:
+        arrays = {array: np.array(each) for array, each in found.items()}
+        wrong = any(
+            arrays[array].dtype.kind != kind or arrays[array].shape != (config.networks,)
+            for array, kind in kinds.items()
+        )
+    except (KeyError, ValueError) as error:  # a list of lists of several lengths
+        raise journal.no_row(name) from error
+    if wrong:
+        raise journal.no_row(name)
+    return arrays
+
+
+def _single(errors: Sequence[np.ndarray]) -> np.ndarray:
     """In single precision, as the networks are; too large ones are infinite."""
     with np.errstate(over="ignore"):
         return np.array(errors).astype(np.float32)

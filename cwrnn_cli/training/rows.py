@@ -194,9 +194,10 @@ class Journal:
                 row = json.loads(line)
                 self._rows[row["name"]] = row
             except (ValueError, LookupError, TypeError, RecursionError) as error:
-                raise self._no_row(f"line {number}") from error
+                raise self.no_row(f"line {number}") from error
 
-    def _no_row(self, where: str) -> UserError:
+    def no_row(self, where: str) -> UserError:
+        """What to say of a line that is none, by its number or its cell."""
         reason = "expected a row of a scan; delete that line to train its cell again"
         return UserError(reason, place=f"{self.path}, {where}")
 
@@ -216,7 +217,7 @@ class Journal:
                 for array, each in row["values"].items()
             }
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise self._no_row(name) from error
+            raise self.no_row(name) from error
         if different := before.differences(config):
             raise UserError(
                 f"{self.path}: {name}: a run with another {', '.join(different)}; "

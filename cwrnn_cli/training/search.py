@@ -12,7 +12,7 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +40,17 @@ if TYPE_CHECKING:  # of the extra `search`
 TRIALS, BEST, STUDY = "trials.json", "best.json", "study.log"
 _FOLDER, _TRIAL, _NAME = "trials", "trial.json", "search"
 _OPTIONS = "options"  # a trial's, in the study
+_DAMAGED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError)
+_OF_A_TRIAL: dict[str, type | tuple[type, ...]] = {  # what its row has at the least
+    "number": int,
+    "published": bool,
+    "parameters": dict,
+    _OPTIONS: dict,
+    "value": (float, type(None)),
+    "epochs": int,
+    "best_epochs": (list, type(None)),
+    "seconds": float,
+}
 _TRAINED_ON = "train"  # the split, of every task
 _NOT_OF_THE_BEST = ("runs", "seed", "epochs", "device")  # the search's own
 
@@ -206,8 +217,11 @@ def _study(out: Path) -> "Study":
     try:
         journal = JournalFileBackend(str(path), cast(Any, _Ours()))
         storage = optuna.storages.JournalStorage(journal)
-        return optuna.create_study(study_name=_NAME, storage=storage, load_if_exists=True)
-    except (ValueError, KeyError, TypeError) as error:
+        study = optuna.create_study(study_name=_NAME, storage=storage, load_if_exists=True)
+        for trial in study.get_trials(deepcopy=False):
+            dict(trial.user_attrs["parameters"]), dict(trial.user_attrs[_OPTIONS])
+        return study
+    except _DAMAGED as error:
         raise UserError(f"{path}: damaged; search again into another --out") from error
 
 
@@ -251,7 +265,7 @@ def _trained(
     """Train a trial from where it is, judge it, and note that beside its metrics."""
     path = folder.path / _TRIAL
     if path.exists():  # killed before the study knew
-        return _row(path)
+        return _row(path, search.space)
     if not folder.exists:  # killed before there was a configuration
         shutil.rmtree(folder.path, ignore_errors=True)
     options: dict[str, Any] = {
@@ -305,16 +319,18 @@ def _number(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _row(path: Path) -> dict[str, Any]:
-    """Of a trial.
+def _row(path: Path, names: Iterable[str]) -> dict[str, Any]:
+    """Of a trial, of what is looked for.
 
     Raises:
         UserError: it is damaged.
     """
     try:
-        row: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        row["number"], row["value"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        row: dict[str, Any] = json.loads(path.read_bytes())
+        if not all(isinstance(row[name], kind) for name, kind in _OF_A_TRIAL.items()):
+            raise TypeError("a value of another kind")
+        [row["parameters"][name] for name in names]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: damaged; search again into another --out") from error
     return row
 
@@ -364,7 +380,7 @@ def judged(heading: Mapping[str, Any], out: Path) -> dict[str, Any]:
         heading: what does not come from the trials; what does is replaced.
         out: the search's folder.
     """
-    rows = [_row(path) for path in sorted((out / _FOLDER).glob(f"*/{_TRIAL}"))]
+    rows = [_row(path, heading["search"]) for path in sorted((out / _FOLDER).glob(f"*/{_TRIAL}"))]
     rows.sort(key=lambda row: row["number"])
     finite = [row for row in rows if row["value"] is not None]
     best = None

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import random
 import tarfile
 import traceback
@@ -15,12 +16,16 @@ import torch
 
 from cwrnn_cli.evidence.folders import check_folder, read_manifest
 from cwrnn_cli.evidence.rerun import numbers_of
+from cwrnn_cli.reporting.search import search_text
 from cwrnn_cli.tasks import TASKS, task_of
+from cwrnn_cli.training.config import TrainConfig
+from cwrnn_cli.training.factorial import rows_of
 from cwrnn_cli.training.folder import CHECKPOINT, CONFIG, METRICS, Checkpoint, RunFolder
 from cwrnn_cli.training.manifest import MANIFEST
 from cwrnn_cli.training.results import read_results
 from cwrnn_cli.training.rows import Journal, read_rows
-from cwrnn_cli.training.scan import SCAN_ROWS, scores
+from cwrnn_cli.training.scan import ROWS, SCAN_ROWS, scores
+from cwrnn_cli.training.search import STUDY, TRIALS, _study, judged
 from data_prep import audio, spoken, store, timit
 from data_prep.errors import UserError
 from data_prep.features import RATE, read_speech
@@ -76,8 +81,8 @@ def targets(place: Path, stages: dict[str, Stage], runner: Callable[..., Any]) -
     """All of them, working in folders below ``place``."""
     data, fuzzed = place / "data", place / "fuzz"
     fuzzed.mkdir(exist_ok=True)
-    names = ("train-audio", "train-timit", "compare", "scan-vary")
-    run, words, grid, scan = (_finished(stages[name], fuzzed, runner) for name in names)
+    names = ("train-audio", "train-timit", "compare", "scan-vary", "search")
+    run, words, grid, scan, search = (_finished(stages[name], fuzzed, runner) for name in names)
     corpora = [(data / f"{name}.h5").read_bytes() for name in ("audio", "timit", "iamondb")]
 
     def placed(name: str, read: Callable[[Path], Any]) -> Callable[[bytes], Any]:
@@ -93,6 +98,12 @@ def targets(place: Path, stages: dict[str, Stage], runner: Callable[..., Any]) -
     def metrics(content: bytes) -> None:
         (run / METRICS).write_bytes(content)
         RunFolder(run).cut_metrics(2)
+
+    def rows(path: Path) -> None:
+        """As a scan takes them up that is resumed when all is done."""
+        journal = Journal(path)
+        if all(journal.of(cell.name, config) for config, cell in cells):
+            rows_of([(config, cell.settings) for config, cell in cells], scanned.factors, journal)
 
     def published(content: bytes) -> Any:
         """A mutation of any file of a result folder is noticed, unless it changes nothing."""
@@ -112,20 +123,18 @@ def targets(place: Path, stages: dict[str, Stage], runner: Callable[..., Any]) -
     xml = next((data / "IAM").rglob("*.xml")).read_bytes()
     text = next((data / "IAM").rglob("ascii/**/*.txt")).read_bytes()
     form = next((data / "IAM").rglob("ascii/**/*.txt")).stem
+    lists = data / "IAM" / LISTS[0]
+    trial = next((search / "trials").rglob("trial.json"))
+    heading = json.loads((search / TRIALS).read_bytes())
+    scanned, journal = read_rows(scan / SCAN_ROWS), (scan / "cells" / ROWS).read_bytes()
+    lines = [json.loads(line) for line in journal.splitlines()]
+    configs = {x["name"]: TrainConfig.from_json(x["config"] | {"data_path": ""}) for x in lines}
+    cells = [(configs[cell.name], cell) for cell in scanned.cells]
     forms = {p.stem for p in (data / "IAM").rglob("ascii/**/*.txt")}
     sound = tone(0.1, 200)
     archives = [_archive(data / "IAM" / "lineStrokes", mode) for mode in ("w", "w:gz")]
     groups = (data / "words.txt").read_bytes()
     wrd = next((data / "TIMIT").rglob("*.WRD")).read_bytes()
-
-    def lists(content: bytes) -> None:
-        path = data / "IAM" / LISTS[0]
-        good = path.read_bytes()
-        try:
-            path.write_bytes(content)
-            find(data / "IAM", None, {})
-        finally:
-            path.write_bytes(good)
 
     def texts(path: Path) -> None:
         read_texts(Source(path.parent, {}), [form])
@@ -147,8 +156,10 @@ def targets(place: Path, stages: dict[str, Stage], runner: Callable[..., Any]) -
                                 sealed=_sealed),
         "scan-scores": Target([(scan / SCAN_ROWS).read_bytes()], placed("scores.h5", scores),
                               sealed=_sealed),
-        "journal": Target([(scan / "cells" / "rows.jsonl").read_bytes()],
-                          placed("rows.jsonl", Journal)),
+        "journal": Target([journal], placed("rows.jsonl", rows)),
+        "trial": Target([trial.read_bytes()],
+                        _standing_in(trial, lambda: search_text(judged(heading, search)))),
+        "study": Target([(search / STUDY).read_bytes()], placed(STUDY, lambda p: _study(p.parent))),
         "published": Target([bytes([i]) * 8 for i in range(8)], published, exact=True),
         "corpus": Target(corpora[:1], placed("corpus.h5", lambda p: _content(store.read(p))),
                          exact=True),
@@ -165,7 +176,8 @@ def targets(place: Path, stages: dict[str, Stage], runner: Callable[..., Any]) -
         "groups": Target([groups], placed("words.txt", spoken.read_groups)),
         "xml": Target([xml], read_strokes),
         "ascii": Target([text], placed(f"ascii/{form}.txt", texts)),
-        "lists": Target([(data / "IAM" / LISTS[0]).read_bytes()], lists),
+        "lists": Target([lists.read_bytes()],
+                        _standing_in(lists, lambda: find(data / "IAM", None, {}))),
         "archive": Target(archives, placed(
             "lineStrokes-all.tar.gz", lambda p: list(line_files(Source(p, {}), forms)))),
     }  # fmt: skip

@@ -7,6 +7,7 @@ import pytest
 
 import cwrnn_cli
 from cwrnn_cli.clock import Clock
+from cwrnn_cli.models import CELLS
 from cwrnn_cli.tasks import TASKS, task_of
 from cwrnn_cli.training.config import TrainConfig
 from cwrnn_cli.training.configure import configure
@@ -32,7 +33,7 @@ WRONG = {
     "epochs": [0, 10**12, float("nan")],
     "patience": [0, -1, 1.5],
     "stop_on": [3, "luck"],
-    "lr": [0, -1, float("nan"), float("inf"), "1e-3", True, None],
+    "lr": [0, -1, 10**400, float("nan"), float("inf"), "1e-3", True, None],
     "momentum": [1, -0.1, float("nan"), None],
     "momentum_ramp": [1, None],
     "weight_std": [0, -1, float("inf"), "wide", None],
@@ -96,6 +97,12 @@ def test_what_is_no_configuration(run, text):
     (run.path / "config.json").write_text(text)
     with pytest.raises(UserError):
         cwrnn_cli.load(run.path)
+
+
+@pytest.mark.parametrize("bias", [10**400, -(10**400), float("nan"), float("inf"), True, "5"])
+def test_a_forget_bias_is_a_number(bias):
+    with pytest.raises(ValueError, match="forget_bias must be"):
+        CELLS["lstm"].of_size(3, {"forget_bias": bias})
 
 
 def test_no_hostile_clock_can_be_made():

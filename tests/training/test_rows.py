@@ -8,6 +8,7 @@ import pytest
 
 from cwrnn_cli.tasks import TASKS
 from cwrnn_cli.training.configure import configure
+from cwrnn_cli.training.factorial import rows_of
 from cwrnn_cli.training.rows import Cell, Journal, Rows, is_factorial, read_rows, write_rows
 from data_prep.errors import UserError
 
@@ -90,6 +91,26 @@ def test_a_journal_is_json_and_keeps_what_json_has_not(tmp_path, config):
         np.testing.assert_array_equal(np.array(found[name]), each, strict=True)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"diverged": [False]},
+        {"error": [[0.5], [0.5, 1.0]]},
+        {"error": ["nan", True]},
+        {"published": [10**400]},
+    ],
+)
+def test_a_line_without_its_networks_errors_is_named(tmp_path, config, change):
+    path, none = tmp_path / "rows.jsonl", np.zeros(config.networks)
+    cell = Cell("srn", 100, config.momentum_ramp, config.lr, {})
+    Journal(path).add(cell.name, config, {"error": none, "published": none, "diverged": none > 1})
+    rows_of([(config, {})], {}, Journal(path))
+    row = json.loads(path.read_text())
+    path.write_text(json.dumps(row | {"values": row["values"] | change}) + "\n")
+    with pytest.raises(UserError, match=r"rows.jsonl, srn-100-.*: expected a row of a scan"):
+        rows_of([(config, {})], {}, Journal(path))
+
+
 def test_a_journal_of_other_options_is_refused(tmp_path, config, piece):
     path = tmp_path / "rows.jsonl"
     Journal(path).add("one", config, {"error": np.zeros(1)})
@@ -98,8 +119,9 @@ def test_a_journal_of_other_options_is_refused(tmp_path, config, piece):
         Journal(path).of("one", other)
 
 
-def test_a_damaged_line_of_the_journal_is_named(tmp_path):
+@pytest.mark.parametrize("line", [b"not JSON", b'{"name": "\xff"}', b"[]", b"[" * 100_000])
+def test_a_damaged_line_of_the_journal_is_named(tmp_path, line):
     path = tmp_path / "rows.jsonl"
-    path.write_text('{"name": "cw-100"}\nnot JSON\n')
+    path.write_bytes(b'{"name": "cw-100"}\n' + line + b"\n")
     with pytest.raises(UserError, match=r"rows.jsonl, line 2: expected a row of a scan"):
         Journal(path)
