@@ -27,8 +27,11 @@ _LIMITS = {
     errno.ENOMEM: "memory is full; take less at once, or raise `ulimit -v`",
 }
 _HDF5 = re.compile(r"errno = (\d+)|\[Errno (\d+)\]")  # h5py's errors often have it in words only
-# in words only, of torch and of the interpreter
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "std::bad_alloc", "Cannot allocate")
+# in words only, of torch, of HDF5 and of the interpreter
+_NO_MEMORY = re.compile(
+    r"can't allocate memory|not enough memory|std::bad_alloc|Cannot allocate|"
+    r"memory allocation failed|[Uu]nable to allocate|[Cc]an't allocate"
+)
 _NO_THREAD = ("can't start new thread", "Resource temporarily unavailable")
 
 
@@ -75,6 +78,8 @@ def refused(error: BaseException) -> UserError | None:
         return error
     if isinstance(error, MemoryError):
         return UserError(_LIMITS[errno.ENOMEM] + (f" ({text})" if text else ""))
+    if isinstance(error, OSError | RuntimeError | ValueError) and _NO_MEMORY.search(text):
+        return UserError(_LIMITS[errno.ENOMEM])
     if isinstance(error, OSError):
         return _of_system(error)
     if isinstance(error, ImportError):
@@ -83,8 +88,6 @@ def refused(error: BaseException) -> UserError | None:
         return UserError(f"text that cannot be written or read in its encoding ({text})")
     if isinstance(error, RecursionError):
         return UserError("a file is nested too deeply to be read")
-    if isinstance(error, RuntimeError) and any(words in text for words in _NO_MEMORY):
-        return UserError(_LIMITS[errno.ENOMEM])
     if isinstance(error, RuntimeError) and any(words in text for words in _NO_THREAD):
         return UserError(_LIMITS[errno.EAGAIN])
     return None

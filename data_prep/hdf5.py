@@ -23,6 +23,7 @@ from .reading import content_of
 
 LARGEST = 1 << 33  # bytes of a file: ten times what the paper's corpora need
 INFLATED = 1 << 28  # bytes of a file's compressed arrays and texts, all together: results have 2^22
+_CACHE = 1 << 20  # bytes: twice what the library takes in one piece for a file that it opens
 _OBJECTS = 1 << 17  # groups and arrays: a scan of thousands of cells has a tenth
 _DEEPEST = 6  # groups inside each other: ours have 2
 _AXES = 8
@@ -45,6 +46,11 @@ FAILURES = (
 )
 
 
+def have_room() -> None:
+    """Raises MemoryError where HDF5's library would crash, which does not see that it got none."""
+    bytearray(_CACHE)
+
+
 @contextmanager
 def opened(path: Path, content: bytes | None = None, **options: Any) -> Iterator[h5py.File]:
     """Open a file for reading that holds plain arrays and nothing else; closed on leaving.
@@ -65,6 +71,7 @@ def opened(path: Path, content: bytes | None = None, **options: Any) -> Iterator
     file = None
     try:
         _check_heaps(content)
+        have_room()
         file = h5py.File(io.BytesIO(content), "r", **options)
         _Look(path, content).at(file.id, "/", 0)
     except FAILURES as error:

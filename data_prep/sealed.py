@@ -15,7 +15,7 @@ import h5py
 
 from .errors import UserError
 from .files import write_bytes
-from .hdf5 import FAILURES, LARGEST, opened
+from .hdf5 import FAILURES, LARGEST, have_room, opened
 from .reading import content_of
 
 USER_BLOCK = 512
@@ -46,6 +46,7 @@ def sealed_hdf5(path: Path, magic: str, **options: Any) -> Iterator[h5py.File]:
     """
     # the driver "core" lays the bytes out as on the disk, so that they are those of before
     memory = {"driver": "core", "backing_store": False, "userblock_size": USER_BLOCK}
+    have_room()
     with h5py.File(secrets.token_hex(8), "w", **memory, **options) as file:
         yield file
         file.flush()

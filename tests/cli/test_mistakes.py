@@ -169,6 +169,7 @@ def fails(monkeypatch, error):
     [
         (MemoryError(), "memory is full"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "memory is"),
+        (OSError("Can't write data (memory allocation failed for chunk)"), "memory is full"),
         (RuntimeError("can't start new thread"), "no further process or thread can be started"),
         (BlockingIOError(errno.EAGAIN, "x"), "no further process or thread can be started"),
         (OSError(errno.EMFILE, "x", "a.h5"), "a.h5: too many open files; raise `ulimit -n`"),
