@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .errors import UserError
 from .locks import is_free, own_lock
-from .scratch import scratch_folder, temporary_folder
+from .scratch import drop_stale_folders, scratch_folder, temporary_folder
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.tmp")
 
@@ -184,17 +184,24 @@ def whole_folder(keep: Path) -> Iterator[Path]:
     Raises:
         UserError: there is something in ``keep``, or it cannot be written.
     """
+    prefix = f".{keep.name}."
     if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
+        drop_stale_folders(keep.parent, prefix)  # of one that was killed when it was done
         raise UserError("exists already; choose another folder", place=keep)
     with _writing(keep):
         keep.parent.mkdir(parents=True, exist_ok=True)
-    with temporary_folder(keep.parent, f".{keep.name}.", keep) as beside:
+    with temporary_folder(keep.parent, prefix, keep) as beside:
         whole = beside / keep.name
         with _writing(keep):
             whole.mkdir()
         yield whole
         with _writing(keep):
             whole.replace(keep)
+            handle = os.open(keep.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
 
 @contextmanager

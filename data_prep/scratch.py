@@ -35,12 +35,7 @@ def temporary_folder(parent: Path, prefix: str, named: Path) -> Iterator[Path]:
     Raises:
         UserError: it cannot be made.
     """
-    for stale in parent.glob(f"{prefix}*"):
-        if re.fullmatch(r"[0-9a-f]{16}", stale.name.removeprefix(prefix)):
-            with suppress(OSError, UserError):
-                if stale.lstat().st_uid == os.getuid() and not stale.is_symlink():
-                    with locked(stale, patience=0):
-                        shutil.rmtree(stale)
+    drop_stale_folders(parent, prefix)
     folder = parent / f"{prefix}{secrets.token_hex(8)}"
     try:
         folder.mkdir(mode=0o700)
@@ -52,3 +47,13 @@ def temporary_folder(parent: Path, prefix: str, named: Path) -> Iterator[Path]:
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def drop_stale_folders(parent: Path, prefix: str) -> None:
+    """Take away the folders of :func:`temporary_folder` that killed processes have left."""
+    for stale in parent.glob(f"{prefix}*"):
+        if re.fullmatch(r"[0-9a-f]{16}", stale.name.removeprefix(prefix)):
+            with suppress(OSError, UserError):
+                if stale.lstat().st_uid == os.getuid() and not stale.is_symlink():
+                    with locked(stale, patience=0):
+                        shutil.rmtree(stale)

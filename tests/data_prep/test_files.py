@@ -1,9 +1,11 @@
 import errno
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -146,13 +148,11 @@ def test_killed_at_any_call_a_folder_is_whole_or_not_there_and_the_next_tidies_u
         left += len(list(tmp_path.glob(".kept.*")))
         with whole_folder(tmp_path / "other"):
             pass
-        if kept.exists():
-            (kept / "a").unlink()
-        with whole_folder(kept):
+        with suppress(UserError) if kept.exists() else nullcontext(), whole_folder(kept):
             pass
         assert sorted(file.name for file in tmp_path.iterdir()) == ["kept", "other"]
         (tmp_path / "other").rmdir()
-        kept.rmdir()
+        shutil.rmtree(kept)
     assert kills >= 8 and left >= 5 and (kept / "a").exists()
 
 
@@ -179,6 +179,7 @@ def test_a_temporary_file_of_a_living_process_is_not_taken_away(tmp_path):
     path = tmp_path / "a"
     code = f"""
 import os
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from data_prep.files import write_bytes
 fsync = os.fsync
