@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -180,6 +180,16 @@ def trial_folder(out: Path, number: int) -> RunFolder:
     return RunFolder(out / _FOLDER / f"{number:03d}")
 
 
+class _Ours:
+    """In place of Optuna's lock of a study, links that a killed process leaves: we hold ours."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
 def _study(out: Path) -> "Study":
     """The study of a folder, as far as it is.
 
@@ -190,12 +200,12 @@ def _study(out: Path) -> "Study":
     from optuna.storages.journal import JournalFileBackend  # noqa: PLC0415
 
     path = out / STUDY
-    if path.exists():  # what is left of a line within which it was killed, and of its lock
+    if path.exists():  # what is left of a line within which it was killed
         whole = path.read_bytes().rfind(b"\n") + 1
         os.truncate(path, whole)
-        path.with_name(f"{STUDY}.lock").unlink(missing_ok=True)
     try:
-        storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+        journal = JournalFileBackend(str(path), cast(Any, _Ours()))
+        storage = optuna.storages.JournalStorage(journal)
         return optuna.create_study(study_name=_NAME, storage=storage, load_if_exists=True)
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: damaged; search again into another --out") from error
