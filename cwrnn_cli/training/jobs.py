@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from data_prep.errors import UserError
+from data_prep.errors import UserError, refused
 
 from ..console import note
 from .config import TrainConfig
@@ -212,8 +212,12 @@ def child() -> None:
             if corpus.sha256 != config.data_sha256:
                 raise UserError("has changed since this command began", place=data)
             train(config, corpus, folder, lambda epoch, _: say(epoch), leave=leave)
-    except (Interrupted, UserError, OSError) as error:
-        say(error)
+    except Interrupted as stop:
+        say(stop)
+    except Exception as error:
+        if (line := refused(error)) is None:
+            raise
+        say(line)
 
 
 def _end_with_parent() -> None:
