@@ -14,6 +14,8 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from data_prep.locks import LOCK
+
 from . import shim
 from .children import Child, run
 from .settings import SETTINGS, Stage
@@ -28,6 +30,7 @@ FAULTS = {
 }
 MEMORY = {"memory": shim.FAIL, "memory-on": shim.FAIL_ON}
 SIGNALS = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM, "INT": signal.SIGINT}
+_TAKES_AWAY = ("unlink", "unlinkat", "rmdir")  # where these fail, what they are for stays
 ORDERLY = 2.0  # seconds that a command may take to end once it is told to
 
 
@@ -125,7 +128,7 @@ class Cases:
     def _fault(self, stage: Stage, case: str, mode: str, number: str) -> str | None:
         at = int(number)
         if mode in MEMORY:
-            fields = {"memory": MEMORY[mode], "memory_at": at}
+            fields = {"action": shim.COUNT, "memory": MEMORY[mode], "memory_at": at}
         else:
             action, error = FAULTS[mode]
             fields = {"action": action, "error": error, "at": at}
@@ -138,7 +141,7 @@ class Cases:
         if wrong := ended.fault():
             return f"{mode} at {call}: {wrong}"
         if ended.status == 0:
-            other = stage.difference()
+            other = stage.difference(left=call in _TAKES_AWAY)
             return f"{mode} at {call}: exit 0, but {other}" if other else ""
         return self._taken_up(stage, f"{mode} at {call}")
 
@@ -181,7 +184,8 @@ def unsynced(calls: Iterable[str]) -> str:
     """What a power cut could take of files in their places; "": nothing.
 
     A temporary file ``.NAME.X``, or a file in such a folder, has to be synced after it was written
-    last and before NAME is what it is renamed to; and then the folder that NAME is in.
+    last and before NAME is what it is renamed to; and then the folder that NAME is in. What a lock
+    holds is for as long as its process lives.
 
     Args:
         calls: name and path of each, in order.
@@ -191,6 +195,8 @@ def unsynced(calls: Iterable[str]) -> str:
     for line in calls:
         call, _, path = line.partition(" ")
         folder, _, name = path.rpartition("/")
+        if name == LOCK:
+            continue
         if "write" in call or "truncate" in call:
             written.add(path)
         elif call in ("fsync", "fdatasync"):

@@ -180,9 +180,16 @@ class Stage:
             before, self.expected = self.expected, state(self.case)
         assert before == self.expected, f"{self.setting.name}: {difference(before, self.expected)}"
 
-    def difference(self) -> str:
-        """In what its folder is not what it should be; "": in nothing."""
-        return difference(self.expected, state(self.case))
+    def difference(self, left: bool = False) -> str:
+        """In what its folder is not what it should be; "": in nothing.
+
+        Args:
+            left: whether what is temporary may be left over.
+        """
+        found = state(self.case)
+        if left:
+            found = {name: value for name, value in found.items() if value != LEFT}
+        return difference(self.expected, found)
 
 
 def state(folder: Path) -> dict[str, str]:
@@ -197,7 +204,7 @@ def state(folder: Path) -> dict[str, str]:
         for name in names:
             path = Path(here) / name
             key = path.relative_to(folder).as_posix()
-            if name.startswith(".") or not path.exists():  # Optuna locks by links to nowhere
+            if name.startswith(".") or not path.exists():
                 found[key] = LEFT
             elif name == CHECKPOINT:
                 found[key] = digest(_content(path.parent))

@@ -36,6 +36,7 @@ struct control {
 };
 
 static struct control nothing, *control = &nothing;
+static int loading; /* begun amid a case: memory is refused from its first call below the folder on */
 
 #define NEXT(name) \
     static __typeof__(&name) next; \
@@ -49,6 +50,7 @@ __attribute__((constructor)) static void attach(void)
     void *place = mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (place != MAP_FAILED) control = place;
     close(fd);
+    loading = control->memory != OFF;
 }
 
 /* ---- which calls are meant ---- */
@@ -104,6 +106,7 @@ static void die(void)
 static int meet(const char *call, const char *path)
 {
     int action = control->action;
+    loading = 0;
     if (action == OFF) return 0;
     long number = __atomic_add_fetch(&control->calls, 1, __ATOMIC_SEQ_CST);
     note(call, path);
@@ -293,7 +296,8 @@ static int excepted(size_t size, void *caller)
 static int refused(size_t size, void *caller)
 {
     int action = control->memory;
-    if (action == OFF || (long)size < control->least || excepted(size, caller)) return 0;
+    if (action == OFF || loading || (long)size < control->least || excepted(size, caller))
+        return 0;
     long number = __atomic_add_fetch(&control->allocations, 1, __ATOMIC_SEQ_CST);
     if (action == COUNT || number < control->memory_at) return 0;
     if (number > control->memory_at && action != FAIL_ON) return 0;

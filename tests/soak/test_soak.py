@@ -84,14 +84,16 @@ def test_the_shim(tmp_path, monkeypatch, action, at, left, status):
 
 @needs_compiler
 def test_the_shim_refuses_memory(tmp_path, monkeypatch):
+    """From the first call below the folder on: until then a process is loaded."""
     environment = shim.environment(tmp_path)
     monkeypatch.setenv(shim.VARIABLE, environment[shim.VARIABLE])
     control = shim.attach()
-    code = "x = bytes(1 << 20)\ntry: bytearray(1 << 22)\nexcept MemoryError: print('refused')"
-    with shim.armed(control, tmp_path, memory=shim.FAIL_ON, memory_at=1):
+    code = "x = bytearray(1 << 22); open('new', 'w')\n"
+    code += "try: bytearray(1 << 22)\nexcept MemoryError: print('refused')"
+    with shim.armed(control, tmp_path, action=shim.COUNT, memory=shim.FAIL_ON, memory_at=1):
         control.least = 1 << 21
         words = [sys.executable, "-c", code]
-        ended = subprocess.run(words, env=environment, capture_output=True, text=True)
+        ended = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert ended.stdout == "refused\n" and control.allocations >= 1
 
 
