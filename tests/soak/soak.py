@@ -103,7 +103,7 @@ class _Soak:
         fuzzer = self.fuzzer() if "fuzz" in kinds else None
         rest = [kind for kind in SHARES if kind in kinds and (self.control or kind not in AT_CALLS)]
         names = self.options.settings.split(",") if self.options.settings else list(self.stages)
-        parts = self.stages.by_time(names if rest else [])
+        parts = self.stages.by_time(names if set(rest) - {"two"} else [])
         left = sum(SHARES[kind] for kind in rest)
         for kind in rest:
             until = time.monotonic() + (end - time.monotonic()) * SHARES[kind] / left
