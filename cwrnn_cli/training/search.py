@@ -8,7 +8,6 @@ search ends with the same trials and the same values.
 
 import json
 import math
-import os
 import shlex
 import shutil
 import time
@@ -16,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,20 +31,18 @@ from .loop import Interrupted, Progress, train
 from .manifest import program
 from .registry import TASKS
 from .search_space import SEARCHED, Bound, Tried
+from .study import OPTIONS, opened
 
 if TYPE_CHECKING:  # of the extra `search`
-    from optuna import Study
     from optuna.trial import FrozenTrial
 
-TRIALS, BEST, STUDY = "trials.json", "best.json", "study.log"
-_FOLDER, _TRIAL, _NAME = "trials", "trial.json", "search"
-_OPTIONS = "options"  # a trial's, in the study
-_DAMAGED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError)
+TRIALS, BEST = "trials.json", "best.json"
+_FOLDER, _TRIAL = "trials", "trial.json"
 _OF_A_TRIAL: dict[str, type | tuple[type, ...]] = {  # what its row has at the least
     "number": int,
     "published": bool,
     "parameters": dict,
-    _OPTIONS: dict,
+    OPTIONS: dict,
     "value": (float, type(None)),
     "epochs": int,
     "best_epochs": (list, type(None)),
@@ -167,7 +164,7 @@ def run_search(search: Search, out: Path, progress: Progress | None = None) -> N
     """
     import optuna  # noqa: PLC0415
 
-    study, epochs = _study(out), search.base.epochs
+    study, epochs = opened(out), search.base.epochs
     made_by = {**program(), "optuna": optuna.__version__}
     for number in range(search.trials):
 
@@ -189,40 +186,6 @@ def run_search(search: Search, out: Path, progress: Progress | None = None) -> N
 def trial_folder(out: Path, number: int) -> RunFolder:
     """Where a trial is trained."""
     return RunFolder(out / _FOLDER / f"{number:03d}")
-
-
-class _Ours:
-    """In place of Optuna's lock of a study, links that a killed process leaves: we hold ours."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        pass
-
-
-def _study(out: Path) -> "Study":
-    """The study of a folder, as far as it is.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    import optuna  # noqa: PLC0415
-    from optuna.storages.journal import JournalFileBackend  # noqa: PLC0415
-
-    path = out / STUDY
-    if path.exists():  # what is left of a line within which it was killed
-        whole = path.read_bytes().rfind(b"\n") + 1
-        os.truncate(path, whole)
-    try:
-        journal = JournalFileBackend(str(path), cast(Any, _Ours()))
-        storage = optuna.storages.JournalStorage(journal)
-        study = optuna.create_study(study_name=_NAME, storage=storage, load_if_exists=True)
-        for trial in study.get_trials(deepcopy=False):
-            dict(trial.user_attrs["parameters"]), dict(trial.user_attrs[_OPTIONS])
-        return study
-    except _DAMAGED as error:
-        raise UserError(f"{path}: damaged; search again into another --out") from error
 
 
 def _proposed(search: Search, trials: "Sequence[FrozenTrial]") -> "FrozenTrial":
@@ -250,7 +213,7 @@ def _proposed(search: Search, trials: "Sequence[FrozenTrial]") -> "FrozenTrial":
         distributions=distributions,
         user_attrs={
             "parameters": {name: each.value for name, each in tried.items()},
-            _OPTIONS: {k: v for each in tried.values() for k, v in each.options.items()},
+            OPTIONS: {k: v for each in tried.values() for k, v in each.options.items()},
         },
     )
 
@@ -270,7 +233,7 @@ def _trained(
         shutil.rmtree(folder.path, ignore_errors=True)
     options: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
-        for name, value in trial.user_attrs[_OPTIONS].items()
+        for name, value in trial.user_attrs[OPTIONS].items()
     }
     config = configure(search.data, **search.fixed, **options)
     resumed, began = folder.has_checkpoint, time.monotonic()

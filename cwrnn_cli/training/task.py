@@ -104,11 +104,7 @@ class Task(ABC, Generic[D, E]):
     def hold_out(self, data: D, count: int) -> D:
         """The corpus as a run sees it that holds some of its training set out (``hold_out``).
 
-        Here, for tasks without the option, all of it.
-
-        Args:
-            data: the corpus, as it was loaded.
-            count: of :attr:`.TrainConfig.hold_out`.
+        Here, for tasks without the option, all of it; ``count`` is :attr:`.TrainConfig.hold_out`.
 
         Raises:
             UserError: there is not so much to hold out.

@@ -25,7 +25,8 @@ from cwrnn_cli.training.manifest import MANIFEST
 from cwrnn_cli.training.results import read_results
 from cwrnn_cli.training.rows import Journal, read_rows
 from cwrnn_cli.training.scan import ROWS, SCAN_ROWS, scores
-from cwrnn_cli.training.search import STUDY, TRIALS, _study, judged
+from cwrnn_cli.training.search import TRIALS, judged
+from cwrnn_cli.training.study import STUDY, opened
 from data_prep import audio, spoken, store, timit
 from data_prep.errors import UserError
 from data_prep.features import RATE, read_speech
@@ -159,7 +160,7 @@ def targets(place: Path, stages: dict[str, Stage], runner: Callable[..., Any]) -
         "journal": Target([journal], placed("rows.jsonl", rows)),
         "trial": Target([trial.read_bytes()],
                         _standing_in(trial, lambda: search_text(judged(heading, search)))),
-        "study": Target([(search / STUDY).read_bytes()], placed(STUDY, lambda p: _study(p.parent))),
+        "study": Target([(search / STUDY).read_bytes()], placed(STUDY, lambda p: opened(p.parent))),
         "published": Target([bytes([i]) * 8 for i in range(8)], published, exact=True),
         "corpus": Target(corpora[:1], placed("corpus.h5", lambda p: _content(store.read(p))),
                          exact=True),
