@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 from data_prep.errors import UserError
 
 from ..console import LOUDNESS, note, verbose
-from .mistakes import did_you_mean, one_line, open_streams
+from .mistakes import did_you_mean, no_lost_interrupt, one_line, open_streams
 
 _WHOLE = 1000  # characters: no short help is cut
 
@@ -102,7 +102,7 @@ class CommandLine(LazyGroup):
         """See :class:`click.Group`; with --verbose also where an error is from, and the time."""
         began, used = time.perf_counter(), time.process_time()
         try:
-            with one_line():
+            with no_lost_interrupt(), one_line():
                 return super().invoke(ctx)
         except click.ClickException:
             if verbose():

@@ -74,6 +74,27 @@ def one_line() -> Iterator[None]:
         raise refused(error) or Fault(error) from error
 
 
+@contextmanager
+def no_lost_interrupt() -> Iterator[None]:
+    """End on a Ctrl-C that comes while an object is taken away: Python would print and forget it.
+
+    The process ends there and then, as if it were killed, with exit status 130.
+    """
+    before = sys.unraisablehook
+
+    def end(lost: Any) -> None:
+        if issubclass(lost.exc_type, KeyboardInterrupt):
+            warn("interrupted")
+            os._exit(130)
+        before(lost)
+
+    sys.unraisablehook = end
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
 def open_streams() -> None:
     """Have stdout and stderr, and let them take any text.
 

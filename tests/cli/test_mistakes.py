@@ -266,6 +266,21 @@ def ended_with(command, **environment):
     )
 
 
+LOSES = """
+import click, cwrnn_cli.cli as cli
+class Taken:
+    def __del__(self):
+        raise KeyboardInterrupt
+cli.main.add_command(click.Command("lose", callback=lambda: Taken() and print("went on")))
+cli.main()
+"""
+
+
+def test_an_interrupt_where_python_forgets_it_ends_the_command():
+    ended = subprocess.run([sys.executable, "-c", LOSES, "lose"], cwd=ROOT, capture_output=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, b"", b"interrupted\n")
+
+
 def test_closed_streams_are_no_files(tmp_path, monkeypatch):
     """A file that is opened does not get the number of a closed stream, and its text."""
     monkeypatch.chdir(tmp_path)
