@@ -45,8 +45,6 @@ SOUND = Kind(
     "a sound of cwrnn's",
     lambda head: head.startswith(b"RIFF") and b"cwrnn" in head,
 )
-
-
 PAGE = Kind("a report of cwrnn's", lambda head: REPORT.encode() in head)
 
 

@@ -316,7 +316,6 @@ def names_of(runs: Sequence[RunFolder]) -> list[str]:
 def next_number(parent: Path) -> int:
     """Of a run that begins below ``parent``: greater than those that are there."""
     numbers = (RunFolder(path.parent).number for path in parent.glob(f"*/{CONFIG}"))
-    numbers = (RunFolder(path.parent).number for path in parent.glob(f"*/{CONFIG}"))
     return 1 + max(numbers, default=0)
 
 
