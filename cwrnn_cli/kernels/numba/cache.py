@@ -10,6 +10,7 @@ import atexit
 import hashlib
 import os
 import pickle
+import re
 import shutil
 import sys
 import tempfile
@@ -31,7 +32,8 @@ from numba.core.caching import (
 from ...console import quiet, warn
 
 _KERNELS = Path(__file__).parents[1]
-_PREFIX, _KEPT = "cwrnn-", 4  # folders of compiled code, and how many of them
+_PREFIX, _KEPT = "cwrnn-kernels-", 4  # folders of compiled code, and how many of them
+_OURS = re.compile(_PREFIX + r"[0-9a-f]{16}")
 _CHECKSUM = hashlib.sha256().digest_size
 _place: list[Path] = []  # once it is chosen
 
@@ -91,11 +93,12 @@ def _choose(name: str) -> Path:
 
 
 def _clear(parent: Path) -> None:
-    """Keep what was used last."""
+    """Keep what was used last; what is not ours is left alone, for the place is the user's."""
     used: dict[Path, float] = {}
     for path in parent.glob(f"{_PREFIX}*/"):
-        with suppress(OSError):
-            used[path] = path.stat().st_mtime
+        if _OURS.fullmatch(path.name):
+            with suppress(OSError):
+                used[path] = path.stat().st_mtime
     for path in sorted(used, key=used.__getitem__)[:-_KEPT]:
         shutil.rmtree(path, ignore_errors=True)
 

@@ -111,13 +111,14 @@ def test_without_a_place_it_is_kept_until_the_end_with_a_word(tmp_path, monkeypa
 
 def test_what_was_not_used_for_longest_is_cleared(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "_candidates", lambda: [tmp_path])
-    for number in range(7):
-        (tmp_path / f"cwrnn-{number}").mkdir()
-        os.utime(tmp_path / f"cwrnn-{number}", (number, number))
-    (tmp_path / "other").mkdir()
-    assert cache._choose("cwrnn-0") == tmp_path / "cwrnn-0"
-    left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == ["cwrnn-0", "cwrnn-4", "cwrnn-5", "cwrnn-6", "other"]
+    ours = [f"cwrnn-kernels-{number:016x}" for number in range(7)]
+    others = ["cwrnn-0123456789abcdef", "cwrnn-kernels-mine", "cwrnn-results", "other"]
+    for number, name in enumerate([*others, *ours]):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (number, number))
+    assert cache._choose(ours[0]) == tmp_path / ours[0]
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {*others, ours[0], *ours[4:]}
 
 
 def test_compiled_code_is_found_again(tmp_path):
