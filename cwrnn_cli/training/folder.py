@@ -9,7 +9,6 @@ resuming. Who writes in the folder holds its lock.
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -18,7 +17,7 @@ from typing import Any
 
 from data_prep.errors import UserError
 from data_prep.files import append_text, drop_stale, is_occupied, write_bytes, write_text
-from data_prep.locks import locked
+from data_prep.locks import LOCK, locked
 from data_prep.reading import content_of
 from data_prep.strict_json import dumps
 
@@ -34,7 +33,7 @@ CELLS_FOLDER = "cells"  # where a comparison or a scan has its runs
 _NUMBER = "number"  # in config.json: of the runs beside it, in the order in which they began
 _MANIFEST = "manifest.json"
 _SMALLEST_BUDGET = 64 * 2**20  # bytes that any checkpoint may have
-_BY_FORMER_VERSIONS = re.compile(r"\..+\.[a-z0-9_]{1,8}\.[a-z0-9]+")
+_BY_FORMER_VERSIONS = re.compile(r"\..+(\.[a-z0-9]+)\.[a-z0-9_]{8}\1")  # .NAME.pt.XXXXXXXX.pt
 
 
 @contextmanager
@@ -128,8 +127,11 @@ class RunFolder:
                 self._write(replace(found, data_path=config.data_path), self.number)
 
     def discard(self) -> None:
-        """Take away a run that has just been started here."""
-        shutil.rmtree(self.path)
+        """Take away a run that has just been started here, and nothing else that is there."""
+        for name in (CONFIG, METRICS, _MANIFEST, CHECKPOINT, PREVIOUS, LOCK):
+            (self.path / name).unlink(missing_ok=True)
+        with suppress(OSError):  # of somebody else there is something
+            self.path.rmdir()
 
     def config(self) -> TrainConfig:
         """What this run computes.

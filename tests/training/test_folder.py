@@ -205,3 +205,17 @@ def test_what_is_left_of_a_killed_process_is_cleared_by_who_writes(tmp_path):
     assert left.exists()
     with writing(tmp_path):
         assert not left.exists()
+
+
+def test_what_is_hidden_there_and_not_ours_stays(corpus, tmp_path):
+    """A folder with nothing but hidden files in it may be trained in: of a repository, a home."""
+    run, git = RunFolder(tmp_path), tmp_path / ".git"
+    others = [git / "HEAD", tmp_path / ".a.config.json", tmp_path / ".settings.old.txt"]
+    git.mkdir()
+    for each in others:
+        each.touch()
+    with writing(tmp_path):
+        run.start(config_of(corpus))
+        assert (tmp_path / "config.json").exists()
+        run.discard()
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(others)
