@@ -12,16 +12,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import click
 
-from .errors import UserError
+from .errors import UserError, shown
 
 LOCK = ".lock"
 PATIENCE = 2.0  # seconds: so long a process takes to end whose parent was killed
 _POLL = 0.05
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
 @dataclass
@@ -80,7 +81,7 @@ def locked(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
         yield
     finally:
         held.times -= 1
-        if not held.times and place in _held:
+        if not held.times and _held.get(place) is held:
             del _held[place]
             with suppress(OSError):
                 if _is_there(held.handle, place / LOCK):
@@ -136,10 +137,15 @@ def _try(handle: int, folder: Path) -> bool:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        click.echo(
-            f"{folder}: its file system has no locks; let no other command write there", err=True
-        )
+        _say_no_locks(folder)
     return True
+
+
+@cache
+def _say_no_locks(folder: Path) -> None:
+    line = f"{folder}: its file system has no locks; let no other command write there"
+    with suppress(OSError):  # a stderr that takes no more does not end the work
+        click.echo(shown(line), err=True)
 
 
 def _is_there(handle: int, path: Path) -> bool:

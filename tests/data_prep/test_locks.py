@@ -92,8 +92,10 @@ def test_where_there_are_no_locks_a_line_says_so(tmp_path, monkeypatch, capsys):
         raise OSError(locks.errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(locks.fcntl, "flock", none)
-    with locked(tmp_path):
-        assert "its file system has no locks" in capsys.readouterr().err
+    for _ in range(2):  # as a grid does in each of its runs
+        with locked(tmp_path):
+            pass
+    assert capsys.readouterr().err.count("its file system has no locks") == 1
 
 
 def test_a_place_that_cannot_be_a_folder(tmp_path):
