@@ -137,6 +137,20 @@ def append_text(path: Path, text: str, sync: bool = False) -> None:
             os.close(handle)
 
 
+def sync(path: Path) -> None:
+    """What was appended to a file is on the disk when this returns.
+
+    Raises:
+        UserError: the disk does not take it.
+    """
+    with _writing(path):
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
     """Make of an error of the file system one line that names the place."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import UserError
-from data_prep.files import append_text, drop_stale, is_occupied, write_bytes, write_text
+from data_prep.files import append_text, drop_stale, is_occupied, sync, write_bytes, write_text
 from data_prep.locks import LOCK, locked
 from data_prep.reading import content_of
 from data_prep.strict_json import dumps
@@ -166,7 +166,12 @@ class RunFolder:
         return found if isinstance(found, int) else 0
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Replace the checkpoint, whole or not at all; the former one is kept beside it."""
+        """Replace the checkpoint, whole or not at all; the former one is kept beside it.
+
+        Metrics of the epochs before are on the disk then: resuming cuts off only what is beyond.
+        """
+        if (self.path / METRICS).exists():
+            sync(self.path / METRICS)
         write_bytes(self.path / CHECKPOINT, packed(checkpoint), former=PREVIOUS)
 
     def checkpoint(self) -> Checkpoint:

@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from cwrnn_cli.training.folder import CHECKPOINT, METRICS
 from data_prep.locks import LOCK
 
 from . import shim
@@ -184,8 +185,8 @@ def unsynced(calls: Iterable[str]) -> str:
     """What a power cut could take of files in their places; "": nothing.
 
     A temporary file ``.NAME.X``, or a file in such a folder, has to be synced after it was written
-    last and before NAME is what it is renamed to; and then the folder that NAME is in. What a lock
-    holds is for as long as its process lives.
+    last and before NAME is what it is renamed to; and then the folder that NAME is in. A checkpoint
+    goes with the metrics up to it. What a lock holds is for as long as its process lives.
 
     Args:
         calls: name and path of each, in order.
@@ -203,7 +204,10 @@ def unsynced(calls: Iterable[str]) -> str:
             written.discard(path)
             renamed.pop(path, None)
         elif call.startswith("rename"):
-            if wrong := [each for each in written if each.startswith(f"{folder}/.{name}.")]:
+            wrong = [each for each in written if each.startswith(f"{folder}/.{name}.")]
+            if name == CHECKPOINT:
+                wrong += written & {f"{folder}/{METRICS}"}
+            if wrong:
                 return f"{name} is renamed into its place before {wrong[0]} is synced"
             renamed[folder] = name
     return "".join(f"{name}: the folder is not synced" for name in list(renamed.values())[:1])

@@ -219,3 +219,30 @@ def test_what_is_hidden_there_and_not_ours_stays(corpus, tmp_path):
         assert (tmp_path / "config.json").exists()
         run.discard()
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(others)
+
+
+def test_metrics_are_on_the_disk_before_the_checkpoint_that_they_lead_to(
+    corpus, tmp_path, monkeypatch
+):
+    """Else a power cut could leave the one without the other."""
+    run, done = RunFolder(tmp_path / "run"), []
+    config = config_of(corpus, epochs=3)
+    run.start(config)
+
+    def noting(name, of):
+        real = getattr(os, name)
+
+        def noted(*arguments, **more):
+            done.append((name, of(*arguments)))
+            return real(*arguments, **more)
+
+        monkeypatch.setattr(os, name, noted)
+
+    for name in ("write", "fsync"):
+        noting(name, lambda handle, *content: os.fstat(handle).st_ino)
+    noting("rename", lambda before, after: after)
+    train(config, corpus, run)
+    metrics = (run.path / "metrics.jsonl").stat().st_ino
+    before = [call for call, what in done[: done.index(("rename", "checkpoint.pt"))]
+              if what == metrics]  # fmt: skip
+    assert before[-2:] == ["write", "fsync"]
