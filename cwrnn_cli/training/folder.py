@@ -32,6 +32,7 @@ PREVIOUS = "previous.pt"
 CELLS_FOLDER = "cells"  # where a comparison or a scan has its runs
 _NUMBER = "number"  # in config.json: of the runs beside it, in the order in which they began
 _MANIFEST = "manifest.json"
+_LARGEST_CONFIG = 2**24  # bytes: ours have some thousand
 _SMALLEST_BUDGET = 64 * 2**20  # bytes that any checkpoint may have
 _BY_FORMER_VERSIONS = re.compile(r"\..+(\.[a-z0-9]+)\.[a-z0-9_]{8}\1")  # .NAME.pt.XXXXXXXX.pt
 
@@ -145,23 +146,25 @@ class RunFolder:
                 f"{self.path}: {len(cells)} runs, a folder each; name one of them, such as "
                 f"{quoted(cells[0].parent)}"
             )
+        if not self.exists:
+            raise UserError(f"{self.path}: no run folder (no {CONFIG}); see `cwrnn train`")
         try:
-            return TrainConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError as error:
-            raise UserError(
-                f"{self.path}: no run folder (no {CONFIG}); see `cwrnn train`"
-            ) from error
+            return TrainConfig.from_json(self._configured())
         except UserError as error:
             raise UserError(error.reason, place=path) from error
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{path}: not a readable run configuration ({error!r})") from error
 
+    def _configured(self) -> Any:
+        """The contents of config.json, which may be anybody's."""
+        return json.loads(content_of(self.path / CONFIG, _LARGEST_CONFIG))
+
     @property
     def number(self) -> int:
         """Of the runs beside it, in the order in which they began; 0: it has none."""
         try:
-            found = json.loads((self.path / CONFIG).read_text(encoding="utf-8"))[_NUMBER]
-        except (OSError, ValueError, KeyError, TypeError):
+            found = self._configured()[_NUMBER]
+        except (UserError, ValueError, KeyError, TypeError, RecursionError):
             return 0
         return found if isinstance(found, int) else 0
 

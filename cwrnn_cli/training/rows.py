@@ -216,6 +216,8 @@ class Journal:
                 str(array): [_number(value) for value in each]
                 for array, each in row["values"].items()
             }
+        except UserError as error:
+            raise UserError(error.reason, place=f"{self.path}, {name}") from error
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise self.no_row(name) from error
         if different := before.differences(config):

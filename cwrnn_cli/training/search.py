@@ -124,6 +124,8 @@ def _open(out: Path, search: Search, resume: bool) -> None:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             different, before = _differences(found, search), int(found["trials"])
+        except UserError as error:
+            raise UserError(error.reason, place=path) from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{out}: holds no search; choose another --out") from error
         if different:

@@ -246,3 +246,19 @@ def test_metrics_are_on_the_disk_before_the_checkpoint_that_they_lead_to(
     before = [call for call, what in done[: done.index(("rename", "checkpoint.pt"))]
               if what == metrics]  # fmt: skip
     assert before[-2:] == ["write", "fsync"]
+
+
+def test_a_configuration_that_is_a_pipe_or_endless_is_a_line(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(UserError, match="run: no run folder"):
+        run.config()
+    run.path.mkdir()
+    os.mkfifo(run.path / "config.json")
+    with pytest.raises(UserError, match="config.json: cannot be read .a pipe or a device"):
+        run.config()
+    assert run.number == 0
+    (run.path / "config.json").unlink()
+    (run.path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match="config.json: not a readable run configuration"):
+        run.config()
+    assert run.number == 0
