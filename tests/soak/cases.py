@@ -121,10 +121,10 @@ class Cases:
         self.control.trace = os.fsencode(trace)
         try:
             with shim.armed(self.control, stage.case, action=shim.COUNT):
-                run(stage.words(), stage.case)
+                ended = run(stage.words(), stage.case)
         finally:
             self.control.trace = b""
-        return unsynced(trace.read_text(encoding="utf-8").splitlines())
+        return ended.fault((0,)) or unsynced(trace.read_text(encoding="utf-8").splitlines())
 
     def _fault(self, stage: Stage, case: str, mode: str, number: str) -> str | None:
         at = int(number)
