@@ -96,7 +96,9 @@ def _drop_stale(folder: int, name: str | None = None) -> None:
         found = _TEMPORARY.fullmatch(each)
         if found and name in (None, found["name"]):
             with suppress(OSError):
-                handle = os.open(each, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+                # a pipe would block
+                how = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                handle = os.open(each, how, dir_fd=folder)
                 try:
                     if is_free(handle):
                         os.unlink(each, dir_fd=folder)

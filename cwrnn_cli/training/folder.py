@@ -32,7 +32,7 @@ PREVIOUS = "previous.pt"
 CELLS_FOLDER = "cells"  # where a comparison or a scan has its runs
 _NUMBER = "number"  # in config.json: of the runs beside it, in the order in which they began
 _MANIFEST = "manifest.json"
-_LARGEST_CONFIG = 2**24  # bytes: ours have some thousand
+_LARGEST_CONFIG, _LARGEST_METRICS = 2**24, 2**32  # bytes
 _SMALLEST_BUDGET = 64 * 2**20  # bytes that any checkpoint may have
 _BY_FORMER_VERSIONS = re.compile(r"\..+(\.[a-z0-9]+)\.[a-z0-9_]{8}\1")  # .NAME.pt.XXXXXXXX.pt
 
@@ -265,7 +265,7 @@ class RunFolder:
         path = self.path / METRICS
         kept = []
         if path.exists():
-            for line in path.read_bytes().splitlines():
+            for line in content_of(path, _LARGEST_METRICS).splitlines():
                 try:
                     if json.loads(line)["epoch"] <= epoch:
                         kept.append(line + b"\n")

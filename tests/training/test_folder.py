@@ -262,3 +262,12 @@ def test_a_configuration_that_is_a_pipe_or_endless_is_a_line(tmp_path):
     with pytest.raises(UserError, match="config.json: not a readable run configuration"):
         run.config()
     assert run.number == 0
+
+
+def test_pipes_in_a_folder_hold_up_nobody_who_writes_there(tmp_path):
+    run = RunFolder(tmp_path)
+    os.mkfifo(tmp_path / ".config.json.0123456789abcdef.tmp")
+    os.mkfifo(tmp_path / "metrics.jsonl")
+    with writing(tmp_path), pytest.raises(UserError, match="metrics.jsonl: cannot be read .a pipe"):
+        run.cut_metrics(1)
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
