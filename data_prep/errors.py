@@ -64,6 +64,15 @@ class UserError(click.ClickException):
         super().__init__(shown(reason if place is None else f"{place}: {reason}"))
 
 
+def is_of_memory(error: BaseException) -> bool:
+    """Whether memory was full, in whatever words of the libraries."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, OSError | RuntimeError | ValueError) and (
+        _NO_MEMORY.search(str(error)) is not None
+    )
+
+
 def refused(error: BaseException) -> UserError | None:
     """One line of what the system has refused: memory, files, places, names, processes.
 
@@ -76,10 +85,9 @@ def refused(error: BaseException) -> UserError | None:
     text = str(error)
     if isinstance(error, UserError):
         return error
-    if isinstance(error, MemoryError):
-        return UserError(_LIMITS[errno.ENOMEM] + (f" ({text})" if text else ""))
-    if isinstance(error, OSError | RuntimeError | ValueError) and _NO_MEMORY.search(text):
-        return UserError(_LIMITS[errno.ENOMEM])
+    if is_of_memory(error):
+        more = f" ({text})" if text and isinstance(error, MemoryError) else ""
+        return UserError(_LIMITS[errno.ENOMEM] + more)
     if isinstance(error, OSError):
         return _of_system(error)
     if isinstance(error, ImportError):

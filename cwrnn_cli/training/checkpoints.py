@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 
+from data_prep.errors import is_of_memory
+
 _MAGIC = b"cwrnn sha256 "
 _COMMENT = len(_MAGIC) + 64 + 1  # and the end of the line
 _PLAIN = re.compile(r"torch \w+Storage|torch\._utils _rebuild_tensor_v2|collections OrderedDict")
@@ -66,6 +68,7 @@ def unpacked(content: bytes, noted: str | None = None) -> Checkpoint:
 
     Raises:
         ValueError: they are none, or not as they were written.
+        MemoryError: there is none to read them, whatever they are.
     """
     try:
         if not _is_sealed(content):
@@ -82,6 +85,8 @@ def unpacked(content: bytes, noted: str | None = None) -> Checkpoint:
         found = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
         return _checked(found)
     except Exception as error:  # whatever a damaged pickle or archive makes torch raise
+        if is_of_memory(error):
+            raise MemoryError from error
         raise ValueError(f"no checkpoint, or damaged ({type(error).__name__}: {error})") from error
 
 

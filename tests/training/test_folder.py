@@ -271,3 +271,22 @@ def test_pipes_in_a_folder_hold_up_nobody_who_writes_there(tmp_path):
     with writing(tmp_path), pytest.raises(UserError, match="metrics.jsonl: cannot be read .a pipe"):
         run.cut_metrics(1)
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_where_memory_is_full_a_checkpoint_is_not_damaged(corpus, tmp_path, monkeypatch):
+    """The one before it would be put in its place, or a run given up that is whole."""
+    config, run = config_of(corpus, epochs=2), RunFolder(tmp_path / "run")
+    run.start(config)
+    train(config, corpus, run)
+    newest, before = run.path / "checkpoint.pt", run.path / "previous.pt"
+    content = newest.read_bytes()
+    before.write_bytes(content)
+
+    def full(file, **options):
+        return torch.empty(1 << 60)
+
+    monkeypatch.setattr(torch, "load", full)
+    for call in (run.checkpoint, run.mend):
+        with pytest.raises(MemoryError):
+            call()
+    assert newest.read_bytes() == content and before.exists()
