@@ -19,7 +19,7 @@ from data_prep.strict_json import dumps
 from . import distributed
 from .config import TrainConfig, versions
 from .data import Data
-from .folder import CELLS_FOLDER, RunFolder, check_free, writing
+from .folder import CELLS_FOLDER, CONFIG, RunFolder, check_free, writing
 from .jobs import train_at_once
 from .loop import Progress, train
 from .registry import TASKS
@@ -67,7 +67,7 @@ def open_grid(out: Path, grid: Grid, resume: bool) -> None:
 
 def _open(out: Path, grid: Grid, resume: bool) -> None:
     """:func:`open_grid`, as the only one."""
-    path = out / "config.json"
+    path = out / CONFIG
     if not resume:
         check_free(out)
     if is_occupied(out):
