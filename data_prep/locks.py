@@ -68,7 +68,7 @@ def locked(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
     """
     place = folder.resolve()
     if place in _held:
-        held, made = _held[place], False
+        held, made = _held[place], list[Path]()
         held.times += 1
     else:
         try:
@@ -87,26 +87,27 @@ def locked(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
                 if _is_there(held.handle, place / LOCK):
                     os.unlink(place / LOCK)
             os.close(held.handle)
-            if made:
-                with suppress(OSError):
-                    folder.rmdir()
+            with suppress(OSError):  # of which the first is not empty
+                for each in reversed(made):
+                    each.rmdir()
 
 
-def _make(folder: Path) -> bool:
-    """Make a folder; False: it is there already."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.mkdir(folder)
-    except FileExistsError:
-        return False
-    return True
+def _make(folder: Path) -> list[Path]:
+    """Make a folder and those above it; which of them were not there, the outermost first."""
+    missing = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
+    made = []
+    for each in reversed(missing):
+        with suppress(FileExistsError):
+            os.mkdir(each)
+            made.append(each)
+    return made
 
 
-def _acquire(folder: Path, until: float) -> tuple[int, bool]:
-    """The open lock file, locked; and whether the folder was made."""
-    path, made = folder / LOCK, False
+def _acquire(folder: Path, until: float) -> tuple[int, list[Path]]:
+    """The open lock file, locked; and the folders that were made for it."""
+    path, made = folder / LOCK, list[Path]()
     while True:
-        made |= _make(folder)
+        made += _make(folder)
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         except FileNotFoundError:  # who had the folder has taken it away

@@ -74,15 +74,24 @@ def test_completing_a_command_imports_nothing_slow():
         ("bench layr", "cwrnn bench layr: no such command. Did you mean 'layer'?"),
         ("prepare adio", "cwrnn prepare adio: no such command. Did you mean 'audio'?"),
         ("xyz", "cwrnn xyz: no such command. There are prepare, train, eval, generate, compare"),
-        ("train --model lstn", "'lstn' is not one of 'srn', 'lstm', 'cw', 'gru'. Did you mean 'ls"),
+        (
+            "train --model lstn",
+            "'lstn' is not one of 'srn', 'lstm', 'cw', 'gru', 'cwlstm', 'cwgru'. Did you mean 'ls",
+        ),
         ("train --task timid --model cw", "Did you mean 'timit'?"),
         ("eval --split tset", "Did you mean 'test'?"),
         ("train --task iamondb --model cw --optimizer adm", "Did you mean 'adam'?"),
-        ("compare --models cw,lstn", "'lstn' is none of srn, lstm, cw, gru. Did you mean 'lstm'?"),
+        (
+            "compare --models cw,lstn",
+            "'lstn' is none of srn, lstm, cw, gru, cwlstm, cwgru. Did you mean 'lstm'?",
+        ),
         ("compare --lr lstn=1e-3", "Did you mean 'lstm'?"),
         ("train --epoch 3", "No such option '--epoch'. Did you mean '--epochs'? (see `cwrnn train"),
         ("--quit", "No such option '--quit'. Did you mean '--quiet'? (see `cwrnn --help`)"),
-        ("train", "Missing option '--model'. Choose from: srn, lstm, cw, gru (see `cwrnn train -"),
+        (
+            "train",
+            "Missing option '--model'. Choose from: srn, lstm, cw, gru, cwlstm, cwgru (see ",
+        ),
         ("train --model cw --epochs x", "'x' is not a valid integer. (see `cwrnn train --help`)"),
     ],
 )

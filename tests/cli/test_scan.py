@@ -87,8 +87,8 @@ def test_models_may_have_rates_of_their_own_and_momenta_are_both_tried(scan):
         ("--task audio --hold-out 1", "--hold-out: not an option of --task audio"),
         ("--clip 2", "--clip: not an option of --task timit"),
         ("--out full", "full: exists already; go on with --resume"),
-        ("--out text", "text: exists already; go on with --resume"),
-        ("--out text --resume", "cannot be written"),
+        ("--out text", "text: no run folder; choose another --out"),
+        ("--out text --resume", "text: no run folder; choose another --out"),
     ],
 )
 def test_mistakes_end_in_one_line(scan, words, message):

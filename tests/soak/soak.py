@@ -56,6 +56,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of all cases; else the time")
     parser.add_argument("--only", choices=KINDS)
     parser.add_argument("--settings", help="of kill, fault and random: these, with commas between")
+    parser.add_argument("--faults", help="of fault: these, such as ENOSPC,memory-on")
     parser.add_argument("--inputs", type=int, help="of fuzz: end after so many")
     parser.add_argument("--case", help="run this one, such as kill/train-audio/before/7")
     parser.add_argument("--record", type=Path, help="a folder to note it in, or none")
@@ -104,6 +105,7 @@ class _Soak:
         rest = [kind for kind in SHARES if kind in kinds and (self.control or kind not in AT_CALLS)]
         names = self.options.settings.split(",") if self.options.settings else list(self.stages)
         parts = self.stages.by_time(names if set(rest) - {"two"} else [])
+        faults = self.options.faults.split(",") if self.options.faults else []
         left = sum(SHARES[kind] for kind in rest)
         for kind in rest:
             until = time.monotonic() + (end - time.monotonic()) * SHARES[kind] / left
@@ -111,6 +113,8 @@ class _Soak:
             for case in self.of_kind(kind, parts):
                 if time.monotonic() > until:
                     break
+                if kind == "fault" and faults and case.split("/")[2] not in faults:
+                    continue
                 self.note(case, self.wrong(case))
                 if fuzzer:
                     fuzzer.poll()

@@ -32,7 +32,8 @@ def test_killed_at_calls_of_a_training():
 
 @needs_compiler
 def test_a_full_disk_at_calls_of_prepare():
-    said = soak("--only", "fault", "--settings", "prepare-audio", "--minutes", "0.2")
+    words = ("--only", "fault", "--faults", "ENOSPC,ENOSPC-on,EDQUOT")
+    said = soak(*words, "--settings", "prepare-audio", "--minutes", "0.2")
     assert int(said.split("fault: ")[1].split()[0]) > 10
 
 

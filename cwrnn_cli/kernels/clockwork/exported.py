@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ...clock import Clock
+from ...clock import LOWER, UPPER, Clock
 from .. import exported
 from ..reference import NONLINEARITIES
 
@@ -27,8 +27,7 @@ def clockwork(
         )
         for each in (clock.periods, clock.phases)
     )
-    allowed = torch.tensor(clock.mask().tolist(), device=weight_hh.device)  # eq. 3-4
-    recurrent = torch.where(allowed, weight_hh[0], 0).T  # (n, n)
+    recurrent = torch.where(allowed(clock, periods), weight_hh[0], 0).T  # (n, n)
     steps = torch.arange(x.shape[2], device=x.device)[:, None, None]  # (T, 1, 1)
     first = start[:, None] if isinstance(start, Tensor) else start  # (B, 1)
     ticks = (first + steps) % periods == phases  # (T, B or 1, n)
@@ -41,3 +40,11 @@ def clockwork(
     inputs = (exported.drive(x, weight_ih, weight_hh, bias), ticks)
     initial = exported.initial_state(x, weight_hh, h0)
     return exported.network(exported.scan(step, initial, inputs))
+
+
+def allowed(clock: Clock, periods: Tensor) -> Tensor:
+    """:meth:`.Clock.mask` in torch's operations, from (n,) periods of the units."""
+    upper = periods[:, None] <= periods  # eq. 3-4
+    if clock.feeds == UPPER:
+        return upper
+    return upper.T if clock.feeds == LOWER else torch.ones_like(upper)

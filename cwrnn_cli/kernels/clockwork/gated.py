@@ -16,6 +16,7 @@ from ..backend import Backend, Backends, does_all, exporting, one_network
 from ..sequences import one_start
 from . import unsupported_by_cascade
 from .cascade import latest_at
+from .exported import allowed
 
 States = tuple[Tensor, ...]
 
@@ -145,12 +146,12 @@ def _exported(arguments: Arguments) -> States:
     """As a loop of any length, for torch.export and ONNX; R = 1."""
     x, weight_ih, weight_hh, bias, own, state, clock, step, start = arguments
     device, gates = weight_hh.device, weight_hh.shape[1] // clock.hidden_size
-    allowed = torch.tensor(clock.mask().tolist(), device=device).repeat(gates, 1)
-    recurrent = torch.where(allowed, weight_hh, 0).transpose(1, 2)  # (1, n, G n)
     periods, phases = (
         torch.tensor(each.tolist(), device=device)
         for each in (clock.unit_periods, clock.unit_phases)
     )
+    blocks = allowed(clock, periods).repeat(gates, 1)
+    recurrent = torch.where(blocks, weight_hh, 0).transpose(1, 2)  # (1, n, G n)
     steps = torch.arange(x.shape[2], device=device)[:, None, None]  # (T, 1, 1)
     first = start[:, None] if isinstance(start, Tensor) else start  # (B, 1)
     ticks = (first + steps) % periods == phases  # (T, B or 1, n)
