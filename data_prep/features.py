@@ -181,7 +181,8 @@ def read_speech(path: Path) -> tuple[np.ndarray, int]:
             sound.check_rate(RATE)
             block = sound.read(dtype="float32", channel=0)
     except UnreadableSound as error:
-        reason = f"not a sound file that libsndfile reads, or damaged ({error.reason})"
+        broken = "not a sound file that libsndfile reads, or damaged"
+        reason = broken if error.__cause__ else error.reason
         raise UserError(reason, place=path) from error
     if len(block) < sound.frames:
         reason = f"damaged; {len(block)} of {sound.frames} samples are there"

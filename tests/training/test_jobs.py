@@ -173,13 +173,13 @@ def test_killed_while_its_configuration_was_written_a_cell_begins_anew(lines, tm
     grid, _ = grid_of(lines)
     folder = RunFolder(tmp_path / "cell")
     folder.path.mkdir()
-    (folder.path / ".config.json.x.json").write_text("{")
+    (folder.path / ".config.json.ab_8dfgh.json").write_text("{")
     folder.start_or_resume(grid.cells[0])
     assert [path.name for path in folder.path.iterdir()] == ["config.json"]
 
 
 def test_and_a_grid_does(lines, tmp_path):
     grid, _ = grid_of(lines)
-    (tmp_path / ".config.json.x.json").write_text("{")
+    (tmp_path / ".config.json.ab_8dfgh.json").write_text("{")
     open_grid(tmp_path, grid, resume=True)
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]

@@ -133,7 +133,7 @@ def test_trials_may_be_added(words, whole, tmp_path):
 
 
 def test_killed_while_its_configuration_was_written_it_begins_anew(words, tmp_path):
-    (tmp_path / ".config.json.x.json").write_text("{")
+    (tmp_path / ".config.json.ab_8dfgh.json").write_text("{")
     open_search(tmp_path, search_of(words), resume=True)
     assert [path.name for path in tmp_path.glob("*config*")] == ["config.json"]
 
