@@ -32,6 +32,7 @@ _NO_MEMORY = re.compile(
     r"can't allocate memory|not enough memory|std::bad_alloc|Cannot allocate|"
     r"memory allocation failed|[Uu]nable to allocate|[Cc]an't allocate"
 )
+_LITTLE = 1 << 20  # bytes; who cannot have them has run out of memory
 _NO_THREAD = ("can't start new thread", "Resource temporarily unavailable")
 
 
@@ -82,6 +83,13 @@ def refused(error: BaseException) -> UserError | None:
     Returns:
         The line, or None: the error is none of the system's, but a fault of the program.
     """
+    found = _known(error)
+    if found is None and _memory_is_full():  # where libraries fail in words of something else
+        return UserError(_LIMITS[errno.ENOMEM])
+    return found
+
+
+def _known(error: BaseException) -> UserError | None:
     text = str(error)
     if isinstance(error, UserError):
         return error
@@ -99,6 +107,14 @@ def refused(error: BaseException) -> UserError | None:
     if isinstance(error, RuntimeError) and any(words in text for words in _NO_THREAD):
         return UserError(_LIMITS[errno.EAGAIN])
     return None
+
+
+def _memory_is_full() -> bool:
+    try:
+        bytearray(_LITTLE)
+    except MemoryError:
+        return True
+    return False
 
 
 def _of_system(error: OSError) -> UserError | None:

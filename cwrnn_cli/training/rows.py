@@ -164,7 +164,37 @@ def _rows_of(file: h5py.File) -> Rows:
         )
     ]
     arrays: dict[str, Any] = {n: file[n][()] if n in file else None for n in _ARRAYS}
-    return Rows({n: str(file.attrs[n]) for n in _ABOUT}, factors, cells, **arrays)
+    rows = Rows({n: str(file.attrs[n]) for n in _ABOUT}, factors, cells, **arrays)
+    _check(rows)
+    return rows
+
+
+def _check(rows: Rows) -> None:
+    """Whether a row is there for each size of each combination, and errors for each row.
+
+    Raises:
+        ValueError: not so.
+    """
+    shape = (len(rows.cells), len(rows.sequence))
+    arrays = {"error": rows.error, "diverged": rows.diverged, "published": rows.published}
+    for name, values in arrays.items():
+        if values is not None and values.shape != shape:
+            raise ValueError(f"{name} is of shape {values.shape}, not {shape}")
+    sizes: dict[str, set[int]] = {}
+    found: dict[tuple[Any, ...], list[int]] = {}
+    named: dict[str, set[str]] = {}
+    for cell in rows.cells:
+        for name, level in cell.settings.items():
+            if level not in rows.factors[name]:
+                raise ValueError(f"{level} is no level of {name}")
+        if named.setdefault(cell.model, set(cell.settings)) != set(cell.settings):
+            raise ValueError(f"{cell.name} has other factors than {cell.model} before")
+        sizes.setdefault(cell.model, set()).add(cell.params)
+        key = (cell.model, cell.ramp, cell.lr, *cell.settings.values())
+        found.setdefault(key, []).append(cell.params)
+    for (model, *_), own in found.items():
+        if sorted(own) != sorted(sizes[model]):
+            raise ValueError(f"{model}: not every size of every combination, once")
 
 
 def _words(column: h5py.Dataset) -> list[str]:

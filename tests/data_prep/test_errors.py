@@ -1,4 +1,6 @@
 import pickle
+import subprocess
+import sys
 
 import pytest
 
@@ -29,3 +31,26 @@ def test_what_is_harmless_stays_as_it_is():
     for text in ("Größe 日本語 “x” \\n", "C:\\new", ""):
         assert shown(text) == text
     assert shown(shown("a\nb")) == shown("a\nb") == "a\\nb"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits as Linux has them")
+def test_a_librarys_other_words_for_full_memory_are_understood():
+    program = """
+import resource
+from data_prep.errors import refused
+error = ValueError("quantization error")
+assert refused(error) is None
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size, size))
+taken = []
+try:
+    while True:
+        taken.append(bytearray(1 << 16))
+except MemoryError:
+    pass
+line = refused(error).message
+del taken
+print(line)
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.stdout.startswith("memory is full"), result.stderr

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .shim import end_with_parent
+from .shim import detach, end_with_parent
 from .targets import Target, right
 
 TURN = 0.25  # seconds
@@ -114,6 +114,7 @@ class Fuzzer:
 
     def _work(self) -> None:
         end_with_parent()
+        detach()  # memory that is refused in a case beside it is none of its own
         limit_memory()
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 1)

@@ -184,11 +184,11 @@ class Stage:
         """In what its folder is not what it should be; "": in nothing.
 
         Args:
-            left: whether what is temporary may be left over.
+            left: whether something more may be there, which could not be taken away.
         """
         found = state(self.case)
         if left:
-            found = {name: value for name, value in found.items() if value != LEFT}
+            found = {name: value for name, value in found.items() if name in self.expected}
         return difference(self.expected, found)
 
 

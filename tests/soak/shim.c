@@ -38,6 +38,9 @@ struct control {
 static struct control nothing, *control = &nothing;
 static int loading; /* begun amid a case: memory is refused from its first call below the folder on */
 
+/* For a process beside the cases: nothing is counted in it, and nothing fails, from now on. */
+void cwrnn_soak_detach(void) { control = &nothing; }
+
 #define NEXT(name) \
     static __typeof__(&name) next; \
     if (!next) next = (__typeof__(&name))dlsym(RTLD_NEXT, #name)

@@ -62,6 +62,12 @@ def attach() -> Control | None:
         return Control.from_buffer(mmap.mmap(file.fileno(), ctypes.sizeof(Control)))
 
 
+def detach() -> None:
+    """Leave this process, which runs beside the cases, alone."""
+    if VARIABLE in os.environ:
+        ctypes.CDLL(None).cwrnn_soak_detach()
+
+
 def end_with_parent() -> None:
     """This process is killed when the one that began it ends, however that ends."""
     if sys.platform == "linux":

@@ -1,6 +1,7 @@
 """scan.h5 of a factorial scan, and the journal of its rows."""
 
 import json
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -62,6 +63,30 @@ def test_what_is_compared_is_kept_once_where_it_is_what_choices_are_made_by(tmp_
     assert same < one + 2000 and other > one + 50_000
     np.testing.assert_array_equal(read_rows(tmp_path / "same.h5").published, error)
     np.testing.assert_array_equal(read_rows(tmp_path / "other.h5").published, 2 * error)
+
+
+def _of_another_size(rows):
+    rows.cells[5] = replace(rows.cells[5], params=99)
+
+
+def _of_no_level(rows):
+    rows.cells[5] = replace(rows.cells[5], settings=rows.cells[5].settings | {"std": "0.5"})
+
+
+@pytest.mark.parametrize(
+    "change, expected",
+    [
+        (_of_another_size, "not every size of every combination"),
+        (lambda rows: rows.cells.append(rows.cells[-1]), r"error is of shape \(2304, 15\)"),
+        (_of_no_level, "0.5 is no level of std"),
+    ],
+)
+def test_rows_that_are_no_scans_are_refused(tmp_path, change, expected):
+    rows = table()
+    change(rows)
+    write_rows(tmp_path / "scan.h5", rows)
+    with pytest.raises(UserError, match=expected):
+        read_rows(tmp_path / "scan.h5")
 
 
 @pytest.fixture
