@@ -10,10 +10,12 @@ from data_prep.errors import UserError
 
 from ..benchmarks.options import device_option, kept, numbers_or, out_option, show
 from ..console import json_option, progress_bar, say, say_written
-from ..option import REPEATS, SECONDS, Number
+from ..option import COUNT, REPEATS, SECONDS, Number
 from ..outputs import PICTURE, OutputFile, force_option
+from ..tasks import TASKS
 from .groups import LazyGroup
 from .of_tasks import places
+from .options import chosen_models, load_prepared, models_option, task_option
 
 _OWN = {"gpu-check": ("cwrnn_cli.cli.gpu_check:command", "")}
 
@@ -118,6 +120,55 @@ def precision(units: int, steps: int, out: Path | None, as_json: bool) -> None:
     with kept(out, {"units": units, "steps": steps}) as folder:
         result = benchmark.run(units, steps)
         show(result, report.precision_text(result), as_json, folder)
+
+
+@command.command()
+@task_option
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Prepared HDF5 file.  [default: data/TASK.h5]"
+)
+@models_option
+@click.option("--params", type=COUNT, help="Parameters of a network.  [default: Table 1's largest]")
+@click.option(
+    "--runs",
+    type=COUNT,
+    default=100,
+    show_default=True,
+    help="Networks trained at once; of each sequence, where a network learns one.",
+)
+@click.option("--seconds", type=SECONDS, default=60.0, show_default=True, help="Of each training.")
+@click.option(
+    "--place",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=".",
+    help="On the disk that is asked about.  [default: here]",
+)
+@out_option
+@json_option
+def saving(
+    task: str,
+    data: Path | None,
+    models: str | None,
+    params: int | None,
+    runs: int,
+    seconds: float,
+    place: Path,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """What share of a training checkpoints take, and digests and locks alone."""
+    from ..benchmarks import saving as benchmark  # noqa: PLC0415  (slow to import)
+    from ..reporting import benchmarks as report  # noqa: PLC0415
+
+    corpus = load_prepared(TASKS[task], data)
+    chosen = chosen_models(models)
+    settings: dict[str, Any] = {"models": chosen, "params": params}
+    settings |= {"networks": runs, "seconds": seconds}
+    with kept(out, settings, corpus) as folder:
+        bar = progress_bar(len(chosen), "trainings", unit="training")
+        result = benchmark.run(corpus, **settings, place=place, tick=lambda: bar.update(1))
+        bar.close()
+        show(result, report.saving_text(result), as_json, folder)
 
 
 @command.command()

@@ -89,6 +89,34 @@ def precision_text(result: Mapping[str, Any]) -> str:
     )
 
 
+def saving_text(result: Mapping[str, Any]) -> str:
+    """A row per training."""
+    rows = [
+        [
+            f"{row['params']} {CELLS[row['model']].label}",
+            *(str(row[name]) for name in ("networks", "checkpoints", "bytes")),
+            f"{row['seconds']:.1f}",
+            *(f"{1e3 * row[name]:.2f}" for name in ("saving", "metrics", "digest", "lock")),
+            *(f"{100 * row[name]:.3f}" for name in ("written_share", "safety_share")),
+        ]
+        for row in result["rows"]
+    ]
+    header = (
+        "network",
+        "networks at once",
+        "checkpoints",
+        "bytes of one",
+        "training s",
+        "checkpoints ms",
+        "metrics ms",
+        "one digest ms",
+        "lock ms",
+        "written: % of training",
+        "digests and lock: %",
+    )
+    return f"{machine_text(result)}\n\n{table(header, rows)}"
+
+
 def gpu_resources_text(result: Mapping[str, Any]) -> str:
     """A row per kernel, width, precision and architecture."""
     chosen = ("kernel", "width", "precision", "others", "arch", "warps")

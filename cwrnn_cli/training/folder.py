@@ -56,6 +56,10 @@ def writing(folder: Path) -> Iterator[None]:
         yield
 
 
+class Damaged(UserError):
+    """A checkpoint is not as it was written, or is none of its run: the one before may be."""
+
+
 class RunFolder:
     """One training run's folder.
 
@@ -181,17 +185,17 @@ class RunFolder:
         """The last checkpoint; if it is damaged, with a line on stderr, the one before it.
 
         Raises:
-            UserError: none yet, or a damaged one and none before it.
+            UserError: none yet, or one that cannot be read, or a damaged one and none before it.
         """
         try:
             return self._read(CHECKPOINT)
         except FileNotFoundError:  # killed between two renames, or there is none
             damaged = None
-        except UserError as error:
+        except Damaged as error:
             damaged = error
         try:
             found = self._read(PREVIOUS)
-        except (FileNotFoundError, UserError) as error:
+        except (FileNotFoundError, Damaged) as error:
             raise damaged or UserError(
                 f"{self.path}: not trained yet (no {CHECKPOINT}); "
                 "run the same `cwrnn train` command with --resume"
@@ -205,7 +209,8 @@ class RunFolder:
 
         Raises:
             FileNotFoundError: it is not there.
-            UserError: it cannot be read, is damaged, or is none of this run.
+            Damaged: it is, or is none of this run.
+            UserError: it cannot be read.
         """
         path = self.path / name
         if not path.exists():
@@ -216,9 +221,9 @@ class RunFolder:
         try:
             found = unpacked(content, self._noted(name))
         except ValueError as error:
-            raise UserError(f"damaged; {again}", path) from error
+            raise Damaged(f"damaged; {again}", path) from error
         if wrong := problem(found, config):
-            raise UserError(f"does not fit {CONFIG} ({wrong}); {again}", path)
+            raise Damaged(f"does not fit {CONFIG} ({wrong}); {again}", path)
         return found
 
     def _noted(self, name: str) -> str | None:
@@ -233,11 +238,14 @@ class RunFolder:
         """Put the checkpoint before the last in the place of a last one that is damaged or gone.
 
         For who holds the folder's lock. With a damaged one and none before it, nothing is done.
+
+        Raises:
+            UserError: one cannot be read, whatever is in it.
         """
         try:
             self._read(CHECKPOINT)
-        except (FileNotFoundError, UserError):
-            with suppress(FileNotFoundError, UserError):
+        except (FileNotFoundError, Damaged):
+            with suppress(FileNotFoundError, Damaged):
                 self._read(PREVIOUS)
                 self.checkpoint()  # which says so
                 os.replace(self.path / PREVIOUS, self.path / CHECKPOINT)
@@ -246,11 +254,11 @@ class RunFolder:
         """The run has ended: drop the checkpoint before the last, if the last is as was written.
 
         Raises:
-            UserError: it is not.
+            UserError: it is not, or cannot be read.
         """
         try:
             self._read(CHECKPOINT)
-        except UserError as error:
+        except Damaged as error:
             reason = "not as it was written; the same command with --resume goes on"
             raise UserError(reason, error.place) from error
         (self.path / PREVIOUS).unlink(missing_ok=True)

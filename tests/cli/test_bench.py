@@ -165,3 +165,17 @@ def test_rests_are_multiplied_too():
 def test_mistakes_end_in_one_line(cwrnn, lines, words, message):
     given = [str(lines) if word == "LINES" else word for word in words.split()]
     assert message in one_line_error(cwrnn("bench", *given, expect=2))
+
+
+def test_saving(cwrnn, piece, tmp_path):
+    words = ("bench", "saving", "--data", piece, "--models", "cw", "--params", 100, "--runs", 2)
+    found = json.loads(cwrnn(*words, "--seconds", 0.5, "--place", tmp_path, "--json").stdout)
+    (row,) = found["rows"]
+    assert (row["model"], row["params"], row["networks"]) == ("cw", 100, 2 * 5)
+    assert 0.5 <= row["seconds"] and row["checkpoints"] >= 1 and row["bytes"] > 10 * 100 * 4
+    written, safety = row["saving"] + row["metrics"], row["checkpoints"] * row["digest"]
+    assert row["written_share"] == pytest.approx(written / row["seconds"])
+    assert row["safety_share"] == pytest.approx((safety + row["lock"]) / row["seconds"])
+    assert not list(tmp_path.iterdir())  # what was trained is gone
+    text = cwrnn(*words, "--seconds", 0.1, "--place", tmp_path).stdout
+    assert "digests and lock: %" in text and "100 CW-RNN" in text

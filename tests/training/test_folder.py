@@ -177,6 +177,22 @@ def test_both_damaged_are_refused_and_left_as_they_are(corpus, tmp_path):
         assert (run.path / name).read_bytes() == name.encode()
 
 
+def test_what_cannot_be_read_is_not_taken_for_damaged(corpus, tmp_path):
+    """The last checkpoint is not given up for the one before it because a disk or a right fails."""
+    config, run = config_of(corpus, epochs=2), RunFolder(tmp_path / "run")
+    run.start(config)
+    train(config, corpus, run)
+    newest, before = run.path / "checkpoint.pt", run.path / "previous.pt"
+    content = newest.read_bytes()
+    before.write_bytes(content)
+    newest.unlink()
+    newest.mkdir()
+    for act in (run.checkpoint, run.mend, run.settle, lambda: run.start_or_resume(config)):
+        with pytest.raises(UserError, match="checkpoint.pt: cannot be read"):
+            act()
+    assert newest.is_dir() and before.read_bytes() == content
+
+
 def test_data_that_have_moved_are_found_at_their_new_place(corpus, tmp_path):
     run = RunFolder(tmp_path / "run")
     run.start(config_of(corpus), number=3)
