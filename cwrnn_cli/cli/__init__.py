@@ -16,6 +16,7 @@ _COMMANDS = {
     "scan": "Try learning rates, each model's own, on held-out seeds.",
     "search": "Hyperparameters by Optuna, on validation data.",
     "bench": "Measure speed on this machine.",
+    "runs": "What has been trained, and in what two runs differ.",
     "keep": "Only the weights of a run, made small.",
     "report": "Results as one HTML page, to open and to print.",
     "verify": "Check published numbers against their raw rows.",

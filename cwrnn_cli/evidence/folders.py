@@ -9,7 +9,12 @@ from typing import Any
 from data_prep.errors import UserError
 from data_prep.strict_json import dumps
 
-from ..reporting.benchmarks import gpu_resources_text, layer_text, precision_text
+from ..reporting.benchmarks import (
+    gpu_resources_text,
+    layer_text,
+    precision_text,
+    saving_text,
+)
 from ..reporting.page import TABLE, report_texts
 from ..reporting.scan import SCAN_TEXT, scan_text
 from ..reporting.search import search_text
@@ -273,6 +278,8 @@ def _bench_text(result: Any) -> str | None:
         return gpu_resources_text(result)
     if "precision" in result["rows"][0]:
         return precision_text(result)
+    if "safety_share" in result["rows"][0]:
+        return saving_text(result)
     if "width" in result["rows"][0]:
         return layer_text(result)
     return next(filter(None, (task.bench_text(result) for task in TASKS.values())), None)

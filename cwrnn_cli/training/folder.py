@@ -32,7 +32,7 @@ PREVIOUS = "previous.pt"
 CELLS_FOLDER = "cells"  # where a comparison or a scan has its runs
 _NUMBER = "number"  # in config.json: of the runs beside it, in the order in which they began
 _MANIFEST = "manifest.json"
-_LARGEST_CONFIG, _LARGEST_METRICS = 2**24, 2**32  # bytes
+_LARGEST_CONFIG, LARGEST_METRICS = 2**24, 2**32  # bytes
 _SMALLEST_BUDGET = 64 * 2**20  # bytes that any checkpoint may have
 _BY_FORMER_VERSIONS = re.compile(r"\..+(\.[a-z0-9]+)\.[a-z0-9_]{8}\1")  # .NAME.pt.XXXXXXXX.pt
 
@@ -74,6 +74,15 @@ class RunFolder:
     def exists(self) -> bool:
         """Whether a run was started here."""
         return (self.path / CONFIG).exists()
+
+    @property
+    def holds_several(self) -> bool:
+        """Whether it is that of a comparison or a search, whose config.json is of many runs."""
+        try:
+            found = self._configured()
+        except (UserError, ValueError, RecursionError):
+            return False
+        return isinstance(found, dict) and bool({"cells", "trials"} & found.keys())
 
     @property
     def has_checkpoint(self) -> bool:
@@ -146,18 +155,16 @@ class RunFolder:
         """
         path = self.path / CONFIG
         if cells := sorted(self.path.glob(f"{CELLS_FOLDER}/*/{CONFIG}")):
-            raise UserError(
-                f"{self.path}: {len(cells)} runs, a folder each; name one of them, such as "
-                f"{quoted(cells[0].parent)}"
-            )
+            such = f"name one of them, such as {quoted(cells[0].parent)}"
+            raise UserError(f"{len(cells)} runs, a folder each; {such}", place=self.path)
         if not self.exists:
-            raise UserError(f"{self.path}: no run folder (no {CONFIG}); see `cwrnn train`")
+            raise UserError(f"no run folder (no {CONFIG}); see `cwrnn train`", place=self.path)
         try:
             return TrainConfig.from_json(self._configured())
         except UserError as error:
             raise UserError(error.reason, place=path) from error
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise UserError(f"{path}: not a readable run configuration ({error!r})") from error
+            raise UserError(f"not a readable run configuration ({error!r})", place=path) from error
 
     def _configured(self) -> Any:
         """The contents of config.json, which may be anybody's."""
@@ -273,7 +280,7 @@ class RunFolder:
         path = self.path / METRICS
         kept = []
         if path.exists():
-            for line in content_of(path, _LARGEST_METRICS).splitlines():
+            for line in content_of(path, LARGEST_METRICS).splitlines():
                 try:
                     if json.loads(line)["epoch"] <= epoch:
                         kept.append(line + b"\n")

@@ -107,6 +107,15 @@ def note(folder: Path, **more: Any) -> None:
     _write(path, json.loads(path.read_text(encoding="utf-8")) | more)
 
 
+def has_ended(folder: Path) -> bool:
+    """Whether the command that made a folder has come to its end there."""
+    try:
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return found is not None
+
+
 def digests(folder: Path) -> dict[str, str]:
     """Name -> sha256 of each file of a result folder, by name.
 

@@ -1,0 +1,66 @@
+"""`cwrnn runs`: what has been trained, and in what two runs differ."""
+
+from pathlib import Path
+
+import click
+
+from data_prep.errors import UserError
+
+from ..console import RUNS_FOLDER, json_option, print_json, print_text
+from ..reporting.runs import differences_text, runs_csv, runs_text
+from ..tasks import TASKS
+from ..training.listing import differences, look_at, runs_below
+from .groups import LazyGroup
+from .mistakes import Choice
+
+
+@click.group(cls=LazyGroup, invoke_without_command=True)
+@click.option(
+    "--in",
+    "parent",
+    type=click.Path(path_type=Path),
+    default=RUNS_FOLDER,
+    show_default=True,
+    help="Folder to look in, and in all below it.",
+)
+@click.option("--task", type=Choice(list(TASKS)), help="Of this one only.")
+@json_option
+@click.option("--csv", "as_csv", is_flag=True, help="A line per run, with commas between.")
+@click.pass_context
+def command(
+    context: click.Context, parent: Path, task: str | None, as_json: bool, as_csv: bool
+) -> None:
+    """List runs: task, model, size, state, and the lowest error so far.
+
+    The error is the first that the task's progress bar shows, as metrics.jsonl has it; `cwrnn eval`
+    computes those of the paper.
+
+    Examples: cwrnn runs; cwrnn runs --in results --csv; cwrnn runs diff runs/A runs/B
+    """
+    if context.invoked_subcommand:
+        return
+    if as_json and as_csv:
+        raise UserError("--json and --csv: only one of them")
+    found = [run for run in runs_below(parent) if task in (None, run.row()["task"])]
+    if as_json:
+        print_json({"runs": [run.row() for run in found]})
+    else:
+        print_text(runs_csv(found) if as_csv else runs_text(found, parent))
+
+
+@command.command()
+@click.argument("first", metavar="A", type=click.Path(path_type=Path))
+@click.argument("second", metavar="B", type=click.Path(path_type=Path))
+@json_option
+def diff(first: Path, second: Path, as_json: bool) -> None:
+    """In what two runs differ: configuration, then the last line of metrics.jsonl."""
+    mine, theirs = look_at(first), look_at(second)
+    for path, run in ((first, mine), (second, theirs)):
+        if run is None:
+            raise UserError(f"{path}: many runs, a folder each; name one of them")
+    assert mine is not None and theirs is not None
+    found = differences(mine, theirs)
+    if as_json:
+        print_json({name: {"a": a, "b": b} for name, (a, b) in found.items()})
+    else:
+        print_text(differences_text(found, mine, theirs))

@@ -1,0 +1,140 @@
+"""What run folders hold, without reading a checkpoint: quick for hundreds of them."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_prep.errors import UserError
+from data_prep.locks import writer_of
+from data_prep.reading import content_of
+
+from .config import TrainConfig
+from .folder import CONFIG, LARGEST_METRICS, METRICS, RunFolder
+from .manifest import has_ended
+from .registry import task_named
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, as far as it has come.
+
+    Attributes:
+        path: of the folder.
+        config: what it computes; None: its config.json cannot be read.
+        state: "trained", "at work (process N)", "stopped", "not begun", "kept", or why it cannot
+            be read.
+        epoch: epochs done, as metrics.jsonl has them; 0 where it has none.
+        metric: name of ``best`` in metrics.jsonl; of those that the task shows, the first.
+        best: the lowest value of it; None: there is none.
+        last: the last line of metrics.jsonl.
+    """
+
+    path: Path
+    config: TrainConfig | None
+    state: str
+    epoch: int
+    metric: str
+    best: float | None
+    last: Mapping[str, Any]
+
+    def row(self) -> dict[str, Any]:
+        """Its values, of JSON types."""
+        config = self.config
+        return {
+            "run": str(self.path),
+            "task": config.task if config else None,
+            "model": config.model if config else None,
+            "params": config.params if config else None,
+            "networks": config.networks if config else None,
+            "state": self.state,
+            "epoch": self.epoch,
+            "epochs": config.epochs if config else None,
+            "metric": self.metric or None,
+            "best": self.best,
+        }
+
+
+def runs_below(parent: Path) -> list[Run]:
+    """All run folders in ``parent``, those of grids and scans too, in the order of their names.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if not parent.is_dir():
+        raise UserError(f"{parent}: no such folder; name one, or train a run with `cwrnn train`")
+    paths = sorted(path.parent for path in parent.rglob(CONFIG))
+    return [run for run in map(look_at, paths) if run is not None]
+
+
+def look_at(path: Path) -> Run | None:
+    """A run folder; None: a grid's or a search's, which is none."""
+    folder = RunFolder(path)
+    if folder.holds_several:
+        return None
+    try:
+        config = folder.config()
+        task = task_named(config.task)
+    except UserError as error:
+        return Run(path, None, f"cannot be read: {error.reason}", 0, "", None, {})
+    lines = list(_lines(path / METRICS))
+    last: Mapping[str, Any] = lines[-1] if lines else {}
+    metric = next((name for name in task.progress if name in last), "")
+    values = [value for line in lines for value in _numbers(line.get(metric))]
+    best = min(values, default=None)
+    epoch = last.get("epoch", 0)
+    return Run(path, config, _state(folder), epoch, metric, best, last)
+
+
+def _state(folder: RunFolder) -> str:
+    if writer := writer_of(folder.path):
+        return f"at work ({writer})"
+    if not folder.has_checkpoint:
+        return "not begun"
+    if not (folder.path / METRICS).exists():
+        return "kept"
+    return "trained" if has_ended(folder.path) else "stopped"
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Those of metrics.jsonl that are whole."""
+    try:
+        content = content_of(path, LARGEST_METRICS)
+    except UserError:
+        return
+    for line in content.splitlines():
+        try:
+            values = json.loads(line)
+            int(values["epoch"])
+        except (ValueError, LookupError, TypeError, RecursionError):
+            return
+        yield values
+
+
+def _numbers(value: Any) -> list[float]:
+    """Finite ones, of one value or of a list of networks'."""
+    each = value if isinstance(value, list) else [value]
+    return [v for v in each if isinstance(v, int | float) and math.isfinite(v)]
+
+
+def differences(first: Run, second: Run) -> dict[str, tuple[Any, Any]]:
+    """Name -> values of what differs, in configuration and then in the last metrics.
+
+    Raises:
+        UserError: one of them cannot be read.
+    """
+    for run in (first, second):
+        if run.config is None:
+            raise UserError(run.state, place=run.path)
+    assert first.config is not None and second.config is not None
+    mine, theirs = first.config.values(), second.config.values()
+    mine |= first.last
+    theirs |= second.last
+    names = dict.fromkeys((*mine, *theirs))
+    return {
+        name: (mine.get(name), theirs.get(name))
+        for name in names
+        if mine.get(name) != theirs.get(name)
+    }
