@@ -18,7 +18,7 @@ from data_prep.errors import UserError
 _FORCE = f"{__name__}.force"  # where click's context has it
 _HEAD = 4096  # bytes of a file to know it by
 _CONFIG, _MANIFEST = "config.json", "manifest.json"  # what makes a folder a run, or a result
-_PARTS = {_CONFIG, _MANIFEST, "metrics.jsonl", "checkpoint.pt", "results.h5"}
+_PARTS = {_CONFIG, _MANIFEST, "metrics.jsonl", "checkpoint.pt", "previous.pt", "results.h5"}
 REPORT = "<!-- Made by cwrnn report"  # behind the doctype of the page of `cwrnn report`
 AUTHOR = "cwrnn"  # what pictures and sounds have as their software
 

@@ -47,12 +47,14 @@ def prepare(
 
     Raises:
         UserError: no such file, no sound file, too short, a start past the end, no such channel, a
-            silent or constant stretch; nothing is written then.
+            silent or constant stretch, or ``out`` is ``src``; nothing is written then.
     """
     if start < 0 or not math.isfinite(start):
         raise UserError(f"--start {start:g}: seconds from the beginning, 0 or more")
     if sequences < 1 or length < 2:
         raise UserError("at least 1 sequence of at least 2 samples: check --sequences and --length")
+    if src is not None and out.exists() and src.exists() and out.samefile(src):
+        raise UserError("--out is --src, which it would write over; choose another name", place=out)
     if src is None:
         if channel not in (None, 1):
             raise UserError(f"--channel {channel}: the built-in piece has 1 channel")

@@ -74,6 +74,11 @@ def is_of_memory(error: BaseException) -> bool:
     )
 
 
+def is_of_limits(error: BaseException) -> bool:
+    """Whether a limit of this process, or of the machine, was met, whatever was to be read."""
+    return isinstance(error, ImportError) or (isinstance(error, OSError) and error.errno in _LIMITS)
+
+
 def refused(error: BaseException) -> UserError | None:
     """One line of what the system has refused: memory, files, places, names, processes.
 

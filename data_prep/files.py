@@ -212,12 +212,9 @@ def whole_folder(keep: Path) -> Iterator[Path]:
             whole.mkdir()
         yield whole
         with _writing(keep):
+            os.sync()  # not everything in it need have been written by write_bytes
             whole.replace(keep)
-            handle = os.open(keep.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            sync(keep.parent)
 
 
 @contextmanager

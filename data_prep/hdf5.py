@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 from h5py import h5a, h5d, h5g, h5o, h5z
 
-from .errors import UserError
+from .errors import UserError, is_of_memory
 from .reading import content_of
 
 LARGEST = 1 << 33  # bytes of a file: ten times what the paper's corpora need
@@ -77,6 +77,8 @@ def opened(path: Path, content: bytes | None = None, **options: Any) -> Iterator
     except FAILURES as error:
         if file is not None:
             file.close()
+        if is_of_memory(error):
+            raise MemoryError from error
         raise UserError(f"no HDF5 file, or a damaged one ({error})", place=path) from error
     except UserError:
         assert file is not None

@@ -107,8 +107,8 @@ def _acquire(folder: Path, until: float) -> tuple[int, list[Path]]:
     """The open lock file, locked; and the folders that were made for it."""
     path, made = folder / LOCK, list[Path]()
     while True:
-        made += _make(folder)
         try:
+            made += _make(folder)
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         except FileNotFoundError:  # who had the folder has taken it away
             if time.monotonic() >= until:
@@ -183,9 +183,12 @@ def writer_of(folder: Path) -> str | None:
 
 
 def own_lock(handle: int) -> None:
-    """Mark an open file as somebody's, until it is closed."""
+    """Mark an open file as somebody's, until it is closed.
+
+    Who has it for a moment to see whether it is free is waited for: he may take it away.
+    """
     with suppress(OSError):  # where there are no locks it is nobody's, and stays
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def is_free(handle: int) -> bool:

@@ -51,8 +51,8 @@ def temporary_folder(parent: Path, prefix: str, named: Path) -> Iterator[Path]:
 
 def drop_stale_folders(parent: Path, prefix: str) -> None:
     """Take away the folders of :func:`temporary_folder` that killed processes have left."""
-    for stale in parent.glob(f"{prefix}*"):
-        if re.fullmatch(r"[0-9a-f]{16}", stale.name.removeprefix(prefix)):
+    for stale in parent.iterdir():
+        if re.fullmatch(re.escape(prefix) + r"[0-9a-f]{16}", stale.name):
             with suppress(OSError, UserError):
                 if stale.lstat().st_uid == os.getuid() and not stale.is_symlink():
                     with locked(stale, patience=0):

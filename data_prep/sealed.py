@@ -13,7 +13,7 @@ from typing import Any
 
 import h5py
 
-from .errors import UserError
+from .errors import UserError, is_of_memory
 from .files import write_bytes
 from .hdf5 import FAILURES, LARGEST, have_room, opened
 from .reading import content_of
@@ -79,4 +79,6 @@ def opened_hdf5(path: Path, magic: str, **options: Any) -> Iterator[h5py.File]:
         try:
             yield file
         except FAILURES as error:
+            if is_of_memory(error):
+                raise MemoryError from error
             raise UserError(f"breaks its schema ({error})", path) from error

@@ -27,7 +27,7 @@ import h5py
 import numpy as np
 
 from . import hdf5
-from .errors import UserError
+from .errors import UserError, is_of_memory
 from .reading import content_of
 from .sealed import USER_BLOCK, header, sealed_hdf5
 from .strict_json import dumps
@@ -154,7 +154,7 @@ def read(path: Path, corpus: str | None = None) -> Corpus:
     try:
         content = content_of(path, hdf5.LARGEST)
     except UserError as error:
-        raise UserError(f"{error.reason}; {again}", place=path) from error
+        raise UserError(f"{error.reason}; name it with --data, or {again}", place=path) from error
     if not content.startswith(_MAGIC.encode()):
         raise UserError(f"{path}: not a corpus of cwrnn; {again}")
     behind = hashlib.sha256(memoryview(content)[USER_BLOCK:]).hexdigest()
@@ -164,6 +164,8 @@ def read(path: Path, corpus: str | None = None) -> Corpus:
         with hdf5.opened(path, content) as file:
             found = _checked(file, hashlib.sha256(content).hexdigest())
     except hdf5.FAILURES as error:
+        if is_of_memory(error):
+            raise MemoryError from error
         reason = error.args[0] if isinstance(error, KeyError) else error
         raise UserError(f"breaks the schema ({reason}); {again} again", place=path) from error
     if corpus is not None and found.corpus != corpus:

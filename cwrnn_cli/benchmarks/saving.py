@@ -5,6 +5,7 @@ is written is timed where it is written; digest and lock again by themselves, on
 """
 
 import hashlib
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +19,7 @@ from ..training.config import TrainConfig
 from ..training.configure import configure
 from ..training.data import Data
 from ..training.folder import CHECKPOINT, RunFolder, writing
-from ..training.loop import train
+from ..training.loop import CHECKPOINT_SECONDS, train
 from . import machine
 
 REPEATS = 20  # of what takes a millisecond: the median is shown
@@ -54,11 +55,11 @@ class Row:
     lock: float
 
     def shares(self) -> dict[str, float]:
-        """Of the training's seconds: all that is written; and digests and lock alone."""
-        safety = self.checkpoints * self.digest + self.lock
+        """Of a long training's time: all that is written; and digests and lock alone."""
+        each = self.saving / self.checkpoints
         return {
-            "written_share": (self.saving + self.metrics) / self.seconds,
-            "safety_share": safety / self.seconds,
+            "written_share": each / CHECKPOINT_SECONDS + self.metrics / self.seconds,
+            "safety_share": self.digest / CHECKPOINT_SECONDS + self.lock / self.seconds,
         }
 
 
@@ -130,7 +131,9 @@ def _train(config: TrainConfig, data: Data, folder: _Timed, seconds: float) -> f
             raise _Enough
 
     try:
-        train(config, data, folder, progress, checkpoint_seconds=min(seconds, 10.0))
+        train(
+            config, data, folder, progress, checkpoint_seconds=min(seconds / 2, CHECKPOINT_SECONDS)
+        )
     except _Enough:
         pass
     return time.perf_counter() - began
@@ -159,4 +162,4 @@ def _row(config: TrainConfig, data: Data, folder: _Timed, seconds: float) -> Row
 
 
 def _median(call: Callable[[], object]) -> float:
-    return sorted(machine.timed(call) for _ in range(REPEATS))[REPEATS // 2]
+    return statistics.median(machine.timed(call) for _ in range(REPEATS))

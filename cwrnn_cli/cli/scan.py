@@ -16,11 +16,19 @@ from ..tasks import TASKS
 from ..training import distributed
 from ..training.configure import check, configure
 from ..training.device import check_device
-from ..training.folder import check_free, writing
+from ..training.folder import writing
 from ..training.manifest import MANIFEST, certified
 from ..training.optimizer import OPTIMIZERS, PUBLISHED
 from ..training.rows import MOMENTUM
-from ..training.scan import HELD_OUT_SEED, SCAN, Point, collect, configuration, run_scan
+from ..training.scan import (
+    HELD_OUT_SEED,
+    SCAN,
+    Point,
+    collect,
+    configuration,
+    open_scan,
+    run_scan,
+)
 from .options import (
     cell_options,
     chosen_models,
@@ -99,8 +107,7 @@ def command(
     levels = {n: list(values) for n, values in varied.items() if n != MOMENTUM} if vary else None
     out = out or RUNS_FOLDER / f"scan-{task}"
     click.get_current_context().with_resource(writing(out))
-    if not resume:
-        check_free(out)
+    open_scan(points, out, levels, resume)
     bar = progress_bar(sum(cell.epochs for p in points for cell in p.cells), "all networks")
     with certified(out, command_line(), corpus, configuration(points, levels)):
         with resumable(bar, " of a network"):

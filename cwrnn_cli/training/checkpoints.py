@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from data_prep.errors import is_of_memory
+from data_prep.errors import is_of_limits, is_of_memory
 
 _MAGIC = b"cwrnn sha256 "
 _COMMENT = len(_MAGIC) + 64 + 1  # and the end of the line
@@ -52,7 +52,9 @@ def packed(checkpoint: Checkpoint) -> bytes:
     torch.save(vars(checkpoint), file)
     file.seek(-2, io.SEEK_END)
     file.write(struct.pack("<H", _COMMENT))
-    return file.getvalue() + _comment(file.getbuffer())
+    comment = _comment(file.getbuffer())
+    file.write(comment)
+    return file.getvalue()
 
 
 def _comment(before: memoryview) -> bytes:
@@ -69,6 +71,8 @@ def unpacked(content: bytes, noted: str | None = None) -> Checkpoint:
     Raises:
         ValueError: they are none, or not as they were written.
         MemoryError: there is none to read them, whatever they are.
+        OSError: of a limit of this process, such as of open files.
+        ImportError: torch cannot load what it needs.
     """
     try:
         if not _is_sealed(content):
@@ -87,6 +91,8 @@ def unpacked(content: bytes, noted: str | None = None) -> Checkpoint:
     except Exception as error:  # whatever a damaged pickle or archive makes torch raise
         if is_of_memory(error):
             raise MemoryError from error
+        if is_of_limits(error):
+            raise
         raise ValueError(f"no checkpoint, or damaged ({type(error).__name__}: {error})") from error
 
 

@@ -49,7 +49,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _above_0(what: str) -> Rule:
-    return Rule(lambda value: _is_number(value) and value > 0, f"{what} above 0")
+    return Rule(lambda value: _is_number(value) and value > 0, f"{what} above 0, and finite")
 
 
 def _or_none(rule: Rule) -> Rule:
@@ -87,7 +87,7 @@ RULES: dict[str, Rule] = {
     "momentum_ramp": _TRUTH,
     "weight_std": Rule(
         lambda value: value == SCALED or (_is_number(value) and value > 0),
-        f"a standard deviation above 0, or {SCALED}",
+        f"a finite standard deviation above 0, or {SCALED}",
     ),
     "loss": _TEXT,
     "noise": _NOT_NEGATIVE,

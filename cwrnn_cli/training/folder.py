@@ -34,7 +34,9 @@ _NUMBER = "number"  # in config.json: of the runs beside it, in the order in whi
 _MANIFEST = "manifest.json"
 _LARGEST_CONFIG, LARGEST_METRICS = 2**24, 2**32  # bytes
 _SMALLEST_BUDGET = 64 * 2**20  # bytes that any checkpoint may have
-_BY_FORMER_VERSIONS = re.compile(r"\..+(\.[a-z0-9]+)\.[a-z0-9_]{8}\1")  # .NAME.pt.XXXXXXXX.pt
+_BY_FORMER_VERSIONS = re.compile(  # .checkpoint.pt.XXXXXXXX.pt
+    r"\.(?:checkpoint|config|metrics|manifest|results|scan)(\.[a-z0-9]+)\.[a-z0-9_]{8}\1"
+)
 
 
 @contextmanager
@@ -122,14 +124,7 @@ class RunFolder:
                     raise UserError(f"{self.path}: no run folder; choose another --out")
                 self.start(config, number)
                 return
-            found = self.config()
-            if different := found.differences(config):
-                other = f"{self.path}: a run with another {', '.join(different)}; resume with "
-                if different == ["device"]:
-                    other += f"--device {found.device}, that it was begun on"
-                else:
-                    other += "the same options"
-                raise UserError(f"{other}, or choose another --out")
+            found = self.check_is(config)
             if self.has_checkpoint:
                 self.mend()
                 if not self.checkpoint().velocity:  # by `cwrnn keep`
@@ -139,6 +134,22 @@ class RunFolder:
                     )
             if found.data_path != config.data_path:
                 self._write(replace(found, data_path=config.data_path), self.number)
+
+    def check_is(self, config: TrainConfig) -> TrainConfig:
+        """What this run computes.
+
+        Raises:
+            UserError: it is something else than ``config``.
+        """
+        found = self.config()
+        if different := found.differences(config):
+            other = f"{self.path}: a run with another {', '.join(different)}; resume with "
+            if different == ["device"]:
+                other += f"--device {found.device}, that it was begun on"
+            else:
+                other += "the same options"
+            raise UserError(f"{other}, or choose another --out")
+        return found
 
     def discard(self) -> None:
         """Take away a run that has just been started here, and nothing else that is there."""
@@ -164,7 +175,8 @@ class RunFolder:
         except UserError as error:
             raise UserError(error.reason, place=path) from error
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise UserError(f"not a readable run configuration ({error!r})", place=path) from error
+            reason = f"not a readable run configuration ({_in_short(error)})"
+            raise UserError(f"{reason}; restore that file, or train again", place=path) from error
 
     def _configured(self) -> Any:
         """The contents of config.json, which may be anybody's."""
@@ -194,12 +206,16 @@ class RunFolder:
         Raises:
             UserError: none yet, or one that cannot be read, or a damaged one and none before it.
         """
-        try:
-            return self._read(CHECKPOINT)
-        except FileNotFoundError:  # killed between two renames, or there is none
-            damaged = None
-        except Damaged as error:
-            damaged = error
+        for _ in range(2):  # a training beside us may have put one in its place between two looks
+            try:
+                return self._read(CHECKPOINT)
+            except FileNotFoundError:  # killed between two renames, or there is none
+                damaged = None
+            except Damaged as error:
+                damaged = error
+                break
+            if (self.path / PREVIOUS).exists():
+                break
         try:
             found = self._read(PREVIOUS)
         except (FileNotFoundError, Damaged) as error:
@@ -223,7 +239,12 @@ class RunFolder:
         if not path.exists():
             raise FileNotFoundError(path)
         config = self.config()
-        content = content_of(path, _budget(config))
+        try:
+            content = content_of(path, _budget(config))
+        except UserError as error:
+            if path.exists():
+                raise
+            raise FileNotFoundError(path) from error  # renamed meanwhile
         again = "train again into another --out"
         try:
             found = unpacked(content, self._noted(name))
@@ -276,21 +297,36 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
 
     def cut_metrics(self, epoch: int) -> None:
-        """Drop what metrics.jsonl has beyond ``epoch``, and any half-written line."""
+        """Drop what metrics.jsonl has beyond ``epoch``, and any half-written line.
+
+        A line that is damaged is left out, and said so.
+        """
         path = self.path / METRICS
-        kept = []
+        kept, lines = [], []
         if path.exists():
-            for line in content_of(path, LARGEST_METRICS).splitlines():
-                try:
-                    if json.loads(line)["epoch"] <= epoch:
-                        kept.append(line + b"\n")
-                except (ValueError, LookupError, TypeError, RecursionError):
-                    break
+            lines = content_of(path, LARGEST_METRICS).split(b"\n")
+        for number, line in enumerate(
+            lines[:-1], 1
+        ):  # behind the last line's end is nothing, or half of one
+            try:
+                if json.loads(line)["epoch"] <= epoch:
+                    kept.append(line + b"\n")
+            except (ValueError, LookupError, TypeError, RecursionError):
+                warn(f"{path}, line {number}: damaged; left out")
         write_bytes(path, b"".join(kept))
 
     def append_metrics(self, values: dict[str, Any]) -> None:
         """One more line of metrics.jsonl."""
         append_text(self.path / METRICS, dumps(values) + "\n")
+
+
+def _in_short(error: Exception) -> str:
+    """What is wrong with a file that is no JSON, or not of the right kind."""
+    if isinstance(error, UnicodeError):
+        return "no UTF-8"
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return f"{type(error).__name__}: {error}"[:100]
 
 
 def _budget(config: TrainConfig) -> int:

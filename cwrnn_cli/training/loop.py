@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from data_prep.errors import UserError
+from data_prep.errors import refused
 
 from ..console import note, warn
 from . import distributed
@@ -68,15 +68,20 @@ def train(
         progress: called with the epochs done and a summary now and then.
         checkpoint_seconds: at most so long, and one step of progress, lies between two checkpoints.
         leave: called on another thread, to end the process, where a signal comes within an epoch
-            that does not end soon; the epoch is lost, and done again on resuming.
+            that does not end soon; it is lost with those since the last checkpoint, if they were
+            quick, and done again on resuming.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM; the checkpoint is of the last epoch done.
+        Interrupted: Ctrl-C or SIGTERM; the checkpoint is of the last epoch done, which may be the
+            last of all.
         UserError: a damaged checkpoint, a place that cannot be written, or a device whose memory is
             full: what would fit.
     """
     writes = not distributed.together() or distributed.rank() == 0
-    with writing(folder.path) if writes else nullcontext(), one_line_if_full(config, folder):
+    with (
+        writing(folder.path) if writes else nullcontext(),
+        one_line_if_full(config, folder, writes),
+    ):
         _train(config, data, folder, progress, checkpoint_seconds, leave, writes)
 
 
@@ -126,8 +131,10 @@ def _train(
                     deadline.end()
                 if stopping and not trainer.finished:
                     raise Interrupted(trainer.epoch)
-    if writes and folder.has_checkpoint:
-        folder.settle()
+        if writes and folder.has_checkpoint:
+            folder.settle()
+        if distributed.any_of(bool(stop), config.device):  # the next run is not begun
+            raise Interrupted(trainer.epoch)
 
 
 class _Saves:
@@ -161,8 +168,8 @@ class _Saves:
         """Save what there is, within an epoch."""
         try:
             self.save()
-        except UserError as error:
-            warn(f"Error: {error.message}")
+        except Exception as error:  # this thread has nobody else to tell
+            warn(f"Error: {refused(error) or error}")
         return Interrupted(self._epoch)
 
 

@@ -116,6 +116,15 @@ def has_ended(folder: Path) -> bool:
     return found is not None
 
 
+def command_of(folder: Path) -> str | None:
+    """As typed last, of the command that made a folder; None: its manifest does not say."""
+    try:
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["command"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return str(found)
+
+
 def digests(folder: Path) -> dict[str, str]:
     """Name -> sha256 of each file of a result folder, by name.
 

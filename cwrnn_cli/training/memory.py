@@ -138,12 +138,13 @@ def fitting_runs(runs: int, memory: Memory, asked: int) -> int:
 
 
 @contextmanager
-def one_line_if_full(config: TrainConfig, folder: RunFolder) -> Iterator[None]:
+def one_line_if_full(config: TrainConfig, folder: RunFolder, writes: bool) -> Iterator[None]:
     """Train inside: of a device's memory that is full one line is made, that says what would fit.
 
     Args:
         config: that is trained.
         folder: of the run; one that has no checkpoint yet is taken away again.
+        writes: whether this process writes there, and not another that trains with it.
 
     Raises:
         UserError: of the memory.
@@ -157,7 +158,7 @@ def one_line_if_full(config: TrainConfig, folder: RunFolder) -> Iterator[None]:
         reason = _full(config, str(error))
         if folder.has_checkpoint:
             reason += f"; epoch {folder.checkpoint().epoch} is saved, --resume goes on from there"
-        else:
+        elif writes:
             folder.discard()
         raise UserError(reason) from error
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.errors import UserError
-from data_prep.files import write_text
+from data_prep.files import is_occupied, write_text
 from data_prep.sealed import opened_hdf5, sealed_hdf5
 from data_prep.strict_json import dumps
 
@@ -23,9 +23,10 @@ from . import factorial
 from .config import TrainConfig
 from .data import Data
 from .effects import analysis
-from .folder import CELLS_FOLDER, RunFolder
+from .folder import CELLS_FOLDER, CONFIG, RunFolder, check_free
 from .grid import train_cells
 from .loop import Progress
+from .manifest import command_of
 from .registry import TASKS
 from .results import MAGIC, store_array
 from .rows import (
@@ -42,6 +43,7 @@ SCAN_ROWS = "scan.h5"
 _POINT = ("params", "momentum_ramp", "lr")
 ROWS = "rows.jsonl"  # of a factorial scan, while it is at work
 Factors = Mapping[str, Sequence[str]] | None
+_COMMAND = "cwrnn scan"
 HELD_OUT_SEED = 1000  # reported results use 0
 
 
@@ -90,6 +92,29 @@ def cell_folder(
     """Where a configuration of a scan is trained."""
     name = cell_name(config.model, config.params, config.momentum_ramp, config.lr, settings)
     return RunFolder(out / CELLS_FOLDER / name)
+
+
+def open_scan(points: Sequence[Point], out: Path, factors: Factors, resume: bool) -> None:
+    """Check that a folder is free or, to resume, that it holds this scan, perhaps of fewer rates.
+
+    Raises:
+        UserError: it holds something and ``resume`` is not set, or it holds something else.
+    """
+    if not resume:
+        check_free(out)
+    if not is_occupied(out):
+        return
+    command = command_of(out)
+    begun = command is not None and command.startswith(_COMMAND)
+    if (out / CONFIG).exists() or not begun:
+        raise UserError("holds no scan; choose another --out", place=out)
+    cells = [(config, cell_folder(out, config, p.settings)) for p in points for config in p.cells]
+    journal = _journal(out) if factors and (out / CELLS_FOLDER / ROWS).exists() else None
+    for config, folder in cells:
+        if journal:
+            journal.of(folder.path.name, config)
+        elif folder.exists:
+            folder.check_is(config)
 
 
 def run_scan(

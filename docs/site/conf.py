@@ -1,6 +1,6 @@
 """The site: README, docs/, the result pages, and a reference made from docstrings.
 
-    sphinx-build -W -c docs/site -b html . build/site
+sphinx-build -W -c docs/site -b html . build/site
 """
 
 from data_prep import __version__
@@ -12,7 +12,14 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 html_title = f"cwrnn {release}"
 root_doc = "docs/site/index"
-include_patterns = ["README.md", "CHANGELOG.md", "SECURITY.md", "docs/**", "results/*.md", "results/**/*.md"]
+include_patterns = [
+    "README.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "docs/**",
+    "results/*.md",
+    "results/**/*.md",
+]
 exclude_patterns = ["results/pages", "docs/**/*.py"]
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 nb_execution_mode = "force"  # and what a cell raises ends the build

@@ -173,9 +173,9 @@ def test_saving(cwrnn, piece, tmp_path):
     (row,) = found["rows"]
     assert (row["model"], row["params"], row["networks"]) == ("cw", 100, 2 * 5)
     assert 0.5 <= row["seconds"] and row["checkpoints"] >= 1 and row["bytes"] > 10 * 100 * 4
-    written, safety = row["saving"] + row["metrics"], row["checkpoints"] * row["digest"]
-    assert row["written_share"] == pytest.approx(written / row["seconds"])
-    assert row["safety_share"] == pytest.approx((safety + row["lock"]) / row["seconds"])
+    once = row["lock"] / row["seconds"]  # and a digest with each checkpoint, every 10 s
+    assert row["safety_share"] == pytest.approx(row["digest"] / 10 + once)
+    assert row["written_share"] >= row["metrics"] / row["seconds"]
     assert not list(tmp_path.iterdir())  # what was trained is gone
     text = cwrnn(*words, "--seconds", 0.1, "--place", tmp_path).stdout
     assert "digests and lock: %" in text and "100 CW-RNN" in text

@@ -103,5 +103,21 @@ def test_another_scan_is_not_resumed(scan):
     words = ("--models", "srn", "--rates", "1e-3", "--momentum-ramp")
     scan(*words)
     assert "runs/scan-timit: exists already" in one_line_error(scan(*words, expect=2))
+    before = Path("runs/scan-timit/manifest.json").read_bytes()
     message = one_line_error(scan(*words, "--epochs", 3, "--resume", expect=2))
     assert "srn-200-ramp-0.001: a run with another epochs; resume with the same" in message
+    assert Path("runs/scan-timit/manifest.json").read_bytes() == before
+
+
+def test_what_is_no_scan_is_not_resumed_and_stays(cwrnn, scan, piece):
+    cwrnn("train", "--data", piece, "--model", "srn", "--params", 100, "--runs", 1, "--epochs", 1,
+          "--out", "run")  # fmt: skip
+    Path("thesis").mkdir()
+    (Path("thesis") / "manifest.json").write_text("mine")
+    (Path("thesis") / "cells").mkdir()
+    (Path("thesis") / "scan.txt").write_text("mine")
+    for name in ("run", "thesis"):
+        before = {p: p.read_bytes() for p in sorted(Path(name).rglob("*")) if p.is_file()}
+        words = ("--models", "srn", "--rates", "1e-3", "--out", name, "--resume")
+        assert f"{name}: holds no scan" in one_line_error(scan(*words, expect=2))
+        assert before == {p: p.read_bytes() for p in sorted(Path(name).rglob("*")) if p.is_file()}

@@ -100,6 +100,8 @@ class Cases:
         if mode == "order":
             return self._order(stage)
         action = KILLS.get(mode, shim.KILL)
+        again = random.Random(f"{self.seed}/{case}").randint(1, self.counted(stage)[0])
+        stage.empty()  # to count, it was run
         with shim.armed(self.control, stage.case, action=action, at=int(number)):
             ended = run(stage.words(), stage.case)
         assert self.control
@@ -109,8 +111,7 @@ class Cases:
         if wrong := ended.fault((0, 2, -signal.SIGKILL)):  # not 0: a process of it may be killed
             return f"killed at {call}: {wrong}"
         if mode == "twice":
-            at = random.Random(f"{self.seed}/{case}").randint(1, self.counted(stage)[0])
-            with shim.armed(self.control, stage.case, action=action, at=at):
+            with shim.armed(self.control, stage.case, action=action, at=again):
                 run(stage.again(), stage.case)
         return self._taken_up(stage, f"killed at {call}")
 
@@ -198,7 +199,7 @@ def unsynced(calls: Iterable[str]) -> str:
         folder, _, name = path.rpartition("/")
         if name == LOCK:
             continue
-        if "write" in call or "truncate" in call:
+        if "write" in call or "truncate" in call or call == "fclose":
             written.add(path)
         elif call in ("fsync", "fdatasync"):
             written.discard(path)

@@ -103,6 +103,7 @@ class Fuzzer:
 
     def stop(self) -> Found:
         """End the worker; what has been found."""
+        self.poll()  # it may have died since
         if self._pid:
             os.kill(self._pid, signal.SIGKILL)
             os.waitpid(self._pid, 0)

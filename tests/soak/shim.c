@@ -149,7 +149,7 @@ static int meet(const char *call, const char *path)
 
 static int changes(int flags)
 {
-    return (flags & (O_CREAT | O_TRUNC | O_TMPFILE)) || (flags & O_ACCMODE) != O_RDONLY;
+    return (flags & (O_CREAT | O_TRUNC | __O_TMPFILE)) || (flags & O_ACCMODE) != O_RDONLY;
 }
 
 #define MODE mode_t mode = 0; va_list more; va_start(more, flags); \

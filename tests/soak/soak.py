@@ -136,7 +136,7 @@ class _Soak:
         from .two import PAIRS
 
         if kind == "random":
-            yield from self.cases.randoms(next(iter(parts)))
+            yield from self.cases.randoms(next(filter(None, parts)))
         elif kind == "two":
             yield from (f"two/{name}/{number}" for number in count() for name in PAIRS)
         else:

@@ -79,7 +79,7 @@ def test_the_shim(tmp_path, monkeypatch, action, at, left, status):
     assert ended.returncode == status, ended.stderr
     found = {p.relative_to(case).as_posix(): p.read_bytes() for p in case.rglob("*") if p.is_file()}
     assert found == left
-    assert control.calls == 5 if status == 0 else at
+    assert control.calls == (5 if status == 0 else at)
     if action == shim.FAIL:
         assert "No space left on device: 'a/b' -> 'a/c'" in ended.stderr
 

@@ -87,8 +87,7 @@ def run_pair(case: str, cases: Cases) -> str | None:
     with shim.armed(cases.control, stage.case, action=shim.STOP, at=at):
         child = Child(own, stage.case, "first")
         if not child.stopped():
-            child.ended()
-            return None
+            return child.ended().fault() or None
         stopped = _files(stage.case)
         second = run(other, stage.case)
         overtaken = _files(stage.case)

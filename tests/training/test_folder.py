@@ -193,6 +193,15 @@ def test_what_cannot_be_read_is_not_taken_for_damaged(corpus, tmp_path):
     assert newest.is_dir() and before.read_bytes() == content
 
 
+def test_a_damaged_line_of_metrics_takes_no_other_with_it(tmp_path, capsys):
+    run, lines = RunFolder(tmp_path), [b'{"epoch": %d}\n' % epoch for epoch in (1, 2, 3, 4)]
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_bytes(lines[0] + b'{"epoch\x9f: 2}\n' + lines[2] + lines[3] + lines[0][:5])
+    run.cut_metrics(3)
+    assert metrics.read_bytes() == lines[0] + lines[2]
+    assert capsys.readouterr().err.endswith("metrics.jsonl, line 2: damaged; left out\n")
+
+
 def test_data_that_have_moved_are_found_at_their_new_place(corpus, tmp_path):
     run = RunFolder(tmp_path / "run")
     run.start(config_of(corpus), number=3)

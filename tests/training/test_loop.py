@@ -14,7 +14,7 @@ from cwrnn_cli.tasks import TASKS
 from cwrnn_cli.tasks.audio.engines import AudioTrainer
 from cwrnn_cli.training.configure import configure
 from cwrnn_cli.training.folder import RunFolder
-from cwrnn_cli.training.loop import train
+from cwrnn_cli.training.loop import Interrupted, train
 
 ROOT = Path(__file__).parents[2]
 # an epoch takes a while, the fourth one for ever, in code that lets Python see no signal
@@ -24,7 +24,7 @@ from pathlib import Path
 from cwrnn_cli.tasks import TASKS
 from cwrnn_cli.tasks.iamondb.engines import CompiledEngine
 from cwrnn_cli.training.folder import RunFolder
-from cwrnn_cli.training.loop import train
+from cwrnn_cli.training.loop import Interrupted, train
 learn, epochs = CompiledEngine.train, []
 def slowly(self, *words):
     epochs.append(1)
@@ -102,3 +102,26 @@ def test_many_short_epochs_are_trained_in_pieces_and_noted_as_ever(piece, tmp_pa
     one, other = (run.checkpoint() for run in runs)
     for mine, theirs in ((one.weights, other.weights), (one.extra, other.extra)):
         assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def test_a_signal_in_the_last_epoch_is_not_lost(piece, tmp_path, monkeypatch):
+    """A comparison would go on with the next run."""
+    data = TASKS["audio"].load(piece)
+    config = configure(data, "srn", 100, runs=1, epochs=3, device="cpu")
+    run = RunFolder(tmp_path / "run")
+    run.start(config)
+    advance = AudioTrainer.advance
+
+    def stopped(self):
+        found = advance(self)
+        if self.finished:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return found
+
+    monkeypatch.setattr(AudioTrainer, "advance", stopped)
+    with pytest.raises(Interrupted) as caught:
+        train(config, data, run)
+    assert caught.value.epoch == 3 == run.checkpoint().epoch
+    assert not (run.path / "previous.pt").exists()
+    monkeypatch.undo()
+    train(config, data, run)  # nothing is left to do

@@ -175,6 +175,9 @@ class _Files(IndexDataCacheFile):
             file.write(hashlib.sha256(content).digest() + content)
 
 
+_compiling: list[Callable[[], None]] = []  # to be called when something is not kept
+
+
 class KernelCache(FunctionCache):
     """Numba's cache of one function, of whose files every one is whole or not there."""
 
@@ -184,6 +187,14 @@ class KernelCache(FunctionCache):
         super().__init__(function)
         stamp = self._impl.locator.get_source_stamp()
         self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamp)
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        """Code that is kept, or None: it has to be compiled."""
+        found = super().load_overload(signature, target_context)
+        if found is None:
+            for begin in _compiling:
+                begin()
+        return found
 
     def save_overload(self, signature: Any, data: Any) -> None:
         """Keep code, if there is room; else it is compiled again the next time."""
@@ -221,15 +232,21 @@ def kept(compiled: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def log_compilation(what: str) -> Iterator[None]:
-    """Say on stderr that ``what`` is being compiled, if it takes longer than a second."""
+    """Say on stderr that ``what`` is being compiled, if that takes longer than a second."""
     if quiet():
         yield
         return
     message = f"compiling {what} (once; it is kept for the next time) ..."
     timer = threading.Timer(1.0, lambda: print(message, file=sys.stderr, flush=True))
     timer.daemon = True
-    timer.start()
+
+    def begin() -> None:
+        if timer.ident is None:
+            timer.start()
+
+    _compiling.append(begin)
     try:
         yield
     finally:
+        _compiling.remove(begin)
         timer.cancel()
