@@ -47,9 +47,16 @@ class Checkpoint:
 
 
 def packed(checkpoint: Checkpoint) -> bytes:
-    """The bytes of its file."""
+    """The bytes of its file.
+
+    Raises:
+        MemoryError: there is none for them.
+    """
     file = io.BytesIO()
-    torch.save(vars(checkpoint), file)
+    try:
+        torch.save(vars(checkpoint), file)
+    except RuntimeError as error:  # in torch's own words: nothing else can fail in memory
+        raise MemoryError from error
     file.seek(-2, io.SEEK_END)
     file.write(struct.pack("<H", _COMMENT))
     comment = _comment(file.getbuffer())

@@ -87,7 +87,7 @@ RULES: dict[str, Rule] = {
     "momentum_ramp": _TRUTH,
     "weight_std": Rule(
         lambda value: value == SCALED or (_is_number(value) and value > 0),
-        f"a finite standard deviation above 0, or {SCALED}",
+        f"a standard deviation above 0, and finite, or {SCALED}",
     ),
     "loss": _TEXT,
     "noise": _NOT_NEGATIVE,

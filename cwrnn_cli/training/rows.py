@@ -19,6 +19,7 @@ from data_prep.files import append_text, write_bytes
 from data_prep.sealed import opened_hdf5, sealed_hdf5
 from data_prep.strict_json import dumps
 
+from ..models import CELLS
 from .config import TrainConfig
 from .results import MAGIC, store_array
 
@@ -184,6 +185,8 @@ def _check(rows: Rows) -> None:
     found: dict[tuple[Any, ...], list[int]] = {}
     named: dict[str, set[str]] = {}
     for cell in rows.cells:
+        if cell.model not in CELLS:
+            raise ValueError(f"{cell.model} is no model")
         for name, level in cell.settings.items():
             if level not in rows.factors[name]:
                 raise ValueError(f"{level} is no level of {name}")
