@@ -87,9 +87,11 @@ class CommandLine(LazyGroup):
 
     def main(self, *args: Any, **more: Any) -> Any:
         """See :class:`click.Group`."""
-        open_streams()
         try:
+            open_streams()
             return super().main(*args, **more)
+        except KeyboardInterrupt:  # before click looks out for it, or afterwards
+            sys.exit(130)
         except OSError as error:  # stderr takes no more either
             sys.exit(2 if error.errno != errno.EPIPE else 1)
 

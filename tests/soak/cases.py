@@ -143,7 +143,7 @@ class Cases:
         if wrong := ended.fault():
             return f"{mode} at {call}: {wrong}"
         if ended.status == 0:
-            other = stage.difference(left=call in _TAKES_AWAY)
+            other = stage.difference(left=call in _TAKES_AWAY, unpacked=mode in MEMORY)
             return f"{mode} at {call}: exit 0, but {other}" if other else ""
         return self._taken_up(stage, f"{mode} at {call}")
 

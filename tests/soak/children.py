@@ -161,6 +161,8 @@ def _command(words: list[str], folder: Path, said: Path) -> int:
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:  # outside of the command
+        status = 130
     except BaseException:
         traceback.print_exc()
         status = 1

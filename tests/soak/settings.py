@@ -1,6 +1,7 @@
 """The commands that are disturbed, all of them small, and what they leave when nobody does."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import soundfile
 import torch
@@ -136,11 +138,13 @@ class Stage:
         setting: which.
         place: a folder; inputs in ``data``, the command runs in ``case``.
         expected: name -> digest of what it leaves undisturbed.
+        arrays: name -> digest of what is in it, of its HDF5 files.
     """
 
     setting: Setting
     place: Path
     expected: dict[str, str] = field(default_factory=dict)
+    arrays: dict[str, str] = field(default_factory=dict)
 
     @property
     def case(self) -> Path:
@@ -179,14 +183,25 @@ class Stage:
             assert ended.status == 0, f"{self.setting.name}: {ended.said}"
             before, self.expected = self.expected, state(self.case)
         assert before == self.expected, f"{self.setting.name}: {difference(before, self.expected)}"
+        self.arrays = {n: _arrays(self.case / n) for n in self.expected if n.endswith(".h5")}
 
-    def difference(self, left: bool = False) -> str:
+    def difference(self, left: bool = False, unpacked: bool = False) -> str:
         """In what its folder is not what it should be; "": in nothing.
 
         Args:
             left: whether something more may be there, which could not be taken away.
+            unpacked: whether arrays may lie in HDF5 files as they are: so its library leaves them
+                where there is no memory to pack them.
         """
         found = state(self.case)
+        for name, arrays in self.arrays.items() if unpacked else ():
+            path = self.case / name
+            if path.exists() and _arrays(path) == arrays:
+                found[name] = self.expected[name]
+                if (path.parent / MANIFEST).exists():
+                    manifest = path.parent.relative_to(self.case) / MANIFEST
+                    files = {path.name: self.expected[name]}
+                    found[manifest.as_posix()] = _manifest(self.case / manifest, files)
         if left:
             found = {name: value for name, value in found.items() if name in self.expected}
         return difference(self.expected, found)
@@ -209,9 +224,7 @@ def state(folder: Path) -> dict[str, str]:
             elif name == CHECKPOINT:
                 found[key] = digest(_content(path.parent))
             elif name == MANIFEST:
-                manifest = json.loads(path.read_text(encoding="utf-8"))
-                dropped = {"sessions", "weights", *["files"] * (path.parent / _STUDY).exists()}
-                found[key] = digest({k: manifest[k] for k in manifest if k not in dropped})
+                found[key] = _manifest(path)
             elif path.suffix == ".json":
                 found[key] = digest(_timeless(json.loads(path.read_text(encoding="utf-8"))))
             elif name == TABLE and (path.parent / _STUDY).exists():
@@ -224,6 +237,30 @@ def state(folder: Path) -> dict[str, str]:
         if folder_.is_dir():
             found[folder_.relative_to(folder).as_posix()] = LEFT
     return found
+
+
+def _manifest(path: Path, files: dict[str, str] | None = None) -> str:
+    """Digest of a manifest, with ``files`` in the place of what it says of them."""
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    if files and manifest["files"]:
+        manifest["files"] |= files
+    dropped = {"sessions", "weights", *["files"] * (path.parent / _STUDY).exists()}
+    return digest({k: manifest[k] for k in manifest if k not in dropped})
+
+
+def _arrays(path: Path) -> str:
+    """Digest of all arrays and attributes of an HDF5 file of ours."""
+    found: dict[str, Any] = {}
+    with h5py.File(io.BytesIO(path.read_bytes())) as file:
+
+        def add(name: str, thing: Any) -> None:
+            found[name] = {key: str(value) for key, value in thing.attrs.items()}
+            if isinstance(thing, h5py.Dataset):
+                found[f"{name} values"] = str(thing.dtype), thing[()].tobytes()
+
+        add("/", file)
+        file.visititems(add)
+    return digest(found)
 
 
 def _timeless(value: Any) -> Any:
