@@ -78,7 +78,7 @@ def opened(path: Path, content: bytes | None = None, **options: Any) -> Iterator
         if file is not None:
             file.close()
         if is_of_memory(error):
-            raise MemoryError from error
+            have_room()  # or it declares more than there is
         raise UserError(f"no HDF5 file, or a damaged one ({error})", place=path) from error
     except UserError:
         assert file is not None

@@ -183,12 +183,9 @@ def writer_of(folder: Path) -> str | None:
 
 
 def own_lock(handle: int) -> None:
-    """Mark an open file as somebody's, until it is closed.
-
-    Who has it for a moment to see whether it is free is waited for: he may take it away.
-    """
+    """Mark an open file as somebody's, until it is closed."""
     with suppress(OSError):  # where there are no locks it is nobody's, and stays
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def is_free(handle: int) -> bool:

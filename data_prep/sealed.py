@@ -80,5 +80,5 @@ def opened_hdf5(path: Path, magic: str, **options: Any) -> Iterator[h5py.File]:
             yield file
         except FAILURES as error:
             if is_of_memory(error):
-                raise MemoryError from error
+                have_room()  # or it declares more than there is
             raise UserError(f"breaks its schema ({error})", path) from error

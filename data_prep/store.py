@@ -165,7 +165,7 @@ def read(path: Path, corpus: str | None = None) -> Corpus:
             found = _checked(file, hashlib.sha256(content).hexdigest())
     except hdf5.FAILURES as error:
         if is_of_memory(error):
-            raise MemoryError from error
+            hdf5.have_room()  # or it declares more than there is
         reason = error.args[0] if isinstance(error, KeyError) else error
         raise UserError(f"breaks the schema ({reason}); {again} again", place=path) from error
     if corpus is not None and found.corpus != corpus:
