@@ -27,7 +27,8 @@ from ..tasks import TASKS
 from ..training import distributed
 from ..training.configure import check, configure
 from ..training.device import check_device
-from ..training.folder import CONFIG, RunFolder, check_free, names_of, writing
+from ..training.folder import CONFIG, RunFolder, check_free, writing
+from ..training.folders import names_of
 from ..training.grid import RESULTS, Grid, open_grid, run_grid
 from ..training.jobs import cores, one_thread
 from ..training.manifest import MANIFEST, certified, certified_whole, note

@@ -13,7 +13,8 @@ from data_prep.strict_json import dumps
 from ..console import RUNS_FOLDER, command_line, json_option, print_json, print_text, say_written
 from ..outputs import PICTURE, OutputFile, force_option
 from ..tasks import TASKS
-from ..training.folder import RunFolder, newest_run
+from ..training.folder import RunFolder
+from ..training.folders import newest_run
 from ..training.manifest import certified_whole
 from ..training.registry import task_of
 from ..training.results import write_results

@@ -25,7 +25,8 @@ from ..training import distributed
 from ..training.config import TrainConfig
 from ..training.configure import check, configure
 from ..training.device import check_device
-from ..training.folder import RunFolder, claimed_folder, next_number, writing
+from ..training.folder import RunFolder, writing
+from ..training.folders import claimed_folder, next_number
 from ..training.loop import train
 from ..training.manifest import certified
 from .options import (

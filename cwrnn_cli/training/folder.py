@@ -9,7 +9,7 @@ resuming. Who writes in the folder holds its lock.
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,6 @@ from data_prep.reading import content_of
 from data_prep.strict_json import dumps
 
 from ..console import quoted, warn
-from ..models import CELLS
 from .checkpoints import Checkpoint, packed, unpacked
 from .config import TrainConfig
 from .contents import problem
@@ -339,73 +338,3 @@ def check_free(out: Path) -> None:
     """Raises UserError if there is anything at a place to write a new folder to."""
     if is_occupied(out):
         raise UserError(f"{out}: exists already; go on with --resume, or choose another --out")
-
-
-def claimed_folder(parent: Path, name: str) -> Path:
-    """``parent/name``, or with -2, -3 ... if that is taken: made here, and nobody else's.
-
-    Raises:
-        UserError: it cannot be made.
-    """
-    candidate, number = parent / name, 1
-    while True:
-        try:
-            parent.mkdir(parents=True, exist_ok=True)
-            os.mkdir(candidate)
-        except FileExistsError as error:
-            if parent.is_dir():
-                number += 1
-                candidate = parent / f"{name}-{number}"
-                continue
-            raise UserError(f"{parent}: no folder; choose another --out") from error
-        except OSError as error:
-            raise UserError(f"cannot be made ({error.strerror})", candidate) from error
-        return candidate
-
-
-def names_of(runs: Sequence[RunFolder]) -> list[str]:
-    """The folders' names, with as many of those above them as tell them apart.
-
-    Args:
-        runs: none of them twice.
-    """
-    paths = [run.path.resolve().parts for run in runs]
-    every = (["-".join(path[-depth:]) for path in paths] for depth in range(1, 1000))
-    return next(names for names in every if len(set(names)) == len(paths))
-
-
-def next_number(parent: Path) -> int:
-    """Of a run that begins below ``parent``: greater than those that are there."""
-    numbers = (RunFolder(path.parent).number for path in parent.glob(f"*/{CONFIG}"))
-    return 1 + max(numbers, default=0)
-
-
-def run_folders(parent: Path) -> list[RunFolder]:
-    """All run folders below ``parent`` that have a checkpoint, the one that began last first.
-
-    By their numbers, not by a clock; those of former versions have none and come last.
-    """
-    found = [RunFolder(path.parent) for path in parent.glob(f"*/{CONFIG}")]
-    found = [folder for folder in found if folder.has_checkpoint]
-    return sorted(found, key=lambda folder: (folder.number, folder.path.name), reverse=True)
-
-
-def newest_run(parent: Path, task: str | None) -> RunFolder:
-    """The newest run of a task, or of any; a damaged folder is passed over, with a line.
-
-    Raises:
-        UserError: there is none.
-    """
-    for folder in run_folders(parent):
-        try:
-            found = folder.config().task
-        except UserError as error:
-            warn(f"passed over: {error.message}")
-            continue
-        if task in (None, found):
-            return folder
-    which, option = (f"no run of task {task}", f"--task {task} ") if task else ("no run", "")
-    command = f"cwrnn train {option}--model MODEL"
-    raise UserError(
-        f"{parent}: {which}; train one with `{command}`, where MODEL is {', '.join(CELLS)}"
-    )

@@ -12,7 +12,8 @@ import torch
 
 from cwrnn_cli.tasks import TASKS
 from cwrnn_cli.training.configure import configure
-from cwrnn_cli.training.folder import RunFolder, check_free, claimed_folder, newest_run, writing
+from cwrnn_cli.training.folder import RunFolder, check_free, writing
+from cwrnn_cli.training.folders import claimed_folder, newest_run
 from cwrnn_cli.training.loop import train
 from data_prep.errors import UserError
 
@@ -121,6 +122,17 @@ def test_two_at_work_in_one_folder_are_one_too_many(cwrnn, piece, name):
     assert not Path("out").exists()
 
 
+def with_both(corpus, tmp_path):
+    """A run that has ended, with the checkpoint before the last; they are the same."""
+    config, run = config_of(corpus, epochs=2), RunFolder(tmp_path / "run")
+    run.start(config)
+    train(config, corpus, run)
+    newest, before = run.path / "checkpoint.pt", run.path / "previous.pt"
+    content = newest.read_bytes()
+    before.write_bytes(content)
+    return config, run, newest, before, content
+
+
 def test_a_damaged_checkpoint_is_replaced_by_the_one_before_it(corpus, tmp_path, capsys):
     config = config_of(corpus)
     through, run = RunFolder(tmp_path / "through"), RunFolder(tmp_path / "run")
@@ -179,12 +191,7 @@ def test_both_damaged_are_refused_and_left_as_they_are(corpus, tmp_path):
 
 def test_what_cannot_be_read_is_not_taken_for_damaged(corpus, tmp_path):
     """The last checkpoint is not given up for the one before it because a disk or a right fails."""
-    config, run = config_of(corpus, epochs=2), RunFolder(tmp_path / "run")
-    run.start(config)
-    train(config, corpus, run)
-    newest, before = run.path / "checkpoint.pt", run.path / "previous.pt"
-    content = newest.read_bytes()
-    before.write_bytes(content)
+    config, run, newest, before, content = with_both(corpus, tmp_path)
     newest.unlink()
     newest.mkdir()
     for act in (run.checkpoint, run.mend, run.settle, lambda: run.start_or_resume(config)):
@@ -300,12 +307,7 @@ def test_pipes_in_a_folder_hold_up_nobody_who_writes_there(tmp_path):
 
 def test_where_memory_is_full_a_checkpoint_is_not_damaged(corpus, tmp_path, monkeypatch):
     """The one before it would be put in its place, or a run given up that is whole."""
-    config, run = config_of(corpus, epochs=2), RunFolder(tmp_path / "run")
-    run.start(config)
-    train(config, corpus, run)
-    newest, before = run.path / "checkpoint.pt", run.path / "previous.pt"
-    content = newest.read_bytes()
-    before.write_bytes(content)
+    _, run, newest, before, content = with_both(corpus, tmp_path)
 
     def full(file, **options):
         return torch.empty(1 << 60)

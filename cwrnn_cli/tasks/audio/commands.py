@@ -12,7 +12,8 @@ from ...console import DATA_FOLDER, RUNS_FOLDER, origin_option, print_text, say,
 from ...option import SECONDS
 from ...outputs import CORPUS, PICTURE, SOUND, OutputFile, check_output, force_option
 from ...reporting.figures import waves
-from ...training.folder import RunFolder, newest_run
+from ...training.folder import RunFolder
+from ...training.folders import newest_run
 from .data import continue_network
 from .sound import write_wav
 from .task import AudioTask

@@ -33,7 +33,8 @@ from data_prep.iamondb import which_kept
 from ...console import RUNS_FOLDER, print_text, say, warn
 from ...models import CELLS
 from ...training.config import TrainConfig
-from ...training.folder import RunFolder, newest_run
+from ...training.folder import RunFolder
+from ...training.folders import newest_run
 from .canvas import MOST_POINTS, Hand
 from .data import IamondbData
 from .reading import Reader
