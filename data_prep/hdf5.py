@@ -23,7 +23,7 @@ from .reading import content_of
 
 LARGEST = 1 << 33  # bytes of a file: ten times what the paper's corpora need
 INFLATED = 1 << 28  # bytes of a file's compressed arrays and texts, all together: results have 2^22
-_CACHE = 1 << 20  # bytes: twice what the library takes in one piece for a file that it opens
+_CACHE = 1 << 21  # bytes: twice what the library takes in one piece, to open a file or for texts
 _OBJECTS = 1 << 17  # groups and arrays: a scan of thousands of cells has a tenth
 _DEEPEST = 6  # groups inside each other: ours have 2
 _AXES = 8

@@ -130,12 +130,17 @@ def write(path: Path, corpus: Corpus) -> None:
             group["offsets"] = split.offsets
             group["shift"] = split.shift
             group["scale"] = split.scale
-            text = h5py.string_dtype("utf-8")
-            group.create_dataset("names", data=split.names, dtype=text, shape=(len(split),))
+            _write_texts(group, "names", split.names)
             if split.labels is not None:
                 group["labels"] = split.labels
             if split.text is not None:
-                group.create_dataset("text", data=split.text, dtype=text, shape=(len(split),))
+                _write_texts(group, "text", split.text)
+
+
+def _write_texts(group: h5py.Group, name: str, texts: list[str]) -> None:
+    hdf5.have_room()
+    text = h5py.string_dtype("utf-8")
+    group.create_dataset(name, data=texts, dtype=text, shape=(len(texts),))
 
 
 def read(path: Path, corpus: str | None = None) -> Corpus:

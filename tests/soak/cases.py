@@ -179,6 +179,8 @@ class Cases:
         if wrong := ended.fault((0, 2) if there else (0,)):
             return f"{what}, taken up: {wrong}"
         other = stage.difference()
+        if other and ended.status:
+            other += f", after: {ended.last}"
         return f"{what}, taken up: {other}" if other else ""
 
 

@@ -8,12 +8,14 @@ import inspect
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from cwrnn_cli.cli import main
 from cwrnn_cli.training import loop
@@ -63,6 +65,7 @@ def quiet_threads() -> None:
     The small runs of a soak are over long before the usual time between two checkpoints.
     """
     torch.set_num_threads(1)
+    tqdm.monitor_interval = 0
     values = [
         0.0 if p.name == "checkpoint_seconds" else p.default
         for p in inspect.signature(loop.train).parameters.values()
@@ -147,6 +150,7 @@ def run(words: list[str], folder: Path) -> Ended:
 def _command(words: list[str], folder: Path, said: Path) -> int:
     os.setsid()
     end_with_parent()
+    tqdm.set_lock(threading.RLock())  # its own is shared by all children: killed, one keeps it
     os.chdir(folder)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with said.open("wb") as file, open(os.devnull, "rb") as nothing:
