@@ -84,10 +84,9 @@ def _new_temporary(folder: int, name: str) -> tuple[str, int]:
     while True:
         temporary = f".{name}.{secrets.token_hex(8)}.tmp"
         handle = os.open(temporary, how, 0o666, dir_fd=folder)
-        own_lock(handle)
-        if os.fstat(handle).st_nlink:
+        if own_lock(handle) and os.fstat(handle).st_nlink:
             return temporary, handle
-        os.close(handle)  # it was nobody's for a moment, and somebody took it away
+        os.close(handle)  # it was nobody's for a moment, and somebody takes it away
 
 
 def _drop_stale(folder: int, name: str | None = None) -> None:

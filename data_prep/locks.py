@@ -182,10 +182,15 @@ def writer_of(folder: Path) -> str | None:
     return None
 
 
-def own_lock(handle: int) -> None:
-    """Mark an open file as somebody's, until it is closed."""
-    with suppress(OSError):  # where there are no locks it is nobody's, and stays
+def own_lock(handle: int) -> bool:
+    """Mark an open file as somebody's, until it is closed; False: another process has done so."""
+    try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # where there are no locks it is nobody's, and stays
+        pass
+    return True
 
 
 def is_free(handle: int) -> bool:

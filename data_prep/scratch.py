@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import UserError
-from .locks import locked
+from .locks import LOCK, is_free, locked
 
 
 @contextmanager
@@ -53,7 +53,16 @@ def drop_stale_folders(parent: Path, prefix: str) -> None:
     """Take away the folders of :func:`temporary_folder` that killed processes have left."""
     for stale in parent.iterdir():
         if re.fullmatch(re.escape(prefix) + r"[0-9a-f]{16}", stale.name):
-            with suppress(OSError, UserError):
+            with suppress(OSError):
                 if stale.lstat().st_uid == os.getuid() and not stale.is_symlink():
-                    with locked(stale, patience=0):
-                        shutil.rmtree(stale)
+                    _drop_if_free(stale)
+
+
+def _drop_if_free(folder: Path) -> None:
+    how = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    handle = os.open(folder / LOCK, how, 0o600)
+    try:
+        if is_free(handle):  # never where there are no locks
+            shutil.rmtree(folder)
+    finally:
+        os.close(handle)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from data_prep import files, locks
 from data_prep.errors import UserError
 from data_prep.files import (
     append_text,
@@ -203,6 +204,29 @@ write_bytes(Path({str(path)!r}), b"slow")
     process.communicate("\n\n")
     assert process.returncode == 0 and path.read_text() == "slow"
     assert [file.name for file in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_temporary_file_that_is_looked_at_before_it_is_locked_is_made_anew(tmp_path, monkeypatch):
+    """Another process takes its lock to see whether it is nobody's, and then takes it away."""
+    seen = []
+
+    def looked_at(handle):
+        if not seen:
+            (temporary,) = tmp_path.iterdir()
+            seen.append((temporary, os.open(temporary, os.O_RDONLY)))
+            assert locks.is_free(seen[0][1])
+        return locks.own_lock(handle)
+
+    def taken_away(handle):
+        with suppress(FileNotFoundError):
+            os.unlink(seen[0][0])
+
+    monkeypatch.setattr(files, "own_lock", looked_at)
+    monkeypatch.setattr(os, "fsync", taken_away)
+    write_bytes(tmp_path / "file", b"all of it")
+    os.close(seen[0][1])
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"all of it"
 
 
 def test_lines_are_appended_and_a_place_that_takes_none_is_named(tmp_path):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.scratch import scratch_folder
+from data_prep import locks
+from data_prep.scratch import scratch_folder, temporary_folder
 
 _HOLDS = """
 import time
@@ -39,3 +40,13 @@ def test_what_a_killed_process_left_is_cleared_and_what_is_in_use_is_not(tmp_pat
     with scratch_folder() as other:
         assert other.is_dir() and not folder.exists()
     assert not other.exists() and foreign.is_symlink()
+
+
+def test_where_there_are_no_locks_nothing_is_cleared_away(tmp_path, monkeypatch):
+    def none(handle, how):
+        raise OSError(locks.errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", none)
+    with temporary_folder(tmp_path, "x-", tmp_path) as one:
+        with temporary_folder(tmp_path, "x-", tmp_path) as other:
+            assert one.is_dir() and other.is_dir()
