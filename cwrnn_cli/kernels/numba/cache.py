@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -34,6 +35,7 @@ from ...console import quiet, warn
 _KERNELS = Path(__file__).parents[1]
 _PREFIX, _KEPT = "cwrnn-kernels-", 4  # folders of compiled code, and how many of them
 _OURS = re.compile(_PREFIX + r"[0-9a-f]{16}")
+_PATIENCE, _POLL = 10.0, 0.02  # seconds that another process may take to write, and of a look
 _CHECKSUM = hashlib.sha256().digest_size
 _place: list[Path] = []  # once it is chosen
 
@@ -207,7 +209,11 @@ class KernelCache(FunctionCache):
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Only one process writes at a time: two would give two functions the same number."""
+    """Only one process writes at a time: two would give two functions the same number.
+
+    Raises:
+        OSError: another one keeps the lock for longer than writing takes, for it is stopped.
+    """
     try:
         import fcntl  # noqa: PLC0415  (not on Windows)
     except ImportError:
@@ -215,7 +221,15 @@ def _alone() -> Iterator[None]:
         return
     folder().mkdir(parents=True, exist_ok=True)
     with (folder() / "lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= until:
+                    raise OSError(error.errno, "another process keeps its lock") from error
+            time.sleep(_POLL)
         yield
 
 

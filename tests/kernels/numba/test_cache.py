@@ -146,3 +146,13 @@ def test_compiled_code_is_found_again(tmp_path):
         )
         lines.append(run.stdout.splitlines())
     assert lines == [["1 1"] * 4, ["1 0"] * 4]
+
+
+def test_a_stopped_process_that_writes_holds_nobody_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "folder", lambda: tmp_path)
+    monkeypatch.setattr(cache, "_PATIENCE", 0.1)
+    with cache._alone():
+        with pytest.raises(OSError, match="another process keeps its lock"), cache._alone():
+            pass
+    with cache._alone():
+        pass
