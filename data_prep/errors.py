@@ -10,6 +10,7 @@ import re
 import click
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+MAKE_ROOM = "make room; the same command goes on, with --resume if it has that"
 _ADVICE = {  # what to do, by number of the system's error
     errno.EACCES: "; no permission: change it, or choose another place",
     errno.EPERM: "; no permission: change it, or choose another place",
@@ -129,7 +130,8 @@ def _of_system(error: OSError) -> UserError | None:
         return None
     reason, name = os.strerror(number), error.filename
     if number in NO_ROOM:
-        return UserError(f"cannot be written ({reason})", place=name or "stdout, or a file")
+        line = f"cannot be written ({reason}); {MAKE_ROOM}"
+        return UserError(line, place=name or "stdout, or a file")
     if number in _LIMITS:
         return UserError(_LIMITS[number], place=name)
     if number == errno.EIO:

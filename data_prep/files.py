@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .errors import UserError
+from .errors import MAKE_ROOM, NO_ROOM, UserError
 from .locks import is_free, own_lock
 from .scratch import drop_stale_folders, scratch_folder, temporary_folder
 
@@ -159,7 +159,8 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UserError(f"cannot be written ({reason}); choose another place", path) from error
+        advice = MAKE_ROOM if error.errno in NO_ROOM else "choose another place"
+        raise UserError(f"cannot be written ({reason}); {advice}", path) from error
 
 
 def write_text(path: Path, text: str) -> None:

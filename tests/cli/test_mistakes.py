@@ -14,6 +14,7 @@ from cwrnn_cli.cli import main
 from cwrnn_cli.tasks import TASKS
 from cwrnn_cli.training.configure import configure
 from cwrnn_cli.training.memory import free_bytes, least_bytes
+from data_prep.errors import MAKE_ROOM
 from tests.conftest import one_line_error
 
 ROOT = Path(__file__).parents[2]
@@ -123,7 +124,7 @@ def test_every_command_says_that_stdout_is_full(ended, cwrnn, piece):
         ("train", "--help"),
         ("--version",),
     ]
-    full = f"stdout, or a file: cannot be written ({os.strerror(errno.ENOSPC)})"
+    full = f"stdout, or a file: cannot be written ({os.strerror(errno.ENOSPC)}); {MAKE_ROOM}"
     for words in commands:
         status, said = ended(open("/dev/full", "w"), *words)
         assert status == 2 and said.endswith(f"Error: {full}\n"), (words, said)
@@ -176,7 +177,11 @@ def fails(monkeypatch, error):
         (PermissionError(errno.EACCES, "x", "a.h5"), "a.h5: Permission denied; no permission"),
         (OSError(errno.ENAMETOOLONG, "x", "a" * 300), "File name too long; choose a shorter"),
         (OSError("write failed (errno = 28, error message = 'x')"), "stdout, or a file: cannot"),
-        (OSError(errno.EFBIG, "x", "a.h5"), "a.h5: cannot be written (File too large)"),
+        (
+            OSError(errno.EFBIG, "x", "a.h5"),
+            "a.h5: cannot be written (File too large); make room; "
+            "the same command goes on, with --resume if it has that",
+        ),
         ("\udce9".encode, "text that cannot be written"),
         (RecursionError("x"), "nested too deeply"),
         (ImportError("libx.so"), "a library cannot be loaded (libx.so)"),
