@@ -30,7 +30,8 @@ from .folder import CONFIG, RunFolder, check_free, writing
 from .loop import Interrupted, Progress, train
 from .manifest import program
 from .registry import TASKS
-from .search_space import SEARCHED, Bound, Tried
+from .search_bounds import Bound, Tried
+from .search_space import SEARCHED
 from .study import OPTIONS, opened
 
 if TYPE_CHECKING:  # of the extra `search`
@@ -199,19 +200,19 @@ def _proposed(search: Search, trials: "Sequence[FrozenTrial]") -> "FrozenTrial":
     import optuna  # noqa: PLC0415
 
     bounds = search.space
-    distributions = {bound.label: bound.distribution() for bound in bounds.values()}
+    distributions = {k: v for bound in bounds.values() for k, v in bound.distributions().items()}
     if trials:
         seed = np.random.SeedSequence([search.base.seed, len(trials)]).generate_state(1)[0]
         before = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=int(seed)))
         before.add_trials(trials)
         asked = before.ask(distributions).params
-        found = {name: bound.tried(asked[bound.label]) for name, bound in bounds.items()}
+        found = {name: bound.tried(asked) for name, bound in bounds.items()}
     else:
         found = {name: bound.published for name, bound in bounds.items()}
     tried: dict[str, Tried] = {name: each for name, (each, _) in found.items()}
     return optuna.trial.create_trial(
         state=optuna.trial.TrialState.RUNNING,
-        params={bounds[name].label: noted for name, (_, noted) in found.items()},
+        params={k: v for _, noted in found.values() for k, v in noted.items()},
         distributions=distributions,
         user_attrs={
             "parameters": {name: each.value for name, each in tried.items()},
@@ -233,10 +234,7 @@ def _trained(
         return _row(path, search.space)
     if not folder.exists:  # killed before there was a configuration
         shutil.rmtree(folder.path, ignore_errors=True)
-    options: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in trial.user_attrs[OPTIONS].items()
-    }
+    options = {name: _tuples(value) for name, value in trial.user_attrs[OPTIONS].items()}
     config = configure(search.data, **search.fixed, **options)
     resumed, began = folder.has_checkpoint, time.monotonic()
     folder.start_or_resume(config)
@@ -257,6 +255,11 @@ def _trained(
     }
     write_text(path, dumps(row, indent=1) + "\n")
     return row
+
+
+def _tuples(value: Any) -> Any:
+    """Of JSON's lists."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _judged(search: Search, folder: RunFolder) -> dict[str, Any]:
@@ -369,7 +372,12 @@ def train_command(options: Mapping[str, Any]) -> str:
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         elif isinstance(value, list | tuple):
-            words += [f"--{flag}", ",".join(map(str, value))]
+            words += [f"--{flag}", ",".join(map(_word, value))]
         elif value is not None:
             words += [f"--{flag}", str(value)]
     return shlex.join(words)
+
+
+def _word(value: Any) -> str:
+    """Of a list; a period with an offset is a pair."""
+    return "@".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -10,6 +10,7 @@ from dataclasses import replace
 import optuna
 import pytest
 
+from cwrnn_cli.clock import parse_periods, parse_shares
 from cwrnn_cli.tasks import TASKS
 from cwrnn_cli.tasks.timit.engines import TimitTrainer
 from cwrnn_cli.training import search as module
@@ -17,7 +18,9 @@ from cwrnn_cli.training.configure import configure
 from cwrnn_cli.training.folder import METRICS
 from cwrnn_cli.training.loop import Interrupted
 from cwrnn_cli.training.search import Search, collect, open_search, run_search, trial_folder
-from cwrnn_cli.training.search_space import SEARCHED, LogRange, chosen, searchable
+from cwrnn_cli.training.search_bounds import LogRange
+from cwrnn_cli.training.search_clocks import Ticks
+from cwrnn_cli.training.search_space import SEARCHED, chosen, searchable
 from data_prep.errors import UserError
 from tests.training.test_scan import Unread
 
@@ -101,8 +104,11 @@ def test_the_study_is_optunas(whole):
 
 @pytest.mark.parametrize("model", ["srn", "lstm", "cw", "gru"])
 def test_the_first_trial_has_the_published_values(model, pen, tmp_path):
-    names = searchable(TASKS["iamondb"], model)
-    assert names == ["lr", "momentum", "clip", "weight-std"] + ["clock"] * (model == "cw")
+    names = [
+        n for n in searchable(TASKS["iamondb"], model) if n not in ("series", "periods", "ticks")
+    ]
+    clocked = ["clock", "mask", "slow-input"] * (model == "cw")
+    assert names == ["lr", "momentum", "clip", "weight-std", *clocked]
     search = search_of(pen, names, 1, model, params=700, epochs=1)
     row = searched(search, tmp_path / model)["trials"][0]
     ours = configure(pen, model, 700, runs=1, epochs=1, seed=1000)
@@ -141,6 +147,7 @@ def test_killed_while_its_configuration_was_written_it_begins_anew(words, tmp_pa
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from cwrnn_cli.clock import parse_periods, parse_shares
 from cwrnn_cli.tasks import TASKS
 from cwrnn_cli.tasks.timit.engines import TimitTrainer
 from cwrnn_cli.training.search import Search, open_search, run_search
@@ -254,7 +261,7 @@ def test_the_test_set_is_never_read(pen, words, tmp_path):
 
 def test_clocks_are_those_that_the_parameters_allow(pen, tmp_path):
     (clocks,) = search_of(pen, ["clock"], model="cw", params=1500).space.values()
-    names = list(clocks.choices)
+    names = list(clocks.choices)  # of the published number of modules the equal one is published
     assert names[:5] == ["published", "3-equal", "3-fast-first", "4-equal", "4-fast-first"]
     assert "9-equal" not in names  # it is the published one
     assert "9-fast-first" not in names  # has 256 units at the least
@@ -265,6 +272,54 @@ def test_clocks_are_those_that_the_parameters_allow(pen, tmp_path):
         assert abs(config.parameter_count() - 1500) < 50
         modules = row["options"].get("periods", 9)
         assert config.cell.periods == tuple(2**i for i in range(modules))
+
+
+@pytest.mark.parametrize("name", ["series", "periods", "ticks"])
+def test_any_clock_is_tried_as_its_command_says(name, words, tmp_path):
+    """The best trial's command, typed, has the clock that was trained."""
+    found = searched(search_of(words, [name], 8, "cw", params=600), tmp_path)
+    clocks = set()
+    for row in found["trials"]:
+        cell = trial_folder(tmp_path, row["number"]).config().cell
+        clocks.add((cell.clock.periods, cell.clock.offsets, cell.clock.sizes))
+        shown = row["parameters"][name]
+        if row["published"]:
+            assert shown == "published" and cell.clock.periods == (1, 2, 4, 8, 16, 32, 64)
+        elif name != "series":
+            periods = [int(each.partition("@")[0]) for each in shown.split(" ")[0].split(",")]
+            assert cell.clock.periods == tuple(periods) and len(set(periods)) == len(periods)
+    assert len(clocks) == 8 or (name == "series" and len(clocks) > 3)  # words come up again
+    assert any(offsets for _, offsets, _ in clocks) is (name == "ticks")
+    flags = found["best"]["command"].split()
+    if "--periods" in flags:
+        typed = parse_periods(flags[flags.index("--periods") + 1])
+        shares = flags[flags.index("--module-shares") + 1] if "--module-shares" in flags else None
+        options = {} if shares is None else {"module_shares": parse_shares(shares)}
+        again = configure(words, "cw", 600, runs=1, epochs=2, seed=1000, periods=typed, **options)
+        best = trial_folder(tmp_path, found["best"]["trial"]).config()
+        assert again.cell == best.cell
+
+
+def test_a_clock_that_is_too_much_for_the_parameters_has_equal_shares(words):
+    few, many = (
+        search_of(words, ["ticks"], model="cw", params=n).space["ticks"] for n in (60, 9000)
+    )
+    assert few.most < many.most == 9
+    values = dict.fromkeys(many.distributions(), 0) | {"modules": few.most, "share 0": 3}
+    values |= {name: 1 for name in values if name.startswith("period")}
+    shares = (8, *[1] * (few.most - 1))
+    periods = tuple(range(1, few.most + 1))  # equal ones are made to differ
+    assert few.tried(values)[0].options == {"periods": periods}
+    assert many.tried(values)[0].options == {"periods": periods, "module_shares": shares}
+    late = values | {f"offset {i}": 1.0 for i in range(9)} | {"share 0": 0}
+    ticks = tuple((period, period - 1) for period in periods)
+    assert few.tried(late)[0].options == {"periods": ticks}
+
+
+def test_one_clock_at_a_time(words):
+    with pytest.raises(UserError, match="--search clock,ticks: both decide the clock; take one"):
+        chosen(["clock", "ticks"], TASKS["timit"], "cw", [])
+    assert "9 modules" in Ticks(9, 256).text
 
 
 def test_what_is_given_is_not_searched(pen):
