@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__, music, standardise
+from . import PREPARATION, music, standardise
 from .errors import UserError
 from .provenance import source_of
 from .sound import MOST_SAMPLES, STEEP, Sound, open_sound, ratio, resample
@@ -73,7 +73,7 @@ def prepare(
         corpus="audio",
         standin=src is None,
         provenance={
-            "cwrnn": __version__,
+            "cwrnn": PREPARATION,
             "source": source,
             "parameters": {
                 "rate": RATE,

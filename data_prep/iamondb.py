@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import __version__, standardise
+from . import PREPARATION, standardise
 from .errors import UserError
 from .iamondb_files import LISTS, find, lag, line_files, read_strokes, read_texts
 from .iamondb_standin import MARKER
@@ -200,7 +200,7 @@ def prepare(
     standin = (lines_source.path.parent / MARKER).is_file()
     source = source_of("stand-in handwriting" if standin else "IAM-OnDB", origin, digests)
     provenance = {
-        "cwrnn": __version__,
+        "cwrnn": PREPARATION,
         "source": source,
         "characters": report.characters,
         "path": asdict(options),

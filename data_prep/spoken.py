@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from . import __version__, standardise
+from . import PREPARATION, standardise
 from .errors import UserError
 from .features import FeatureOptions
 from .provenance import source_of
@@ -277,7 +277,7 @@ def corpus_of(
         corpus="timit",
         standin=standin,
         provenance={
-            "cwrnn": __version__,
+            "cwrnn": PREPARATION,
             "source": source_of(*source),
             "words": vocabulary,
             "groups": [list(group) for group in groups],

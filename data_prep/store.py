@@ -97,8 +97,8 @@ class Corpus:
     Attributes:
         corpus: "audio", "timit" or "iamondb".
         standin: True if it only stands in for the data of the paper's experiment.
-        provenance: how it was made: source files with sha256, every parameter, our version (JSON
-            types).
+        provenance: how it was made: source files with sha256, every parameter, and what prepared
+            it, :data:`data_prep.PREPARATION` (JSON types).
         splits: "train", and "valid" and "test" where the task has them.
         sha256: of the file it was read from; empty before it is written.
     """
