@@ -1,8 +1,9 @@
 """Files that appear whole or not at all, their checksums, and folders with one writer at a time.
 
-All that is written to stay goes through :func:`write_bytes` and :func:`append_text`. A process that
-is killed leaves at most a temporary file, ``.NAME.X.tmp``, or a temporary folder, ``.NAME.X``, and
-the next to write there takes it away: whoever writes one holds a lock on it, which ends with him.
+All that is written to stay goes through :func:`write_bytes` and :func:`append_bytes`. A process
+that is killed leaves at most a temporary file, ``.NAME.X.tmp``, or a temporary folder, ``.NAME.X``,
+and the next to write there takes it away: whoever writes one holds a lock on it, which ends with
+him.
 """
 
 import hashlib
@@ -115,11 +116,16 @@ def drop_stale(folder: Path) -> None:
 
 
 def append_text(path: Path, text: str, sync: bool = False) -> None:
-    """Write behind a text file in UTF-8; a process that is killed may leave a part of ``text``.
+    """Write behind a text file in UTF-8; see :func:`append_bytes`."""
+    append_bytes(path, text.encode(), sync)
+
+
+def append_bytes(path: Path, content: bytes, sync: bool = False) -> None:
+    """Write behind a file; a process that is killed may leave a part of ``content``.
 
     Args:
         path: of the file, which may be new.
-        text: to write.
+        content: to write.
         sync: whether it is on the disk when this returns.
 
     Raises:
@@ -129,7 +135,7 @@ def append_text(path: Path, text: str, sync: bool = False) -> None:
         how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         handle = os.open(path, how, 0o666)
         try:
-            left = memoryview(text.encode())
+            left = memoryview(content)
             while left:
                 left = left[os.write(handle, left) :]
             if sync:

@@ -24,6 +24,7 @@ from ..tasks import TASKS
 from ..training import distributed
 from ..training.config import TrainConfig
 from ..training.configure import check, configure
+from ..training.curves import CurvesFolder, check_tensorboard
 from ..training.device import check_device
 from ..training.folder import RunFolder, writing
 from ..training.folders import claimed_folder, next_number
@@ -57,6 +58,13 @@ from .options import (
     "--out", type=click.Path(path_type=Path), help="Run folder.  [default: a new one below runs/]"
 )
 @click.option("--resume", is_flag=True, help="Go on with this same command's run where it stopped.")
+@click.option(
+    "--tensorboard",
+    "curves",
+    is_flag=True,
+    help="What metrics.jsonl gets also as events for TensorBoard, in the run folder; with --resume "
+    "of the epochs before, too. Needs the extra `tensorboard`.",
+)
 def command(
     task: str,
     seed: int,
@@ -64,6 +72,7 @@ def command(
     device: str,
     out: Path | None,
     resume: bool,
+    curves: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -74,6 +83,8 @@ def command(
     experiment = TASKS[task]
     if distributed.world_size() > 1 and not experiment.data_parallel:
         raise UserError(f"torchrun: a run of task {task} trains in one process; use `compare`")
+    if curves:
+        check_tensorboard()
     params = options.pop("params")
     check_device(device)
     options |= {"seed": seed, "device": device}
@@ -82,6 +93,8 @@ def command(
     config = configure(corpus, params=params, **options)
     distributed.start(config.device, data_parallel=True)
     folder = _folder_of_all(config, out, resume)
+    if curves:
+        folder = CurvesFolder(folder.path)
     per_sequence = config.protocol.network_per_sequence
     count = f"{config.runs} x {config.sequences}" if per_sequence else str(config.runs)
     say(

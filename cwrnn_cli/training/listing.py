@@ -82,7 +82,7 @@ def look_at(path: Path) -> Run | None:
     lines = list(_lines(path / METRICS))
     last: Mapping[str, Any] = lines[-1] if lines else {}
     metric = next((name for name in task.progress if name in last), "")
-    values = [value for line in lines for value in _numbers(line.get(metric))]
+    values = [value for line in lines for value in finite_numbers(line.get(metric))]
     best = min(values, default=None)
     epoch = last.get("epoch", 0)
     return Run(path, config, _state(folder), epoch, metric, best, last)
@@ -113,8 +113,8 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         yield values
 
 
-def _numbers(value: Any) -> list[float]:
-    """Finite ones, of one value or of a list of networks'."""
+def finite_numbers(value: Any) -> list[float]:
+    """Those that are finite, of one value or of a list of networks'."""
     each = value if isinstance(value, list) else [value]
     return [v for v in each if isinstance(v, int | float) and math.isfinite(v)]
 
