@@ -4,8 +4,10 @@ import click
 
 from data_prep import __version__
 
+from ..paper import AUDIO
 from .groups import CommandLine
 
+*_, _MODEL = AUDIO.learning_rates  # for examples
 _COMMANDS = {
     "prepare": "Turn a corpus into one HDF5 file.",
     "train": "Train networks of one model and size.",
@@ -25,7 +27,17 @@ _PLACES = {name: (f"{__name__}.{name}:command", text) for name, text in _COMMAND
 
 
 @click.group(
-    cls=CommandLine, places=_PLACES, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=CommandLine,
+    places=_PLACES,
+    examples=[
+        (
+            "train 500 networks of the paper's kind on its first task",
+            f"cwrnn train --model {_MODEL}",
+        ),
+        ("their errors, beside the paper's", "cwrnn eval"),
+        ("what else a command can do", "cwrnn compare --help"),
+    ],
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, "-V", "--version", prog_name="cwrnn")
 def main() -> None:

@@ -10,22 +10,34 @@ from data_prep.errors import UserError
 
 from ..benchmarks.options import device_option, kept, numbers_or, out_option, show
 from ..console import json_option, progress_bar, say, say_written
+from ..help import section
 from ..option import COUNT, REPEATS, SECONDS, Number
 from ..outputs import PICTURE, OutputFile, force_option
 from ..tasks import TASKS
 from .groups import LazyGroup
 from .of_tasks import places
-from .options import chosen_models, load_prepared, models_option, task_option
+from .options import A_MODEL, chosen_models, load_prepared, models_option, task_option
 
 _OWN = {"gpu-check": ("cwrnn_cli.cli.gpu_check:command", "")}
 
 
-@click.group(cls=LazyGroup, places=places("bench") | _OWN)
+@click.group(
+    cls=LazyGroup,
+    places=places("bench") | _OWN,
+    examples=[("layers, in a minute", "cwrnn bench layer --widths 64 --batches 32 --lengths 320")],
+)
 def command() -> None:
     """Measure speed on this machine, side by side with torch's own layers."""
 
 
-@command.command()
+@command.command(
+    examples=[
+        ("all sizes, into a folder", "cwrnn bench layer --out runs/layers"),
+        ("one size only", "cwrnn bench layer --widths 64 --batches 32 --lengths 320"),
+        ("on a GPU", "cwrnn bench layer --device cuda"),
+    ]
+)
+@section("Measurement")
 @click.option("--widths", help="Hidden and input sizes.  [default: 40,64,128,256,512,1024]")
 @click.option("--batches", help="Batch sizes.  [default: 1,32,128]")
 @click.option("--lengths", help="Steps.  [default: 320,2048]")
@@ -35,11 +47,12 @@ def command() -> None:
 @click.option(
     "--seconds", type=SECONDS, default=2.0, show_default=True, help="Per point, for more rounds."
 )
-@click.option("--plot", type=OutputFile(PICTURE), help="PNG file of the ratios to write.")
 @device_option
-@force_option
 @click.option("--flashrnn", is_flag=True, help="With --device: FlashRNN's layers instead of ours.")
+@section("Output")
+@click.option("--plot", type=OutputFile(PICTURE), help="PNG file of the ratios to write.")
 @out_option
+@force_option
 @json_option
 def layer(
     widths: str | None,
@@ -101,7 +114,8 @@ def _layer_on_device(settings: dict[str, Any], out: Path | None, as_json: bool) 
         show(result, report.layer_text(result), as_json, folder)
 
 
-@command.command()
+@command.command(examples=[("wider layers", "cwrnn bench precision --units 1024")])
+@section("Measurement")
 @click.option(
     "--units",
     type=Number(int, 8, 1 << 14),
@@ -110,6 +124,7 @@ def _layer_on_device(settings: dict[str, Any], out: Path | None, as_json: bool) 
     help="Hidden and input size.",
 )
 @click.option("--steps", type=Number(int, 1, 10**5), default=320, show_default=True, help="Steps.")
+@section("Output")
 @out_option
 @json_option
 def precision(units: int, steps: int, out: Path | None, as_json: bool) -> None:
@@ -122,7 +137,12 @@ def precision(units: int, steps: int, out: Path | None, as_json: bool) -> None:
         show(result, report.precision_text(result), as_json, folder)
 
 
-@command.command()
+@command.command(
+    examples=[
+        ("of one model, for ten seconds", f"cwrnn bench saving --models {A_MODEL} --seconds 10")
+    ]
+)
+@section("Measurement")
 @task_option
 @click.option(
     "--data", type=click.Path(path_type=Path), help="Prepared HDF5 file.  [default: data/TASK.h5]"
@@ -143,6 +163,7 @@ def precision(units: int, steps: int, out: Path | None, as_json: bool) -> None:
     default=".",
     help="On the disk that is asked about.  [default: here]",
 )
+@section("Output")
 @out_option
 @json_option
 def saving(
@@ -171,8 +192,10 @@ def saving(
         show(result, report.saving_text(result), as_json, folder)
 
 
-@command.command()
+@command.command(examples=[("of one architecture", "cwrnn bench gpu-resources --architectures 90")])
+@section("Measurement")
 @click.option("--architectures", help="Compute capabilities times ten.  [default: 80,90,100]")
+@section("Output")
 @out_option
 @json_option
 @click.pass_context

@@ -20,6 +20,7 @@ from ..console import (
     progress_bar,
     say_written,
 )
+from ..help import Command, section
 from ..models import CELLS
 from ..option import COUNT, numbers
 from ..reporting.page import TABLE, write_report
@@ -37,6 +38,10 @@ from ..training.registry import AnyTask
 from ..training.results import read_results, write_runs
 from .mistakes import did_you_mean
 from .options import (
+    A_TASK,
+    NETWORK,
+    OUTPUT,
+    TRAINING,
     cell_options,
     chosen_models,
     chosen_sizes,
@@ -57,10 +62,27 @@ _AT_ONCE = [task.name for task in TASKS.values() if task.data_parallel]
 _OF_RUNS = {"task", "given_runs", "split", "at", "data", "out", "resume", "as_json"}
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("the paper's tables and figures of its first task", "cwrnn compare"),
+        (
+            "in minutes instead of hours: one size, few networks, few epochs",
+            "cwrnn compare --sizes 250 --runs 5 --epochs 100 --out runs/quick",
+        ),
+        ("of another task, three cells at a time", f"cwrnn compare --task {A_TASK} --jobs 3"),
+        (
+            "runs that were trained apart",
+            f"cwrnn compare --task {A_TASK} --run runs/A --run runs/B",
+        ),
+    ],
+)
+@section(NETWORK)
 @task_option
 @sizes_option
 @models_option
+@together(cell_options())
+@section(TRAINING)
 @click.option(
     "--lr",
     "rates",
@@ -68,8 +90,15 @@ _OF_RUNS = {"task", "given_runs", "split", "at", "data", "out", "resume", "as_js
     metavar="MODEL=X",
     help="Learning rate of one model; may be given for each.  [default: the paper's]",
 )
-@together(cell_options())
+@click.option(
+    "--jobs",
+    type=COUNT,
+    help="Train so many cells (a model at a size) at once, each in a process of its own on one "
+    "thread; how many changes no number.  "
+    f"[default: {', '.join(_AT_ONCE)}: as many as cores; else one after the other, on all cores]",
+)
 @protocol_options(several=True)
+@section("Of runs that are there")
 @click.option(
     "--run",
     "given_runs",
@@ -83,15 +112,9 @@ _OF_RUNS = {"task", "given_runs", "split", "at", "data", "out", "resume", "as_js
     "--split", help="... on this split: valid, while choices are still to be made.  [default: test]"
 )
 @click.option("--at", help="... at these epochs, with commas between.  [default: 25,50]")
+@section(OUTPUT)
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder.  [default: runs/compare-TASK]"
-)
-@click.option(
-    "--jobs",
-    type=COUNT,
-    help="Train so many cells (a model at a size) at once, each in a process of its own on one "
-    "thread; how many changes no number.  "
-    f"[default: {', '.join(_AT_ONCE)}: as many as cores; else one after the other, on all cores]",
 )
 @click.option(
     "--resume",

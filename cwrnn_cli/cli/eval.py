@@ -11,6 +11,7 @@ from data_prep.files import write_text
 from data_prep.strict_json import dumps
 
 from ..console import RUNS_FOLDER, command_line, json_option, print_json, print_text, say_written
+from ..help import Command, section
 from ..outputs import PICTURE, OutputFile, force_option
 from ..tasks import TASKS
 from ..training.folder import RunFolder
@@ -19,7 +20,7 @@ from ..training.manifest import certified_whole
 from ..training.registry import task_of
 from ..training.results import write_results
 from .mistakes import Choice
-from .options import task_options, together
+from .options import A_TASK, OUTPUT, task_options, together
 
 _SPLITS = list(dict.fromkeys(split for task in TASKS.values() for split in task.splits))
 
@@ -36,8 +37,16 @@ def _default_splits() -> str:
     return "; ".join([common, *only])
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("the newest run", "cwrnn eval"),
+        ("one by name, as JSON", "cwrnn eval runs/RUN --json"),
+        ("the newest of a task, and a picture", f"cwrnn eval --task {A_TASK} --plot lines.png"),
+    ],
+)
 @click.argument("run", type=click.Path(path_type=Path), required=False)
+@section("What to evaluate")
 @click.option(
     "--task",
     type=Choice(list(TASKS)),
@@ -50,14 +59,15 @@ def _default_splits() -> str:
     help="Recognise this one file: a recording, or a line of handwriting.",
 )
 @click.option(
+    "--data", type=click.Path(path_type=Path), help="The run's HDF5 file, if it has moved."
+)
+@together(task_options(lambda task: task.eval_options, "What to evaluate"))
+@section(OUTPUT)
+@click.option(
     "--plot",
     type=OutputFile(PICTURE),
     help="PNG file to write: confusions, or lines with their text in ink.",
 )
-@click.option(
-    "--data", type=click.Path(path_type=Path), help="The run's HDF5 file, if it has moved."
-)
-@together(task_options(lambda task: task.eval_options))
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

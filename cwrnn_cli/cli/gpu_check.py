@@ -8,12 +8,20 @@ from data_prep.files import write_text
 from data_prep.strict_json import dumps
 
 from ..console import command_line, json_option, print_json, print_text, say, say_written
+from ..help import Command, section
 from ..option import SECONDS
 
 CHECK = "check"
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("the first GPU, in eight minutes", "cwrnn bench gpu-check --out check"),
+        ("without a GPU, the check itself", "cwrnn bench gpu-check --interpret --out check"),
+    ],
+)
+@section("Measurement")
 @click.option(
     "--device",
     default="cuda",
@@ -26,6 +34,7 @@ CHECK = "check"
     help="Try the check itself where there is no GPU: in small, by Triton's interpreter.",
 )
 @click.option("--seconds", type=SECONDS, help="For all of it.  [default: 470; interpreted: 900]")
+@section("Output")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

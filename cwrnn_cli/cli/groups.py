@@ -13,12 +13,13 @@ from click.shell_completion import CompletionItem
 from data_prep.errors import UserError
 
 from ..console import LOUDNESS, note, verbose
+from ..help import Command
 from .mistakes import did_you_mean, no_lost_interrupt, one_line, open_streams
 
 _WHOLE = 1000  # characters: no short help is cut
 
 
-class LazyGroup(click.Group):
+class LazyGroup(click.Group, Command):
     """A group of commands that are named by their place; each takes --quiet and --verbose.
 
     Args:
@@ -26,8 +27,10 @@ class LazyGroup(click.Group):
         options: of :class:`click.Group`.
     """
 
-    def __init__(self, places: dict[str, tuple[str, str]] | None = None, **options: object) -> None:
-        super().__init__(**options)  # type: ignore[arg-type]
+    command_class = Command
+
+    def __init__(self, places: dict[str, tuple[str, str]] | None = None, **options: Any) -> None:
+        super().__init__(**options)
         self.places = places or {}
 
     def list_commands(self, ctx: click.Context) -> list[str]:

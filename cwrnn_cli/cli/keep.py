@@ -5,13 +5,21 @@ from pathlib import Path
 import click
 
 from ..console import json_option, print_json, say_written
+from ..help import Command, section
 from ..training.folder import RunFolder
 from ..training.keep import PRECISIONS, keep
 from .mistakes import Choice
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("in half precision", "cwrnn keep runs/RUN --out weights/RUN"),
+        ("bit by bit", "cwrnn keep runs/RUN --out weights/RUN --precision float32"),
+    ],
+)
 @click.argument("run", type=click.Path(path_type=Path))
+@section("Output")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder.")
 @click.option(
     "--precision",
@@ -26,8 +34,6 @@ def command(run: Path, out: Path, precision: str, as_json: bool) -> None:
 
     `cwrnn eval`, `cwrnn generate` (both with --data) and cwrnn_cli.load read it as they read RUN;
     it cannot be trained on.
-
-    Example: cwrnn keep runs/RUN --out weights/RUN
     """
     size = keep(RunFolder(run), out, precision)
     if as_json:

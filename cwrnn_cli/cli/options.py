@@ -11,6 +11,7 @@ import click
 from data_prep.errors import UserError
 
 from ..console import DATA_FOLDER, json_option, note, quoted, say, warn
+from ..help import section
 from ..models import CELLS
 from ..models.cell import option_owners
 from ..models.ensemble import SCALED
@@ -25,6 +26,8 @@ from ..training.task import Task
 from .mistakes import Choice, did_you_mean
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+# groups of options in several commands' help
+NETWORK, DATA, TRAINING, OUTPUT = "Network", "Data", "Training", "Output"
 
 
 def by_task(value: Callable[[Protocol], str]) -> str:
@@ -67,8 +70,13 @@ def _click_option(option: Option, help_text: str) -> Decorator:
     return click.option(option.flag, option.name, type=kind, callback=read, help=help_text)
 
 
-def task_options(which: Callable[[AnyTask], Sequence[Option]]) -> list[Decorator]:
-    """Options that not all tasks have, those of one name as one, with their owners in the help."""
+def task_options(which: Callable[[AnyTask], Sequence[Option]], group: str) -> list[Decorator]:
+    """Options that not all tasks have, those of one name as one, with their owners in the help.
+
+    Args:
+        which: a task's.
+        group: of those that several tasks have; those of one task are in one of their own.
+    """
     owners: dict[str, dict[str, Option]] = {}
     for task in TASKS.values():
         for option in which(task):
@@ -83,7 +91,8 @@ def task_options(which: Callable[[AnyTask], Sequence[Option]]) -> list[Decorator
         text = f"{first.help.removesuffix('.')} ({', '.join(own)})."
         if any(defaults.values()):
             text += f"  [default: {shown_defaults(defaults)}]"
-        made.append(_click_option(first, text))
+        title = group if len(own) > 1 else f"Only of task {next(iter(own))}"
+        made.append(together([section(title), _click_option(first, text)]))
     return made
 
 
@@ -184,6 +193,14 @@ def protocol_options(seed: int = 0, several: bool = False, runs: int | None = No
         more = f"  Given several times, or a folder of such files: on each ({_surveying()})."
     return together(
         [
+            section(DATA),
+            click.option(
+                "--data",
+                multiple=several,
+                type=click.Path(path_type=Path),
+                help=f"Prepared HDF5 file.{more}  [default: data/TASK.h5; {'; '.join(_OWN_DATA)}]",
+            ),
+            section(TRAINING),
             click.option(
                 "--runs",
                 type=int,
@@ -193,12 +210,6 @@ def protocol_options(seed: int = 0, several: bool = False, runs: int | None = No
                 + (f"[default: {runs}]" if runs else by_task(lambda p: str(p.runs))),
             ),
             click.option("--seed", type=int, default=seed, show_default=True, help="Root seed."),
-            click.option(
-                "--data",
-                multiple=several,
-                type=click.Path(path_type=Path),
-                help=f"Prepared HDF5 file.{more}  [default: data/TASK.h5; {'; '.join(_OWN_DATA)}]",
-            ),
             click.option(
                 "--epochs",
                 type=int,
@@ -233,7 +244,8 @@ def protocol_options(seed: int = 0, several: bool = False, runs: int | None = No
                 help="Clip each step's deltas to within this, elementwise, in the backward pass.  "
                 "[default: none]",
             ),
-            *task_options(lambda task: task.train_options),
+            *task_options(lambda task: task.train_options, TRAINING),
+            section(TRAINING),
             click.option(
                 "--device",
                 type=_Device(),
@@ -243,6 +255,7 @@ def protocol_options(seed: int = 0, several: bool = False, runs: int | None = No
                 f"auto: cpu, or cuda if torch sees a GPU and it is expected to be faster: {_GPU}.  "
                 "That is calculated; nothing has been measured on a GPU yet.",
             ),
+            section(OUTPUT),
             json_option,
         ]
     )
@@ -271,6 +284,7 @@ def load_prepared(task: AnyTask, path: Path | None) -> Data:
 
 
 _PUBLISHED = [cell.name for cell in CELLS.values() if not cell.like]
+A_MODEL, A_TASK = _PUBLISHED[-1], list(TASKS)[-1]  # for examples in help
 models_option = click.option(
     "--models",
     help=f"Of {', '.join(CELLS)}, with commas between.  [default: {','.join(_PUBLISHED)}]",

@@ -10,13 +10,21 @@ from data_prep.files import write_text
 from ..console import progress_bar, say_written
 from ..evidence.report.gather import gather, steps
 from ..evidence.report.html import page
+from ..help import Command, section
 from ..outputs import PAGE, OutputFile, force_option
 
 _RESULTS = Path("results")
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("a run of yours", "cwrnn report runs/RUN --out run.html"),
+        ("the published results", "cwrnn report results --out results.html"),
+    ],
+)
 @click.argument("results", type=click.Path(path_type=Path), default=_RESULTS)
+@section("Output")
 @click.option(
     "--out",
     type=OutputFile(PAGE),
@@ -25,6 +33,7 @@ _RESULTS = Path("results")
     help="HTML file; a report that is there is made anew.",
 )
 @force_option
+@section("Data")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -39,8 +48,6 @@ def command(results: Path, out: Path, data: Path | None) -> None:
     command; figures, tables, sound, ink; the clock; machine and manifest. It loads nothing from the
     network. Lines of a corpus are in it only where the corpus is at hand, never of published
     results: mind its licence before you pass the page on.
-
-    Example: cwrnn report runs/RUN --out report.html
     """
     if data is not None and not data.is_file():
         raise UserError(f"{data}: no such file; prepare it, or leave --data out")

@@ -7,6 +7,7 @@ import click
 from data_prep.errors import UserError
 
 from ..console import RUNS_FOLDER, json_option, print_json, print_text
+from ..help import section
 from ..reporting.runs import differences_text, runs_csv, runs_text
 from ..tasks import TASKS
 from ..training.listing import differences, look_at, runs_below
@@ -14,7 +15,16 @@ from .groups import LazyGroup
 from .mistakes import Choice
 
 
-@click.group(cls=LazyGroup, invoke_without_command=True)
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    examples=[
+        ("all below runs/", "cwrnn runs"),
+        ("for a spreadsheet", "cwrnn runs --in results --csv"),
+        ("in what two differ", "cwrnn runs diff runs/A runs/B"),
+    ],
+)
+@section("Which runs")
 @click.option(
     "--in",
     "parent",
@@ -24,6 +34,7 @@ from .mistakes import Choice
     help="Folder to look in, and in all below it.",
 )
 @click.option("--task", type=Choice(list(TASKS)), help="Of this one only.")
+@section("Output")
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="A line per run, with commas between.")
 @click.pass_context
@@ -34,8 +45,6 @@ def command(
 
     The error is the first that the task's progress bar shows, as metrics.jsonl has it; `cwrnn eval`
     computes those of the paper.
-
-    Examples: cwrnn runs; cwrnn runs --in results --csv; cwrnn runs diff runs/A runs/B
     """
     if context.invoked_subcommand:
         return
@@ -48,9 +57,10 @@ def command(
         print_text(runs_csv(found) if as_csv else runs_text(found, parent))
 
 
-@command.command()
+@command.command(examples=[("as a table", "cwrnn runs diff runs/A runs/B")])
 @click.argument("first", metavar="A", type=click.Path(path_type=Path))
 @click.argument("second", metavar="B", type=click.Path(path_type=Path))
+@section("Output")
 @json_option
 def diff(first: Path, second: Path, as_json: bool) -> None:
     """In what two runs differ: configuration, then the last line of metrics.jsonl."""

@@ -10,6 +10,7 @@ import click
 from data_prep.errors import UserError
 
 from ..console import RUNS_FOLDER, command_line, print_json, print_text, progress_bar, say_written
+from ..help import Command, section
 from ..models import CELLS
 from ..reporting.scan import scan_text, write_scan
 from ..tasks import TASKS
@@ -30,6 +31,9 @@ from ..training.scan import (
     run_scan,
 )
 from .options import (
+    A_MODEL,
+    NETWORK,
+    OUTPUT,
     cell_options,
     chosen_models,
     chosen_sizes,
@@ -48,10 +52,26 @@ from .vary import Factors, factors, settings, values_of, vary_option
 _RATES = (3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("which learning rate is best for each model and momentum", "cwrnn scan"),
+        (
+            "of one model, three rates",
+            f"cwrnn scan --models {A_MODEL} --rates 1e-4,3e-4,1e-3",
+        ),
+        (
+            "what the starting weights and the momentum do",
+            f"cwrnn scan --models {A_MODEL} --vary weight-std=0.05,0.1 --vary momentum=0.9,0.95",
+        ),
+    ],
+)
+@section(NETWORK)
 @task_option
 @sizes_option
 @models_option
+@together(cell_options())
+@section("Scan")
 @click.option(
     "--rates",
     multiple=True,
@@ -60,8 +80,8 @@ _RATES = (3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3)
     f"[default: {','.join(f'{rate:g}' for rate in _RATES)}]",
 )
 @vary_option
-@together(cell_options())
 @protocol_options(seed=HELD_OUT_SEED)
+@section(OUTPUT)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder.  [default: runs/scan-TASK]")
 @click.option("--resume", is_flag=True, help="Go on with this same command's scan.")
 def command(

@@ -8,6 +8,7 @@ import click
 from data_prep.errors import UserError
 
 from ..console import command_line, print_json, print_text, progress_bar, say, say_written
+from ..help import Command, section
 from ..option import COUNT, Number
 from ..reporting.search import search_text, write_search
 from ..tasks import TASKS
@@ -28,7 +29,12 @@ from ..training.search import (
 )
 from ..training.search_space import SEARCHED, chosen, described
 from .options import (
+    A_MODEL,
+    A_TASK,
     MODEL,
+    NETWORK,
+    OUTPUT,
+    TRAINING,
     cell_options,
     load_prepared,
     protocol_options,
@@ -41,7 +47,20 @@ from .options import (
 _BY_DEFAULT = ",".join(name for name, searched in SEARCHED.items() if searched.by_default)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        (
+            "twenty trials of one model",
+            f"cwrnn search --task {A_TASK} --model {A_MODEL} --out runs/search",
+        ),
+        (
+            "of the learning rate only, fifty and shorter",
+            f"cwrnn search --model {A_MODEL} --search lr --trials 50 --epochs 200 --out runs/lr",
+        ),
+    ],
+)
+@section(NETWORK)
 @task_option
 @click.option("--model", type=MODEL, required=True, help="Which network.")
 @click.option(
@@ -49,6 +68,8 @@ _BY_DEFAULT = ",".join(name for name, searched in SEARCHED.items() if searched.b
     type=COUNT,
     help="Parameters of a network, in every trial.  [default: Table 1's largest]",
 )
+@together(cell_options())
+@section("Search")
 @click.option(
     "--trials",
     type=Number(int, 1, 10**6),
@@ -63,9 +84,10 @@ _BY_DEFAULT = ",".join(name for name, searched in SEARCHED.items() if searched.b
     help=f"What to look for: {described()}.  "
     f"[default: {_BY_DEFAULT}, as far as the task has them and they are not given]",
 )
+@section(TRAINING)
 @rate_option
-@together(cell_options())
 @protocol_options(seed=HELD_OUT_SEED, runs=1)
+@section(OUTPUT)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder.")
 @click.option("--resume", is_flag=True, help="Go on with this same command's search.")
 def command(

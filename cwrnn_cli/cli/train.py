@@ -19,6 +19,7 @@ from ..console import (
     say,
     warn,
 )
+from ..help import Command, section
 from ..option import COUNT
 from ..tasks import TASKS
 from ..training import distributed
@@ -31,7 +32,12 @@ from ..training.folders import claimed_folder, next_number
 from ..training.loop import train
 from ..training.manifest import certified
 from .options import (
+    A_MODEL,
+    A_TASK,
     MODEL,
+    NETWORK,
+    OUTPUT,
+    TRAINING,
     cell_options,
     load_prepared,
     protocol_options,
@@ -42,7 +48,22 @@ from .options import (
 )
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("by the paper's protocol, on its first task", f"cwrnn train --model {A_MODEL}"),
+        (
+            "fewer and smaller networks, into a folder of your choice",
+            f"cwrnn train --model {A_MODEL} --params 250 --runs 10 --out runs/small",
+        ),
+        ("go on after a power cut", f"cwrnn train --model {A_MODEL} --resume"),
+        (
+            "another task, and its curves in TensorBoard",
+            f"cwrnn train --task {A_TASK} --model {A_MODEL} --tensorboard",
+        ),
+    ],
+)
+@section(NETWORK)
 @task_option
 @click.option("--model", type=MODEL, required=True, help="Which network.")
 @click.option(
@@ -51,9 +72,11 @@ from .options import (
     help="Parameters of a network; Table 1's hidden size where it has one, else the nearest.  "
     "[default: Table 1's largest]",
 )
-@rate_option
 @together(cell_options())
+@section(TRAINING)
+@rate_option
 @protocol_options()
+@section(OUTPUT)
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Run folder.  [default: a new one below runs/]"
 )

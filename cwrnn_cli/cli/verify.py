@@ -13,6 +13,7 @@ from ..evidence.differences import Difference
 from ..evidence.folders import check_folder, result_folders
 from ..evidence.pages import check_pages, pages, uncovered, write_pages
 from ..evidence.rerun import RATIO_TOLERANCE, Agreement, again, agreements
+from ..help import Command, section
 from ..reporting.tables import number, table
 from ..statistics import SLACK
 from .mistakes import did_you_mean
@@ -20,8 +21,16 @@ from .mistakes import did_you_mean
 _RESULTS = Path("results")
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("the published results", "cwrnn verify"),
+        ("results of yours", "cwrnn verify runs/compare"),
+        ("train a published table again, and compare", "cwrnn verify --rerun NAME"),
+    ],
+)
 @click.argument("results", type=click.Path(path_type=Path), default=_RESULTS)
+@section("Run again")
 @click.option(
     "--rerun",
     metavar="NAME",
@@ -33,6 +42,7 @@ _RESULTS = Path("results")
     type=click.Path(path_type=Path),
     help="With --rerun: the prepared corpus.  [default: the command's own, or its stand-in]",
 )
+@section("Output")
 @click.option("--write", is_flag=True, help="Make the pages anew instead of checking them.")
 @json_option
 @click.pass_context

@@ -63,7 +63,7 @@ class ModularSpec(Clocked):
         Option(
             "periods",
             "Clock periods: 1,2,4,8; 8@2 is 8 with offset 2; a number of exponential modules; or "
-            f"a series, {'|'.join(SERIES)}:MODULES[:LOWEST[:SEED]].",
+            f"a series, NAME:MODULES[:LOWEST[:SEED]], by NAME: {', '.join(SERIES)}.",
             parse=parse_periods,
             only="only a clockwork model has clock periods",
             of_protocol=lambda protocol: _in_short(protocol.periods),

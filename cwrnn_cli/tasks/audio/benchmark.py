@@ -11,6 +11,7 @@ import torch
 from ...benchmarks import machine
 from ...benchmarks.options import device_option, kept, numbers_or, out_option, show
 from ...console import json_option, progress_bar, say
+from ...help import Command, section
 from ...models import CELLS, LSTMSpec
 from ...models.cell import CellSpec
 from ...models.ensemble import Ensemble, Shape
@@ -210,7 +211,8 @@ def _over(row: Mapping[str, Any], peer: str) -> str:
     return f"{row['networks_epochs_per_s'] / rate:.1f}" if rate else "–"
 
 
-@click.command()
+@click.command(cls=Command, examples=[("ten networks at once", "cwrnn bench ensemble --runs 10")])
+@section("Measurement")
 @click.option("--runs", help="Networks trained at once.  [default: 1,10,100,500]")
 @click.option(
     "--repeats", type=REPEATS, default=5, show_default=True, help="Rounds per point at least."
@@ -219,6 +221,7 @@ def _over(row: Mapping[str, Any], peer: str) -> str:
     "--seconds", type=SECONDS, default=2.0, show_default=True, help="Per point, for more rounds."
 )
 @device_option
+@section("Output")
 @out_option
 @json_option
 def command(

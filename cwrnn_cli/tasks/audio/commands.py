@@ -9,6 +9,7 @@ from data_prep.audio import RATE
 from data_prep.errors import UserError
 
 from ...console import DATA_FOLDER, RUNS_FOLDER, origin_option, print_text, say, warn
+from ...help import Command, section
 from ...option import SECONDS
 from ...outputs import CORPUS, PICTURE, SOUND, OutputFile, check_output, force_option
 from ...reporting.figures import waves
@@ -19,18 +20,21 @@ from .sound import write_wav
 from .task import AudioTask
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("the built-in piece", "cwrnn prepare audio"),
+        (
+            "a recording, from its second minute on",
+            "cwrnn prepare audio --src song.flac --start 60 --out data/song.h5",
+        ),
+    ],
+)
+@section("Sound")
 @click.option(
     "--src",
     type=click.Path(path_type=Path),
     help="A sound file (WAV, FLAC, OGG, AIFF, MP3 ...); without it, the built-in piece.",
-)
-@click.option(
-    "--out",
-    type=OutputFile(CORPUS),
-    default=DATA_FOLDER / "audio.h5",
-    show_default=True,
-    help="HDF5 file to write.",
 )
 @click.option(
     "--start", type=SECONDS, default=0.0, show_default=True, help="Where to begin, in seconds."
@@ -46,8 +50,16 @@ from .task import AudioTask
     "--length", type=int, default=320, show_default=True, help="Samples of each, at 44.1 kHz."
 )
 @click.option("--channel", type=int, help="Which channel, from 1 on; without it, the mean of all.")
-@force_option
 @origin_option
+@section("Output")
+@click.option(
+    "--out",
+    type=OutputFile(CORPUS),
+    default=DATA_FOLDER / "audio.h5",
+    show_default=True,
+    help="HDF5 file to write.",
+)
+@force_option
 def prepare(
     src: Path | None,
     out: Path,
@@ -68,13 +80,18 @@ def prepare(
     )
 
 
-@click.command()
-@click.argument("run", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "--out",
-    type=OutputFile(SOUND),
-    help="WAV file to write, with a PNG of the same name beside it.  [default: in the run folder]",
+@click.command(
+    cls=Command,
+    examples=[
+        ("the first sequence of the newest run", "cwrnn generate audio"),
+        (
+            "the third, and on for two seconds",
+            "cwrnn generate audio runs/RUN --sequence 3 --seconds 2 --out third.wav",
+        ),
+    ],
 )
+@click.argument("run", type=click.Path(path_type=Path), required=False)
+@section("Sound")
 @click.option(
     "--sequence", type=int, default=1, show_default=True, help="Which sequence, counted from 1."
 )
@@ -85,6 +102,12 @@ def prepare(
 )
 @click.option(
     "--data", type=click.Path(path_type=Path), help="The run's HDF5 file, if it has moved."
+)
+@section("Output")
+@click.option(
+    "--out",
+    type=OutputFile(SOUND),
+    help="WAV file to write, with a PNG of the same name beside it.  [default: in the run folder]",
 )
 @force_option
 def generate(

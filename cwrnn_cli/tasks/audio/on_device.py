@@ -13,6 +13,7 @@ import torch
 from ...benchmarks import on_device
 from ...benchmarks.options import kept, out_option, show
 from ...console import json_option, say
+from ...help import Command, section
 from ...models import CELLS
 from ...models.cell import CellSpec
 from ...option import COUNT, SECONDS
@@ -247,7 +248,11 @@ def ensembles_command(settings: dict[str, Any], out: Path | None, as_json: bool)
         show(result, text(result), as_json, folder)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[("on a GPU, for ten minutes", "cwrnn bench figure3 --device cuda --seconds 600")],
+)
+@section("Measurement")
 @click.option("--runs", type=COUNT, default=AUDIO.runs, show_default=True, help="Of each network.")
 @click.option("--epochs", type=COUNT, default=AUDIO.epochs, show_default=True, help="Of each.")
 @click.option(
@@ -258,6 +263,7 @@ def ensembles_command(settings: dict[str, Any], out: Path | None, as_json: bool)
     help="For all; what would take longer is timed in part and extrapolated, which is said.",
 )
 @click.option("--device", default="cpu", show_default=True, help="Where, such as cuda.")
+@section("Output")
 @out_option
 @json_option
 def figure3(

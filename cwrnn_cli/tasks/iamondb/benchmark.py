@@ -21,6 +21,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from ...benchmarks import machine
 from ...benchmarks.options import kept, numbers_or, out_option, show
 from ...console import DATA_FOLDER, json_option, progress_bar
+from ...help import Command, section
 from ...kernels.numba.threads import run_all
 from ...models import CELLS, LSTMSpec
 from ...option import COUNT, REPEATS, SECONDS
@@ -186,7 +187,10 @@ def text(result: Mapping[str, Any]) -> str:
     )
 
 
-@click.command()
+@click.command(
+    cls=Command, examples=[("one size", "cwrnn bench handwriting --sizes 100000 --seconds 60")]
+)
+@section("Measurement")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -203,6 +207,7 @@ def text(result: Mapping[str, Any]) -> str:
     "--repeats", type=REPEATS, default=5, show_default=True, help="Rounds per point at the most."
 )
 @click.option("--seconds", type=SECONDS, default=600.0, show_default=True, help="Per size, about.")
+@section("Output")
 @out_option
 @json_option
 def command(

@@ -10,13 +10,21 @@ from data_prep import iamondb_standin
 from data_prep.errors import UserError
 
 from ...console import DATA_FOLDER, origin_option, print_text, progress_bar, say_problems
+from ...help import Command, section
 from ...option import SEED
 from ...outputs import CORPUS, OutputFile, force_option
 from ...reporting.tables import table
 from .task import IamondbTask
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("your copy of IAM-OnDB", "cwrnn prepare iamondb --src IAM-OnDB"),
+        ("a free substitute", "cwrnn prepare iamondb --standin"),
+    ],
+)
+@section("Source")
 @click.option(
     "--src",
     type=click.Path(path_type=Path),
@@ -33,14 +41,9 @@ from .task import IamondbTask
 @click.option(
     "--keep", type=click.Path(path_type=Path), help="Folder to leave the substitute's files in."
 )
-@click.option(
-    "--out",
-    type=OutputFile(CORPUS),
-    default=DATA_FOLDER / "iamondb.h5",
-    show_default=True,
-    help="HDF5 file to write.",
-)
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the substitute.")
+@origin_option
+@section("Pen paths")
 @click.option("--every", default=3, show_default=True, help="Keep one point of so many.")
 @click.option("--offsets", is_flag=True, help="From point to point, instead of positions.")
 @click.option("--slant", is_flag=True, help="Shear each line upright.")
@@ -49,8 +52,15 @@ from .task import IamondbTask
     is_flag=True,
     help="Leave out lines whose clock runs back, instead of repairing their time.",
 )
+@section("Output")
+@click.option(
+    "--out",
+    type=OutputFile(CORPUS),
+    default=DATA_FOLDER / "iamondb.h5",
+    show_default=True,
+    help="HDF5 file to write.",
+)
 @force_option
-@origin_option
 def prepare(
     src: Path | None,
     splits: Path | None,

@@ -31,6 +31,7 @@ from data_prep.errors import UserError
 from data_prep.iamondb import which_kept
 
 from ...console import RUNS_FOLDER, print_text, say, warn
+from ...help import Command, section
 from ...models import CELLS
 from ...training.config import TrainConfig
 from ...training.folder import RunFolder
@@ -321,14 +322,22 @@ def _no_number(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("the newest run", "cwrnn draw"),
+        ("one by name", "cwrnn draw runs/RUN --data data/iamondb.h5 --port 8000"),
+    ],
+)
 @click.argument("run", type=click.Path(path_type=Path), required=False)
+@section("Data")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
     help="The run's HDF5 file, if it has moved: it has the characters, and how large, how fast and "
     "around which mean the training lines are written.",
 )
+@section("Page")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -343,8 +352,6 @@ def command(run: Path | None, data: Path | None, port: int, no_browser: bool) ->
     Opens a page on 127.0.0.1, which no other machine can reach, to write a line on with the mouse
     or a finger: it shows what is read, as you write, and below at which step of the pen, and what
     each module did there. Ctrl-C ends it.
-
-    Example: cwrnn draw RUN --data data/iamondb.h5 --port 8000
     """
     task = IamondbTask()
     folder = RunFolder(run) if run else newest_run(RUNS_FOLDER, task.name)

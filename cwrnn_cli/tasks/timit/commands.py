@@ -15,6 +15,7 @@ from data_prep.features import KINDS, FeatureOptions
 from data_prep.spoken import LEAST, SPEAKERS_PER_WORD, Report, read_groups, report_table
 
 from ...console import DATA_FOLDER, origin_option, print_text, progress_bar, say_problems
+from ...help import Command, section
 from ...option import COUNT, SEED
 from ...outputs import CORPUS, OutputFile, force_option
 from ...paper import WORD_GROUPS
@@ -44,7 +45,14 @@ def feature_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("your copy of TIMIT", "cwrnn prepare timit --src TIMIT"),
+        ("a free substitute", "cwrnn prepare timit --standin"),
+    ],
+)
+@section("Source")
 @click.option(
     "--src",
     type=click.Path(path_type=Path),
@@ -56,13 +64,8 @@ def feature_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--keep", type=click.Path(path_type=Path), help="Folder to leave the substitute's files in."
 )
-@click.option(
-    "--out",
-    type=OutputFile(CORPUS),
-    default=DATA_FOLDER / "timit.h5",
-    show_default=True,
-    help="HDF5 file to write.",
-)
+@origin_option
+@section("Words")
 @click.option(
     "--words",
     type=click.Path(path_type=Path),
@@ -70,10 +73,18 @@ def feature_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the choice of speakers.")
 @click.option("--allow-fewer", is_flag=True, help="Take words of fewer than 7 speakers too.")
-@click.option("--strict", is_flag=True, help="Stop at the first damaged file.")
+@section("Frames")
 @feature_options
+@section("Output")
+@click.option(
+    "--out",
+    type=OutputFile(CORPUS),
+    default=DATA_FOLDER / "timit.h5",
+    show_default=True,
+    help="HDF5 file to write.",
+)
+@click.option("--strict", is_flag=True, help="Stop at the first damaged file.")
 @force_option
-@origin_option
 def prepare(
     src: Path | None,
     standin: bool,
@@ -122,7 +133,17 @@ def prepare(
     )
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("recordings WORD/SPEAKER_TAKE.wav", "cwrnn prepare words --src recordings"),
+        (
+            "ten speakers to test on, with all words",
+            "cwrnn prepare words --src recordings --split-by speaker --test-speakers 10",
+        ),
+    ],
+)
+@section("Source")
 @click.option(
     "--src",
     type=click.Path(path_type=Path),
@@ -136,6 +157,8 @@ def prepare(
     "take (which may be missing) say what a recording is of.  "
     "[default: WORD/SPEAKER_TAKE.wav]",
 )
+@origin_option
+@section("Words")
 @click.option(
     "--words",
     type=click.Path(path_type=Path),
@@ -169,6 +192,7 @@ def prepare(
     "ending are a group.",
 )
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the choice of speakers.")
+@section("Frames")
 @click.option(
     "--trim-db",
     type=float,
@@ -181,7 +205,8 @@ def prepare(
     is_flag=True,
     help="Leave silence: the task is then to remember through it.",
 )
-@click.option("--strict", is_flag=True, help="Stop at the first damaged file.")
+@feature_options
+@section("Output")
 @click.option(
     "--out",
     type=OutputFile(CORPUS),
@@ -190,9 +215,8 @@ def prepare(
     help="HDF5 file to write.",
 )
 @click.option("--name", help="Of the corpus, in tables.  [default: the folder's]")
-@feature_options
+@click.option("--strict", is_flag=True, help="Stop at the first damaged file.")
 @force_option
-@origin_option
 @click.pass_context
 def prepare_words(
     context: click.Context,
