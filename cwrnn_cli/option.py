@@ -7,12 +7,15 @@ command line knows none of their names.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from data_prep.errors import UserError
 
+from .console import RUNS_FOLDER
 from .paper import Protocol
 
 
@@ -90,7 +93,20 @@ class Number(click.ParamType[float]):
         return number
 
 
+class _RunPath(click.Path):
+    """A run folder: the shell completes those below runs/, and else any folder."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """See :class:`click.Path`."""
+        runs = [str(path) for path in sorted(RUNS_FOLDER.glob("*")) if path.is_dir()]
+        found = [CompletionItem(run) for run in runs if run.startswith(incomplete)]
+        return [CompletionItem(incomplete, type="dir"), *found]
+
+
 # what several commands have
+RUN = _RunPath(path_type=Path)
 SEED = Number(int, 0, 2**63 - 1)
 REPEATS = Number(int, 1, 10**6)
 SECONDS = Number(float, 0, 10**8)

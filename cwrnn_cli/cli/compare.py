@@ -22,7 +22,7 @@ from ..console import (
 )
 from ..help import Command, section
 from ..models import CELLS
-from ..option import COUNT, numbers
+from ..option import COUNT, RUN, numbers
 from ..reporting.page import TABLE, write_report
 from ..tasks import TASKS
 from ..training import distributed
@@ -103,7 +103,7 @@ _OF_RUNS = {"task", "given_runs", "split", "at", "data", "out", "resume", "as_js
     "--run",
     "given_runs",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=RUN,
     metavar="RUN",
     help="Compare this run of `cwrnn train`, finished or not, instead of training; may be given "
     "for several.",

@@ -12,6 +12,7 @@ from data_prep.strict_json import dumps
 
 from ..console import RUNS_FOLDER, command_line, json_option, print_json, print_text, say_written
 from ..help import Command, section
+from ..option import RUN
 from ..outputs import PICTURE, OutputFile, force_option
 from ..tasks import TASKS
 from ..training.folder import RunFolder
@@ -45,7 +46,7 @@ def _default_splits() -> str:
         ("the newest of a task, and a picture", f"cwrnn eval --task {A_TASK} --plot lines.png"),
     ],
 )
-@click.argument("run", type=click.Path(path_type=Path), required=False)
+@click.argument("run", type=RUN, required=False)
 @section("What to evaluate")
 @click.option(
     "--task",

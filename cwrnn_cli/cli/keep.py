@@ -6,6 +6,7 @@ import click
 
 from ..console import json_option, print_json, say_written
 from ..help import Command, section
+from ..option import RUN
 from ..training.folder import RunFolder
 from ..training.keep import PRECISIONS, keep
 from .mistakes import Choice
@@ -18,7 +19,7 @@ from .mistakes import Choice
         ("bit by bit", "cwrnn keep runs/RUN --out weights/RUN --precision float32"),
     ],
 )
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=RUN)
 @section("Output")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder.")
 @click.option(

@@ -8,6 +8,7 @@ from data_prep.errors import UserError
 
 from ..console import RUNS_FOLDER, json_option, print_json, print_text
 from ..help import section
+from ..option import RUN
 from ..reporting.runs import differences_text, runs_csv, runs_text
 from ..tasks import TASKS
 from ..training.listing import differences, look_at, runs_below
@@ -58,8 +59,8 @@ def command(
 
 
 @command.command(examples=[("as a table", "cwrnn runs diff runs/A runs/B")])
-@click.argument("first", metavar="A", type=click.Path(path_type=Path))
-@click.argument("second", metavar="B", type=click.Path(path_type=Path))
+@click.argument("first", metavar="A", type=RUN)
+@click.argument("second", metavar="B", type=RUN)
 @section("Output")
 @json_option
 def diff(first: Path, second: Path, as_json: bool) -> None:

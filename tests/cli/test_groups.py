@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from shutil import which
 
 import pytest
 from click.testing import CliRunner
@@ -36,6 +37,11 @@ def typed(words: str) -> dict[str, str]:
         ("cwrnn prepare ", ["audio", "timit", "words", "iamondb"]),
         ("cwrnn train --momentum-r", ["--momentum-ramp"]),
         ("cwrnn --verb", ["--verbose"]),
+        ("cwrnn train --mo", ["--model", "--module-shares", "--momentum", "--momentum-ramp"]),
+        ("cwrnn train --tens", ["--tensorboard"]),
+        ("cwrnn eval --task ", list(TASKS)),
+        ("cwrnn scan --task ", list(TASKS)),
+        ("cwrnn runs di", ["diff"]),
     ],
 )
 def test_the_shell_completes(words, found):
@@ -43,13 +49,64 @@ def test_the_shell_completes(words, found):
     assert result.stdout.splitlines() == [f"plain,{word}" for word in found]
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["eval", "keep", "draw", "generate audio", "compare --run", "runs diff", "runs diff runs/b"],
+)
+def test_the_shell_completes_run_folders(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    for name in ("b", "audio-2", "audio-1"):
+        Path("runs", name).mkdir(parents=True)
+    Path("runs/a.txt").touch()
+
+    def completed(last):
+        environment = typed(f"cwrnn {words} {last}")
+        shown = CliRunner().invoke(main, [], prog_name="cwrnn", env=environment).stdout
+        return shown.splitlines()
+
+    # bash drops what stands before a "dir", and looks for folders if nothing stands behind it
+    assert completed("") == ["dir,", "plain,runs/audio-1", "plain,runs/audio-2", "plain,runs/b"]
+    assert completed("runs/a") == ["dir,runs/a", "plain,runs/audio-1", "plain,runs/audio-2"]
+    assert completed("elsewhere") == ["dir,elsewhere"]
+
+
+@pytest.mark.skipif(not which("bash"), reason="no bash")
+def test_bash_itself_completes(tmp_path):
+    (tmp_path / "runs" / "one").mkdir(parents=True)
+    command = tmp_path / "cwrnn"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m cwrnn_cli "$@"\n')
+    command.chmod(0o755)
+    script = (
+        'eval "$(_CWRNN_COMPLETE=bash_source cwrnn)"\n'
+        "complete -p cwrnn >&2\n"
+        "compopt() { :; }\n"  # it works where a line is edited only
+        'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))\n'
+        "_cwrnn_completion cwrnn\n"
+        'printf "%s\\n" "${COMPREPLY[@]}"\n'
+    )
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    environment |= {"PYTHONPATH": str(ROOT)}
+    for words, found in [
+        (("train", "--model", "cw"), ["cw", "cwlstm", "cwgru"]),
+        (("eval", ""), ["runs/one"]),
+    ]:
+        done = subprocess.run(
+            ["bash", "-c", script, "bash", "cwrnn", *words],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.stdout.splitlines() == found, done.stderr
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_shell_is_given_its_script(shell):
     environment = {"_CWRNN_COMPLETE": f"{shell}_source"}
     text = CliRunner().invoke(main, [], prog_name="cwrnn", env=environment).stdout
     assert f"_CWRNN_COMPLETE={shell}_complete" in text
-    # the README says how to load it
-    assert f"_CWRNN_COMPLETE={shell}_source cwrnn" in (ROOT / "README.md").read_text()
+    for page in ("README.md", "docs/command-line.md"):  # they say how to load it
+        assert f"_CWRNN_COMPLETE={shell}_source cwrnn" in (ROOT / page).read_text()
 
 
 def test_completing_a_command_imports_nothing_slow():

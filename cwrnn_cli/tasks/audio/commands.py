@@ -10,7 +10,7 @@ from data_prep.errors import UserError
 
 from ...console import DATA_FOLDER, RUNS_FOLDER, origin_option, print_text, say, warn
 from ...help import Command, section
-from ...option import SECONDS
+from ...option import RUN, SECONDS
 from ...outputs import CORPUS, PICTURE, SOUND, OutputFile, check_output, force_option
 from ...reporting.figures import waves
 from ...training.folder import RunFolder
@@ -90,7 +90,7 @@ def prepare(
         ),
     ],
 )
-@click.argument("run", type=click.Path(path_type=Path), required=False)
+@click.argument("run", type=RUN, required=False)
 @section("Sound")
 @click.option(
     "--sequence", type=int, default=1, show_default=True, help="Which sequence, counted from 1."

@@ -33,6 +33,7 @@ from data_prep.iamondb import which_kept
 from ...console import RUNS_FOLDER, print_text, say, warn
 from ...help import Command, section
 from ...models import CELLS
+from ...option import RUN
 from ...training.config import TrainConfig
 from ...training.folder import RunFolder
 from ...training.folders import newest_run
@@ -329,7 +330,7 @@ def _no_number(name: str) -> NoReturn:
         ("one by name", "cwrnn draw runs/RUN --data data/iamondb.h5 --port 8000"),
     ],
 )
-@click.argument("run", type=click.Path(path_type=Path), required=False)
+@click.argument("run", type=RUN, required=False)
 @section("Data")
 @click.option(
     "--data",
