@@ -1,3 +1,5 @@
+import csv
+import json
 import os
 import subprocess
 import sys
@@ -118,3 +120,27 @@ def random_ensemble(
     ensemble = Ensemble(shape, networks, dtype=dtype)
     ensemble.draw([np.random.default_rng(i) for i in range(networks)], scale)
     return ensemble
+
+
+def check_csv(folder: Path, rows: list[dict]) -> None:
+    """Whether table.csv of a folder has these rows of its JSON, to the last digit, and no more."""
+    with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert len(found) == len(rows) > 0
+    columns = {}
+    for row, cells in zip(rows, found, strict=True):
+        left = dict(cells)
+        todo = list(row.items())
+        while todo:
+            name, value = todo.pop(0)
+            if isinstance(value, dict):
+                todo += [(f"{name}.{key}", each) for key, each in value.items()]
+                continue
+            text = left.pop(name)
+            columns[name] = True
+            if isinstance(value, str) or value is None:
+                assert text == (value or "")
+            else:
+                assert json.loads(text) == value
+        assert not any(left.values())  # what other rows have
+    assert set(columns) == set(found[0])

@@ -12,13 +12,14 @@ from data_prep.strict_json import dumps
 
 from ..console import command_line, print_json, print_text, say_written
 from ..option import numbers
+from ..reporting.csv import write_csv
 from ..training.data import Data
 
 out_option = click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="New folder for bench.json, bench.txt (layer: bench.png; gpu-resources: resources.json, "
-    "resources.txt) and manifest.json.",
+    "resources.txt), table.csv and manifest.json.",
 )
 
 device_option = click.option(
@@ -73,14 +74,14 @@ def show(
     folder: Path | None,
     name: str = Path(BENCH).stem,
 ) -> None:
-    """A benchmark's result on stdout, as JSON or as a table, and both in a folder if there is one.
+    """A benchmark's result on stdout, as JSON or as a table, and all in a folder if there is one.
 
     Args:
         result: of JSON types.
         text: the table.
         as_json: what goes to stdout.
         folder: None: nowhere else.
-        name: of the two files in it.
+        name: of two files in it; the third is table.csv.
 
     Raises:
         UserError: the folder cannot be written.
@@ -92,3 +93,4 @@ def show(
     if folder:
         write_text(folder / f"{name}.json", dumps(result, indent=1, ascii_only=False) + "\n")
         write_text(folder / f"{name}.txt", text + "\n")
+        write_csv(folder, result["rows"])

@@ -23,6 +23,7 @@ from ..console import (
 from ..help import Command, section
 from ..models import CELLS
 from ..option import COUNT, RUN, numbers
+from ..reporting.csv import runs_rows, write_csv
 from ..reporting.page import TABLE, write_report
 from ..tasks import TASKS
 from ..training import distributed
@@ -139,9 +140,10 @@ def command(
 ) -> None:
     """Train the paper's grid of models and sizes; its table and figures, ours beside theirs.
 
-    A table (table.txt), JSON, every network's errors (results.h5), and figures: Table 2 with
-    Figures 3 and 5, Table 2 with Figure 4 and confusion matrices, or Table 3 with learning curves.
-    With several --data: the grid on each, and one table, JSON, results.h5 and figure of all.
+    A table (table.txt, table.csv), JSON, every network's errors (results.h5), and figures: Table 2
+    with Figures 3 and 5, Table 2 with Figure 4 and confusion matrices, or Table 3 with learning
+    curves. With several --data: the grid on each, and one table, JSON, results.h5 and figure of
+    all.
     """
     experiment = TASKS[task]
     first = data[0] if data else None
@@ -270,11 +272,12 @@ def _compare_runs(
         report = experiment.compare_runs(folder, runs, evaluations, epochs)
         cells = {n: experiment.cell(each, with_shared=True) for n, each in evaluations.items()}
         write_runs(folder / RESULTS, cells)
+        table = write_csv(folder, runs_rows(folder, runs))
     if as_json:
         print_json(report.json)
     else:
         print_text(report.text)
-    files = [*report.files, folder / RESULTS, folder / MANIFEST]
+    files = [*report.files, table, folder / RESULTS, folder / MANIFEST]
     say_written(*(out / file.relative_to(folder) for file in files))
 
 

@@ -1,6 +1,7 @@
 """`cwrnn bench gpu-check`: from the source tree, on a machine with a GPU."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,6 +13,7 @@ from ..help import Command, section
 from ..option import SECONDS
 
 CHECK = "check"
+_COLUMNS = ("name", "status", "seconds", "about", "command")  # of a step, in table.csv
 
 
 @click.command(
@@ -39,7 +41,7 @@ CHECK = "check"
     "--out",
     type=click.Path(path_type=Path),
     required=True,
-    help="New folder for check.txt, check.json and manifest.json.",
+    help="New folder for check.txt, check.json, table.csv and manifest.json.",
 )
 @json_option
 @click.pass_context
@@ -60,6 +62,7 @@ def command(
     """
     from ..benchmarks import gpu_check as check  # noqa: PLC0415  (slow to import)
     from ..benchmarks.machine import describe  # noqa: PLC0415
+    from ..reporting.csv import write_csv  # noqa: PLC0415
     from ..training.device import check_device  # noqa: PLC0415
     from ..training.manifest import certified_whole  # noqa: PLC0415
 
@@ -69,11 +72,13 @@ def command(
     steps = check.steps_interpreted() if interpret else check.steps_on(device)
     settings = {"device": device, "interpret": interpret, "seconds": limit}
     with certified_whole(out, command_line(), None, settings) as folder:
-        result = {"machine": describe(), "device": device}
+        result: dict[str, Any] = {"machine": describe(), "device": device}
         result |= check.run(steps, interpret, limit, say)
         text = check.check_text(result)
         write_text(folder / f"{CHECK}.json", dumps(result, indent=1) + "\n")
         write_text(folder / f"{CHECK}.txt", text + "\n")
+        rows = [{name: step[name] for name in _COLUMNS} for step in result["steps"]]
+        write_csv(folder, rows)
     if as_json:
         print_json(result)
     else:

@@ -99,10 +99,10 @@ def command(
 ) -> None:
     """Train models over a grid of learning rates; which is best for each, never by the test set.
 
-    Momentum rises and is constant, one after the other, unless one is asked for. A table (scan.txt)
-    and JSON (scan.json) of every rate's mean error, diverged networks counted, and the name of the
-    split that judges. With --vary, a factorial experiment: what each factor does at the best rates,
-    and which combination comes nearest to the paper's medians.
+    Momentum rises and is constant, one after the other, unless one is asked for. A table (scan.txt,
+    table.csv) and JSON (scan.json) of every rate's mean error, diverged networks counted, and the
+    name of the split that judges. With --vary, a factorial experiment: what each factor does at the
+    best rates, and which combination comes nearest to the paper's medians.
     """
     experiment = TASKS[task]
     chosen, budgets, grid = chosen_models(models), chosen_sizes(sizes, experiment), _rates(rates)
@@ -138,7 +138,7 @@ def command(
         print_json(result)
     else:
         print_text(scan_text(result))
-    say_written(out / SCAN, written, out / MANIFEST)
+    say_written(out / SCAN, *written, out / MANIFEST)
 
 
 def _combinations(

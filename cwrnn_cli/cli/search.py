@@ -103,9 +103,9 @@ def command(
 ) -> None:
     """Look for one model's hyperparameters by Optuna, never by the test set.
 
-    Options of training that are given are the same in every trial. A table (table.txt) and JSON
-    (trials.json) of every trial, diverged ones too, and the name of the split that judges; the
-    best one as a `cwrnn train` command (best.json). Needs the extra `search`.
+    Options of training that are given are the same in every trial. A table (table.txt,
+    table.csv) and JSON (trials.json) of every trial, diverged ones too, and the name of the split
+    that judges; the best one as a `cwrnn train` command (best.json). Needs the extra `search`.
     """
     experiment, model = TASKS[task], options["model"]
     check_optuna()
@@ -131,4 +131,4 @@ def command(
         print_json(result)
     else:
         print_text(search_text(result))
-    say_written(out / TRIALS, written, *[out / BEST] * bool(result["best"]), out / MANIFEST)
+    say_written(out / TRIALS, *written, *[out / BEST] * bool(result["best"]), out / MANIFEST)

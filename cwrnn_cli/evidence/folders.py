@@ -15,8 +15,9 @@ from ..reporting.benchmarks import (
     precision_text,
     saving_text,
 )
+from ..reporting.csv import CSV, csv_text, runs_rows
 from ..reporting.page import TABLE, report_texts
-from ..reporting.scan import SCAN_TEXT, scan_text
+from ..reporting.scan import SCAN_TEXT, scan_rows, scan_text
 from ..reporting.search import search_text
 from ..reporting.survey import survey_texts
 from ..tasks import TASKS
@@ -215,6 +216,7 @@ def _runs(
             noted = json.loads((folder / f"{run}.json").read_text(encoding="utf-8"))
             yield from _summaries(f"{name}/{run}.json", noted, _from_rows(cell).summary)
     yield TABLE, _runs_text(folder, manifest["configuration"])
+    yield CSV, csv_text(runs_rows(folder, manifest["configuration"]["runs"]))
 
 
 def of_runs(manifest: dict[str, Any]) -> bool:
@@ -234,6 +236,7 @@ def _scan(
         scan |= scores(folder / SCAN_ROWS)
     yield SCAN, dumps(scan, indent=1) + "\n"
     yield SCAN_TEXT, scan_text(scan) + "\n"
+    yield CSV, csv_text(scan_rows(scan))
 
 
 def _search(
@@ -246,18 +249,21 @@ def _search(
     yield TRIALS, dumps(result, indent=1) + "\n"
     yield BEST, dumps(result["best"], indent=1) + "\n"
     yield TABLE, search_text(result) + "\n"
+    yield CSV, csv_text(result["trials"])
 
 
 def _benchmarks(
     folder: Path, name: str, manifest: dict[str, Any]
 ) -> Iterator[Difference | tuple[str, str]]:
-    """Of `cwrnn bench`: the table beside each JSON."""
+    """Of `cwrnn bench`: the table beside each JSON, and the one as CSV."""
     for path in sorted(folder.glob("*.json")):
         table = path.with_suffix(".txt")
         if table.exists() and path.name != SCAN:
-            text = _bench_text(json.loads(path.read_text(encoding="utf-8")))
+            result = json.loads(path.read_text(encoding="utf-8"))
+            text = _bench_text(result)
             if text is not None:
                 yield table.name, text + "\n"
+                yield CSV, csv_text(result["rows"])
 
 
 def _runs_text(folder: Path, configuration: dict[str, Any]) -> str:

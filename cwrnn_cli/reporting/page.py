@@ -12,6 +12,7 @@ from .. import statistics
 from ..models import CELLS
 from ..training.registry import TASKS, AnyTask
 from ..training.results import Results
+from .csv import CSV, csv_text
 from .tables import Table, interval, percent
 
 TABLE, COMPARISON = "table.txt", "comparison.json"  # of a comparison
@@ -184,15 +185,21 @@ def medians_of_all(results: Results) -> dict[tuple[str, int], dict[str, float]]:
 
 def report_texts(task: AnyTask, results: Results, command: str) -> dict[str, str]:
     """The texts of a comparison's files, by name; see :func:`write_report`."""
-    comparison = dumps(task.comparison(results), indent=1, ascii_only=False)
+    comparison = task.comparison(results)
     return {
         TABLE: f"{command}\n{task.comparison_text(results)}\n",
-        COMPARISON: comparison + "\n",
+        CSV: csv_text(rows_of(comparison), ["model", "params"]),
+        COMPARISON: dumps(comparison, indent=1, ascii_only=False) + "\n",
     }
 
 
+def rows_of(comparison: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What a comparison's JSON has a list of: cells, or corpora of several."""
+    return next((rows for rows in comparison.values() if isinstance(rows, list)), [])
+
+
 def write_report(task: AnyTask, results: Results, command: str) -> list[Path]:
-    """Write table.txt, comparison.json and the task's figures beside results.h5.
+    """Write table.txt, table.csv, comparison.json and the task's figures beside results.h5.
 
     Args:
         task: whose grid it is.

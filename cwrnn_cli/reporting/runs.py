@@ -1,12 +1,11 @@
 """What `cwrnn runs` shows."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..training.listing import Run
+from .csv import csv_text
 from .tables import number, table
 
 _SHOWN = 40  # characters of a value in a table; --json has all
@@ -39,11 +38,7 @@ def _of(run: Run) -> list[str]:
 def runs_csv(runs: Sequence[Run]) -> str:
     """A line per run, and one of names before them."""
     names = ["run", "task", "model", "params", "networks", "state", "epoch", "epochs"]
-    file = io.StringIO()
-    writer = csv.DictWriter(file, [*names, "metric", "best"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(run.row() for run in runs)
-    return file.getvalue().rstrip("\n")
+    return csv_text([run.row() for run in runs], [*names, "metric", "best"]).rstrip("\n")
 
 
 def differences_text(found: Mapping[str, tuple[Any, Any]], first: Run, second: Run) -> str:

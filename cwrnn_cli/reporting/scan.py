@@ -1,12 +1,13 @@
 """What `cwrnn scan` shows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from data_prep.files import write_text
 
 from ..training.rows import momentum_name
+from .csv import write_csv
 from .factorial import factorial_lines
 from .page import data_of
 from .tables import number, table
@@ -50,8 +51,14 @@ def _rate_lines(result: Mapping[str, Any]) -> list[str]:
     return [table(header, rows), *best]
 
 
-def write_scan(out: Path, result: Mapping[str, Any]) -> Path:
-    """The table as a file beside scan.json."""
+def scan_rows(result: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """A row per point; of a factorial scan per combination, at its best rate."""
+    rows: Sequence[Mapping[str, Any]] = result.get("combinations", result.get("rows"))
+    return rows
+
+
+def write_scan(out: Path, result: Mapping[str, Any]) -> list[Path]:
+    """The table as files beside scan.json: scan.txt and table.csv."""
     path = out / SCAN_TEXT
     write_text(path, scan_text(result) + "\n")
-    return path
+    return [path, write_csv(out, scan_rows(result))]

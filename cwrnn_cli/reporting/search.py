@@ -7,6 +7,7 @@ from typing import Any
 
 from data_prep.files import write_text
 
+from .csv import write_csv
 from .page import TABLE, data_of
 from .tables import number, table
 
@@ -67,8 +68,8 @@ def _epochs(row: Mapping[str, Any]) -> str:
     return "–" if row["best_epochs"] is None else ",".join(map(str, row["best_epochs"]))
 
 
-def write_search(out: Path, result: Mapping[str, Any]) -> Path:
-    """The table as a file beside trials.json."""
+def write_search(out: Path, result: Mapping[str, Any]) -> list[Path]:
+    """The table as files beside trials.json: table.txt and table.csv."""
     path = out / TABLE
     write_text(path, search_text(result) + "\n")
-    return path
+    return [path, write_csv(out, result["trials"])]

@@ -8,19 +8,24 @@ from data_prep.strict_json import dumps
 
 from ..training.config import TrainConfig
 from ..training.survey import Survey, SurveyRows
-from .page import COMPARISON, TABLE, cell_name, deviation_lines
+from .csv import CSV, csv_text
+from .page import COMPARISON, TABLE, cell_name, deviation_lines, rows_of
 
 
 def survey_texts(survey: Survey[Any, Any], rows: SurveyRows, command: str) -> dict[str, str]:
     """The texts of its files, by name; see :func:`write_survey_report`."""
-    comparison = dumps(survey.comparison(rows), indent=1, ascii_only=False)
-    return {TABLE: f"{command}\n{survey.text(rows)}\n", COMPARISON: comparison + "\n"}
+    comparison = survey.comparison(rows)
+    return {
+        TABLE: f"{command}\n{survey.text(rows)}\n",
+        CSV: csv_text(rows_of(comparison)),
+        COMPARISON: dumps(comparison, indent=1, ascii_only=False) + "\n",
+    }
 
 
 def write_survey_report(
     survey: Survey[Any, Any], rows: SurveyRows, out: Path, command: str
 ) -> list[Path]:
-    """Write table.txt, comparison.json and the figures beside results.h5.
+    """Write table.txt, table.csv, comparison.json and the figures beside results.h5.
 
     Args:
         survey: the task's.

@@ -117,7 +117,7 @@ def test_the_command_keeps_what_it_found(cwrnn, monkeypatch, tmp_path):
         found = json.loads(Path(name, "check.json").read_text())
         assert json.loads(shown.stdout) == found and found["passed"] is (status == 0)
         assert {p.name for p in Path(name).iterdir()} == {
-            "check.json", "check.txt", "manifest.json",
+            "check.json", "check.txt", "manifest.json", "table.csv",
         }  # fmt: skip
         assert check_folder(Path(name), name) == []
         assert "tests: passed, 1 passed" in shown.stderr

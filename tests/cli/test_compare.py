@@ -17,7 +17,7 @@ from cwrnn_cli.training.jobs import cores
 from cwrnn_cli.training.loop import train
 from cwrnn_cli.training.manifest import digests
 from data_prep import store
-from tests.conftest import one_line_error
+from tests.conftest import check_csv, one_line_error
 
 
 @pytest.fixture(scope="module")
@@ -246,6 +246,7 @@ def test_a_cells_options_go_to_the_models_that_have_them(cwrnn, piece, tmp_path)
     words = ("compare", "--data", piece, "--sizes", "100", "--runs", "1", "--epochs", "2")
     cwrnn(*words, "--models", "srn,cw", "--periods", "1,3,9", "--out", "both")
     found = json.loads((tmp_path / "both" / "comparison.json").read_text())["cells"]
+    check_csv(tmp_path / "both", found)
     periods = {
         cell["model"]: [d["ours"] for d in cell["deviations"] if d["name"] == "periods"]
         for cell in found

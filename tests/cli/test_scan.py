@@ -8,7 +8,7 @@ import pytest
 
 from cwrnn_cli.tasks import TASKS
 from cwrnn_cli.training.folder import RunFolder
-from tests.conftest import one_line_error
+from tests.conftest import check_csv, one_line_error
 
 SMALL = ("scan", "--task", "timit", "--sizes", "200", "--runs", 1, "--epochs", 2)
 
@@ -28,6 +28,7 @@ def test_json_table_and_files(scan, spoken, tmp_path):
     out = tmp_path / "runs" / "scan-timit"
     assert json.loads((out / "scan.json").read_text()) == found
     assert "written: runs/scan-timit/scan.json, runs/scan-timit/scan.txt" in result.stderr
+    check_csv(out, found["rows"])
     # resumed, with one rate more: nothing is trained twice
     weights = out / "cells" / "srn-200-ramp-0.03" / "checkpoint.pt"
     before = weights.stat().st_mtime_ns

@@ -13,7 +13,7 @@ from cwrnn_cli.tasks import TASKS
 from cwrnn_cli.tasks.iamondb.engines import IamondbTrainer
 from cwrnn_cli.training.folder import RunFolder
 from cwrnn_cli.training.loop import Interrupted
-from tests.conftest import one_line_error
+from tests.conftest import check_csv, one_line_error
 
 SMALL = ("search", "--task", "iamondb", "--params", 700, "--trials", 3, "--epochs", 2)
 
@@ -31,8 +31,9 @@ def test_json_table_and_files(cwrnn, search, lines):
     assert json.loads((out / "trials.json").read_text()) == found
     assert sorted(path.name for path in out.iterdir()) == [
         *("best.json", "config.json", "manifest.json", "study.log"),
-        *("table.txt", "trials", "trials.json"),
+        *("table.csv", "table.txt", "trials", "trials.json"),
     ]
+    check_csv(out, found["trials"])
     assert found["judged_by"] == "valid" and found["judged_on_training_set"] is False
     assert found["runs"] == 1 and found["seed"] == 1000  # reported results use 0
     assert list(found["search"]) == list(found["trials"][0]["parameters"]) == ["lr", "clip"]
@@ -124,7 +125,9 @@ def test_it_is_verified(cwrnn, search):
     path = Path("results/found/trials/001/trial.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"value": 0.001}))
     said = cwrnn("verify", expect=1).stdout
-    assert all(f"found/{name}:" in said for name in ("trials.json", "best.json", "table.txt"))
+    assert all(
+        f"found/{name}:" in said for name in ("trials.json", "best.json", "table.txt", "table.csv")
+    )
 
 
 @pytest.mark.parametrize(

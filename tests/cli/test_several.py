@@ -8,7 +8,7 @@ import pytest
 
 from cwrnn_cli.training.survey import read_survey
 from data_prep import audio
-from tests.conftest import one_line_error
+from tests.conftest import check_csv, one_line_error
 from tests.sealed import edited
 
 GRID = ("compare", "--sizes", 100, "--models", "srn,cw", "--runs", 2, "--epochs", 3)
@@ -42,6 +42,7 @@ def test_each_file_trains_as_alone(cwrnn, sounds, alone):
     assert rows.cells["cw", 100]["mse"].shape == (2, 4)
     assert rows.cells["cw", 100]["mse"].dtype == np.float32
     found = json.loads(Path("all/comparison.json").read_text())["sounds"]
+    check_csv(Path("all"), found)
     for sound in found:
         expected = alone(sound["name"])
         # the sequences are kept in 16 bits, medians in six digits

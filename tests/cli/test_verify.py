@@ -52,7 +52,10 @@ def test_what_the_commands_wrote_is_verified(cwrnn, published):
 
 @pytest.mark.parametrize(
     "name",
-    ["PAGE.md", "results/grid/table.txt", "results/rates/scan.txt", "results/rates/scan.json"],
+    [
+        *("PAGE.md", "results/grid/table.txt", "results/grid/table.csv"),
+        *("results/rates/scan.txt", "results/rates/scan.json", "results/rates/table.csv"),
+    ],
 )
 def test_a_changed_digit_is_named_by_file_and_line(cwrnn, published, name):
     path = published.parent / name

@@ -10,6 +10,7 @@ from cwrnn_cli.tasks.timit import report
 from cwrnn_cli.training.configure import configure
 from cwrnn_cli.training.grid import RESULTS, Grid, open_grid, run_grid
 from cwrnn_cli.training.results import Cell, Results, read_results
+from tests.conftest import check_csv
 
 SUMMARY = {
     "task": "timit",
@@ -85,6 +86,7 @@ def test_write_report(grid):
     files = page.write_report(task, grid, "cwrnn compare --task timit")
     assert [file.name for file in files] == [
         "table.txt",
+        "table.csv",
         "comparison.json",
         "figure4.png",
         "confusion-cw-300.png",
@@ -93,7 +95,8 @@ def test_write_report(grid):
     text = files[0].read_text(encoding="utf-8")
     assert text == f"cwrnn compare --task timit\n{task.comparison_text(grid)}\n"
     assert "200 SRN" in text and "2/0" in text and "300 CW-RNN" in text
-    found = json.loads(files[1].read_text(encoding="utf-8"))
+    found = json.loads(files[2].read_text(encoding="utf-8"))
+    check_csv(grid.folder, found["cells"])
     assert found == json.loads(json.dumps(task.comparison(grid)))
     assert [(c["model"], c["params"]) for c in found["cells"]] == list(map(tuple, grid.cells))
     assert found["cells"][0]["diverged"] == 2 and "confusion" not in found["cells"][0]

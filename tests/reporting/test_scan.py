@@ -47,6 +47,6 @@ def test_scan_text():
 
 
 def test_it_stands_beside_the_json(tmp_path):
-    path = write_scan(tmp_path, RESULT)
-    assert path == tmp_path / "scan.txt"
+    path, columns = write_scan(tmp_path, RESULT)
+    assert path == tmp_path / "scan.txt" and columns == tmp_path / "table.csv"
     assert path.read_text(encoding="utf-8") == scan_text(RESULT) + "\n"

@@ -97,8 +97,8 @@ def test_the_commit_and_whether_its_program_was_changed(tmp_path, monkeypatch):
 
 LEFT = {
     "train": {"config.json", "metrics.jsonl"},
-    "compare": {"config.json", "results.h5", "table.txt", "comparison.json"},
-    "scan": {"scan.json", "scan.txt"},
+    "compare": {"config.json", "results.h5", "table.txt", "table.csv", "comparison.json"},
+    "scan": {"scan.json", "scan.txt", "table.csv"},
 }
 
 
