@@ -12,7 +12,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -236,6 +236,8 @@ def _trained(
         shutil.rmtree(folder.path, ignore_errors=True)
     options = {name: _tuples(value) for name, value in trial.user_attrs[OPTIONS].items()}
     config = configure(search.data, **search.fixed, **options)
+    # nobody looks for a corpus from here: its weights are dropped, and the folder may be published
+    config = replace(config, data_path=Path(config.data_path).name)
     resumed, began = folder.has_checkpoint, time.monotonic()
     folder.start_or_resume(config)
     train(config, search.data, folder, progress)

@@ -82,6 +82,7 @@ def test_every_trial_is_kept_and_the_least_error_is_best(whole, words):
     for row in rows:
         folder = trial_folder(out, row["number"])
         assert not folder.has_checkpoint  # weights are dropped
+        assert "/" not in folder.config().data_path
         lines = [json.loads(line) for line in (folder.path / METRICS).read_text().splitlines()]
         assert len(lines) == row["epochs"] == 2 and row["best_epochs"] == [2]
         assert folder.config() == configure(
