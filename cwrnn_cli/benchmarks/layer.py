@@ -1,7 +1,8 @@
 """`cwrnn bench layer`: forward and backward pass of our layers, torch's and JAX's, of one width."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import torch
@@ -111,17 +112,20 @@ def _in_jax(cell: CellSpec, layer: torch.nn.Module, products: float) -> _Entry:
     return _Entry(type(layer).__name__, JAX, cell, products, call)
 
 
-def _layers(width: int, counts: dict[str, float]) -> list[_Entry]:
-    """Torch's layers, :data:`BASE` first, then ours, then JAX's."""
+def _layers(
+    width: int, counts: dict[str, float], models: Collection[str] | None = None
+) -> list[_Entry]:
+    """Torch's layers, :data:`BASE` first, then ours, then JAX's; of all cells, or of ``models``."""
     found, in_jax = [], []
-    for cell in CELLS.values():
+    cells = [cell for name, cell in CELLS.items() if models is None or name in models]
+    for cell in cells:
         if cell.peer:
             layer = cell.peer(width, width)
             products = float(sum(w.numel() for w in layer.parameters() if w.dim() == 2))
             found.append(
                 _of_torch(f"torch.nn.{cell.peer.__name__}", "torch", None, layer, products)
             )
-    for cell in CELLS.values():
+    for cell in cells:
         spec = cell.of_size(width, {"periods": MODULES})
         shapes = spec.weights(width)
         products = float(sum(a * b for a, b in (shapes["weight_ih"], shapes["weight_hh"])))
@@ -148,6 +152,7 @@ def run(
     lengths: Sequence[int] = LENGTHS,
     repeats: int = 5,
     seconds: float = 2.0,
+    models: Collection[str] | None = None,
     note: Note = lambda message: None,
     tick: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
@@ -159,6 +164,7 @@ def run(
         lengths: T.
         repeats: rounds of each row, at least; :data:`MORE` times as many at the most.
         seconds: per point, for rounds beyond the least.
+        models: names of the cells; None: all.
         note: told what is left out, and why.
         tick: called after each point.
 
@@ -174,20 +180,63 @@ def run(
         counts = operations(width, width)
         for length in lengths:
             for batch in batches:
-                point = _Point(width, batch, length, counts)
+                point = _Point(width, batch, length, counts, models)
                 rows += _measure(point, repeats, seconds, peak, per_step, note)
                 tick()
     return {"machine": machine.describe(), "peak_gflops": peak, "rows": rows}
 
 
+def expected_seconds(
+    widths: Sequence[int],
+    batches: Sequence[int],
+    lengths: Sequence[int],
+    repeats: int,
+    seconds: float,
+    models: Collection[str] | None = None,
+) -> float:
+    """How long :func:`run` should take, from a call of each row at the smallest point.
+
+    A row's call at another point is taken to need the same time per step, or the time of its
+    products at half the machine's peak, whichever is more.
+
+    Args:
+        widths: as there.
+        batches: likewise.
+        lengths: likewise.
+        repeats: likewise.
+        seconds: likewise.
+        models: likewise.
+    """
+    peak = machine.peak_gflops()
+    shape = (min(lengths), min(batches), min(widths))
+    x, gradient = torch.randn(shape), torch.randn(shape)
+    per_step = {}
+    for entry in _layers(shape[2], operations(shape[2], shape[2]), models):
+        call, _ = entry.call(x, gradient)
+        call()
+        per_step[entry.key] = machine.timed(call) / shape[0]
+    total = 0.0
+    for width, batch, length in product(widths, batches, lengths):
+        each = []
+        for entry in _layers(width, operations(width, width), models):
+            flop = 2 * 3 * entry.products * batch * length
+            each.append(max(per_step[entry.key] * length, flop / (0.5 * peak) / 1e9))
+        kept = [one for one in each if repeats * one <= _TOO_LONG]
+        least = repeats * sum(kept)
+        # and a call of each before, and one for its memory
+        total += 2 * sum(kept) + max(least, min(MORE * least, seconds))
+    return total
+
+
 @dataclass(frozen=True)
 class _Point:
-    """Where to measure: n, B, T, and :func:`operations` there."""
+    """Where to measure: n, B, T, :func:`operations` there, and which cells; None: all."""
 
     width: int
     batch: int
     length: int
     counts: dict[str, float]
+    models: Collection[str] | None
 
     def __str__(self) -> str:
         return f"width {self.width}, batch {self.batch}, length {self.length}"
@@ -208,7 +257,7 @@ def _measure(
         return []
     x, gradient = torch.randn(shape), torch.randn(shape)
     entries, calls, chosen = {}, {}, {}
-    for entry in _layers(point.width, point.counts):
+    for entry in _layers(point.width, point.counts, point.models):
         if repeats * _least_seconds(entry, point, peak, per_step) > _TOO_LONG:
             note(_left_out(point, entry, repeats))
             continue

@@ -1,5 +1,6 @@
 """`cwrnn bench`: how fast, on this machine; subcommands of tasks are brought by them."""
 
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from data_prep.errors import UserError
 from ..benchmarks.options import device_option, kept, numbers_or, out_option, show
 from ..console import json_option, progress_bar, say, say_written
 from ..help import section
+from ..models import CELLS
 from ..option import COUNT, REPEATS, SECONDS, Number
 from ..outputs import PICTURE, OutputFile, force_option
 from ..tasks import TASKS
@@ -41,6 +43,7 @@ def command() -> None:
 @click.option("--widths", help="Hidden and input sizes.  [default: 40,64,128,256,512,1024]")
 @click.option("--batches", help="Batch sizes.  [default: 1,32,128]")
 @click.option("--lengths", help="Steps.  [default: 320,2048]")
+@click.option("--models", help=f"Of {', '.join(CELLS)}, with commas between.  [default: all]")
 @click.option(
     "--repeats", type=REPEATS, default=5, show_default=True, help="Rounds of each row at least."
 )
@@ -58,6 +61,7 @@ def layer(
     widths: str | None,
     batches: str | None,
     lengths: str | None,
+    models: str | None,
     repeats: int,
     seconds: float,
     plot: Path | None,
@@ -85,18 +89,22 @@ def layer(
     if flashrnn and not device:
         raise UserError("--flashrnn: only with --device")
     if device:
-        if plot:
-            raise UserError("--plot: not with --device")
+        for option, value in (("--plot", plot), ("--models", models)):
+            if value:
+                raise UserError(f"{option}: not with --device")
         settings |= {"device": device, "flashrnn": flashrnn}
         _layer_on_device(settings, out, as_json)
         return
+    if models:
+        settings["models"] = chosen_models(models)
     with kept(out, settings) as folder:
         bar = progress_bar(prod(map(len, grid.values())), "layers", unit="point")
         result = benchmark.run(**settings, note=say, tick=lambda: bar.update(1))
         bar.close()
         show(result, report.layer_text(result), as_json, folder)
         if folder:
-            report.plot_layers(folder / "bench.png", result)
+            with suppress(UserError):  # --models without the one that is drawn
+                report.plot_layers(folder / "bench.png", result)
     if plot is not None:
         report.plot_layers(plot, result)
         say_written(plot)

@@ -61,6 +61,8 @@ from .several import asks_for_several, compare_several
 _AT_ONCE = [task.name for task in TASKS.values() if task.data_parallel]
 # options that `compare --run` has
 _OF_RUNS = {"task", "given_runs", "split", "at", "data", "out", "resume", "as_json"}
+# and `compare --all`
+_OF_ALL = {"whole", "quick", "data", "out", "jobs", "device", "resume", "as_json"}
 
 
 @click.command(
@@ -72,12 +74,22 @@ _OF_RUNS = {"task", "given_runs", "split", "at", "data", "out", "resume", "as_js
             "cwrnn compare --sizes 250 --runs 5 --epochs 100 --out runs/quick",
         ),
         ("of another task, three cells at a time", f"cwrnn compare --task {A_TASK} --jobs 3"),
+        ("all of the paper, a taste of some minutes", "cwrnn compare --all --quick"),
         (
             "runs that were trained apart",
             f"cwrnn compare --task {A_TASK} --run runs/A --run runs/B",
         ),
     ],
 )
+@section("All of the paper")
+@click.option(
+    "--all",
+    "whole",
+    is_flag=True,
+    help="All of the paper, one task after the other, with a plan first: only with --quick, "
+    "--data TASK=PATH, --out, --jobs, --device, --resume, --json.",
+)
+@click.option("--quick", is_flag=True, help="With --all: a taste of some minutes.")
 @section(NETWORK)
 @task_option
 @sizes_option
@@ -123,6 +135,8 @@ _OF_RUNS = {"task", "given_runs", "split", "at", "data", "out", "resume", "as_js
     help="Go on with this same command's comparison; with --run: write it anew.",
 )
 def command(
+    whole: bool,
+    quick: bool,
     task: str,
     sizes: str | None,
     models: str | None,
@@ -144,11 +158,23 @@ def command(
     with Figures 3 and 5, Table 2 with Figure 4 and confusion matrices, or Table 3 with learning
     curves. With several --data: the grid on each, and one table, JSON, results.h5 and figure of
     all.
+    With --all: Tables 1 to 3, Figures 3 to 5, the appendix's operation counts, and report.html; on
+    data/TASK.h5 where there is one, else on stand-ins.
     """
+    if whole:
+        from .whole import Asked, compare_all  # noqa: PLC0415  (slow to import)
+
+        _refuse_others(_OF_ALL, "--all, which trains the paper's grids")
+        out = out or RUNS_FOLDER / ("all-quick" if quick else "all")
+        asked = Asked(out, list(map(str, data)), quick, jobs, device, resume)
+        compare_all(asked, as_json)
+        return
+    if quick:
+        raise UserError("--quick: only with --all")
     experiment = TASKS[task]
     first = data[0] if data else None
     if given_runs:
-        _refuse_training()
+        _refuse_others(_OF_RUNS, "--run, which trains nothing")
         if len(data) > 1:
             raise UserError("--data: several files; with --run at most one")
         out = out or RUNS_FOLDER / f"compare-{task}-runs"
@@ -281,13 +307,13 @@ def _compare_runs(
     say_written(*(out / file.relative_to(folder) for file in files))
 
 
-def _refuse_training() -> None:
-    """Raises UserError for an option of training that was typed beside --run."""
+def _refuse_others(allowed: set[str], beside: str) -> None:
+    """Raises UserError for an option that was typed beside one that it does not go with."""
     context = click.get_current_context()
     for parameter in context.command.params:
         typed = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
-        if typed and parameter.expose_value and parameter.name not in _OF_RUNS:
-            raise UserError(f"{parameter.opts[0]}: not with --run, which trains nothing")
+        if typed and parameter.expose_value and parameter.name not in allowed:
+            raise UserError(f"{parameter.opts[0]}: not with {beside}")
 
 
 def _check_report(out: Path, resume: bool) -> None:

@@ -8,8 +8,6 @@ Benchmarks: ratios, never absolute times, within :data:`RATIO_TOLERANCE`.
 
 import json
 import shlex
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from ..training.grid import RESULTS
 from ..training.registry import AnyTask
 from ..training.results import read_results
 from ..training.scan import SCAN_ROWS, points_of
+from ..training.standin import run_command, standin_words
 from ..training.survey import is_survey, read_survey
 from .folders import from_rows, read_manifest
 
@@ -107,7 +106,7 @@ def again(folder: Path, out: Path, data: Path | None) -> Path:
     elif manifest["data"]:
         words = [*_without_data(words), "--data", str(_data(manifest, data, words, out))]
     words += _device(manifest)
-    _run([*words, "--out", str(out / "again")])  # of options given twice the last counts
+    run_command([*words, "--out", str(out / "again")])  # of options given twice the last counts
     return out / "again"
 
 
@@ -175,15 +174,8 @@ def _prepared(task: AnyTask, data: dict[str, Any], words: list[str], out: Path) 
             f"{data['name']}: prepare it and name the file with --data (where it is from: {origin})"
         )
     place = out / "data.h5"
-    _run(["prepare", task.name, *([] if task.without_data else ["--standin"]), "--out", str(place)])
+    run_command(standin_words(task, place))
     return place
-
-
-def _run(words: list[str]) -> None:
-    """A command of ours in a process of its own, for its files and its talk, not its table."""
-    done = subprocess.run([sys.executable, "-m", "cwrnn_cli", *words], stdout=subprocess.DEVNULL)
-    if done.returncode:
-        raise UserError(f"cwrnn {shlex.join(words)}: ended with status {done.returncode}")
 
 
 @dataclass(frozen=True)

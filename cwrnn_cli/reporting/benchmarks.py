@@ -1,14 +1,13 @@
 """What `cwrnn bench` shows."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from data_prep.errors import UserError
 
 from ..models import CELLS
-from .figures import pyplot, save
-from .tables import table
+from .figures import Target, pyplot, save
+from .tables import Table, table
 
 
 def machine_text(result: Mapping[str, Any]) -> str:
@@ -24,7 +23,7 @@ def machine_text(result: Mapping[str, Any]) -> str:
     return f"{text}; torch.mm reaches {result['peak_gflops']:.0f} GFLOP/s in float32"
 
 
-def layer_text(result: Mapping[str, Any]) -> str:
+def layer_table(result: Mapping[str, Any]) -> Table:
     """A row per layer, backend and point."""
     rows = []
     for row in result["rows"]:
@@ -61,14 +60,21 @@ def layer_text(result: Mapping[str, Any]) -> str:
         "MiB",
         "setting",
     )
-    explanation = (
-        "forward + backward, input as wide as the layer; spread: least and greatest round;\n"
-        "times: how many times as fast as torch.nn.RNN, as our own SRN, as the faster of both;\n"
-        "operations: an SRN's over a CW-RNN's, as the paper's appendix counts and as our cascade\n"
-        "does; g/4: how many times as fast as an SRN a CW-RNN is at least, by the paper;\n"
-        "MiB: by how much memory rises; setting: JAX's, the fastest; –: not measured"
-    )
-    return f"{machine_text(result)}\n{explanation}\n\n{table(header, rows)}"
+    return Table(header, rows)
+
+
+LAYER_NOTE = (
+    "forward + backward, input as wide as the layer; spread: least and greatest round;\n"
+    "times: how many times as fast as torch.nn.RNN, as our own SRN, as the faster of both;\n"
+    "operations: an SRN's over a CW-RNN's, as the paper's appendix counts and as our cascade\n"
+    "does; g/4: how many times as fast as an SRN a CW-RNN is at least, by the paper;\n"
+    "MiB: by how much memory rises; setting: JAX's, the fastest; –: not measured"
+)
+
+
+def layer_text(result: Mapping[str, Any]) -> str:
+    """:func:`layer_table`, explained."""
+    return f"{machine_text(result)}\n{LAYER_NOTE}\n\n{table(*layer_table(result))}"
 
 
 def _ratio(value: float | None) -> str:
@@ -129,7 +135,7 @@ def gpu_resources_text(result: Mapping[str, Any]) -> str:
     )
 
 
-def plot_layers(path: Path, result: dict[str, Any]) -> None:
+def plot_layers(path: Target, result: Mapping[str, Any]) -> None:
     """Ratio to the faster SRN over the width, a panel per length, a line per batch.
 
     Raises:

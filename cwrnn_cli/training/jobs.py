@@ -174,13 +174,13 @@ def _start(config: TrainConfig, folder: RunFolder, data: Data) -> tuple[Connecti
             stdout=2,  # whatever it may print: stderr
             pass_fds=[own.fileno()],
             process_group=0,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": _paths()},
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths()},
         )
     note(f"{folder.path}: trained by process {process.pid}, up to {config.epochs} epochs")
     return channel, _Job(folder, process, config.epochs)
 
 
-def _paths() -> str:
+def paths() -> str:
     """Where a process finds this program; the folder it works in is, by -P, not among it."""
     root = str(Path(__file__).resolve().parents[2])
     return os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))

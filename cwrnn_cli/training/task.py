@@ -25,6 +25,7 @@ from .folder import RunFolder
 from .problem import Problem, Recognised, RunsReport
 from .results import Cell, Results
 from .sections import Found, Story
+from .share import Share
 from .stopping import BestNetworks, all_diverged
 from .survey import Survey
 from .trainer import EnsembleTrainer
@@ -53,6 +54,7 @@ class Task(ABC, Generic[D, E]):
         without_data: what is trained on where nothing has been prepared, for the help; "": nothing.
         progress: names of metrics.jsonl that the progress bar shows.
         gpu_rule: for the help, when :meth:`expects_gpu`; "": never.
+        share: of `cwrnn compare --all`; None: it has no part in it.
     """
 
     name: ClassVar[str]
@@ -68,6 +70,7 @@ class Task(ABC, Generic[D, E]):
     without_data: ClassVar[str] = ""
     progress: ClassVar[tuple[str, ...]] = ()
     gpu_rule: ClassVar[str] = ""
+    share: ClassVar[Share | None] = None
 
     # the corpus
 

@@ -8,10 +8,12 @@ from typing import Any
 
 from data_prep.errors import UserError
 
+from ...benchmarks.options import BENCH
 from ...clock import Clock
 from ...console import quoted
-from ...reporting import page
+from ...reporting import benchmarks, page
 from ...reporting.survey import survey_texts
+from ...reporting.vector import svg
 from ...tasks import TASKS, task_of
 from ...training.config import TrainConfig
 from ...training.evaluation import Evaluation
@@ -19,7 +21,7 @@ from ...training.folder import CELLS_FOLDER, CONFIG, METRICS, RunFolder
 from ...training.grid import RESULTS
 from ...training.manifest import MANIFEST
 from ...training.results import Cell, Results, read_results, read_runs
-from ...training.sections import Found, Remark, Section, Sheet, Story
+from ...training.sections import Found, Picture, Remark, Section, Sheet, Story
 from ...training.survey import is_survey, read_survey
 from ..folders import from_rows, of_runs, read_manifest
 
@@ -83,6 +85,8 @@ def entry_of(folder: Path, name: str, data: Path | None) -> Entry:
         return _of_run(RunFolder(folder), name, data)
     manifest = read_manifest(folder)
     rows = folder / RESULTS
+    if measures_layers(folder):
+        return _of_layers(folder, name, manifest)
     if not rows.exists():
         raise UserError(
             f"{folder}: no {RESULTS} yet; go on with `{manifest['command']} --resume`, "
@@ -90,6 +94,41 @@ def entry_of(folder: Path, name: str, data: Path | None) -> Entry:
         )
     make = _of_survey if is_survey(rows) else _of_runs if of_runs(manifest) else _of_grid
     return make(folder, name, manifest, data)
+
+
+def measures_layers(folder: Path) -> bool:
+    """Whether a folder is that of `cwrnn bench layer`."""
+    try:
+        rows = json.loads((folder / BENCH).read_text(encoding="utf-8"))["rows"]
+        return "width" in rows[0]
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
+def _of_layers(folder: Path, name: str, manifest: dict[str, Any]) -> Entry:
+    """The appendix: operations that are counted, and times that were measured."""
+    result = json.loads((folder / BENCH).read_text(encoding="utf-8"))
+    header, rows = benchmarks.layer_table(result)
+    caption = "How many times as fast as an SRN, beside how many times fewer operations"
+    drawn = svg(lambda path: benchmarks.plot_layers(path, result))
+    parts = [
+        Picture(drawn, f"{caption}, by width", f"{caption}; a line per batch size."),
+        Sheet(caption, header, rows, benchmarks.LAYER_NOTE),
+    ]
+    sessions = manifest.get("sessions") or [{}]
+    return Entry(
+        name=name,
+        title="The appendix: operations and speed",
+        command=manifest["command"],
+        file=f"{name}/{BENCH}",
+        story=Story((), [Section("Operation counts beside measured speed", parts)]),
+        clocks=(),
+        text=f"{manifest['command']}\n{benchmarks.layer_text(result)}\n",
+        facts=_facts(name, manifest, "none: random inputs", BENCH),
+        manifest=json.dumps(manifest, indent=1, ensure_ascii=False),
+        label="random inputs",
+        started=sessions[0].get("started") or "",
+    )
 
 
 def _of_grid(folder: Path, name: str, manifest: dict[str, Any], data: Path | None) -> Entry:

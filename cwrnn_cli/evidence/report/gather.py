@@ -21,7 +21,7 @@ from ...training.sections import Claim, Picture, Sheet
 from ..claims import CLAIMS
 from ..folders import read_manifest, result_folders
 from ..pages import published_claims
-from .entry import Entry, entry_of
+from .entry import Entry, entry_of, measures_layers
 
 _PUBLISHED_RULE = (
     "Holds and fails are for the data named in the row and no wider. A published number of Section "
@@ -123,7 +123,8 @@ def _folders(results: Path) -> list[Path]:
 
 def _is_shown(folder: Path) -> bool:
     """Of many folders those with rows whose command has left a picture of them."""
-    return (folder / RESULTS).exists() and any(folder.glob("*.png"))
+    rows = (folder / RESULTS).exists() or measures_layers(folder)
+    return rows and any(folder.glob("*.png"))
 
 
 def _entries(

@@ -15,6 +15,7 @@ from ...training.folder import RunFolder
 from ...training.problem import Problem
 from ...training.results import Results
 from ...training.sections import Found, Story
+from ...training.share import Share
 from ...training.stopping import last_networks
 from ...training.task import Arrays, Task
 from . import evaluate, report
@@ -48,6 +49,12 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
     }
     standin_label = "stand-in for the paper's music"
     without_data = "the built-in piece"
+    share = Share(
+        shows="Table 2, row 1; Figures 3 and 5",
+        quick_sizes=tuple(AUDIO.hidden_sizes),
+        quick={"runs": 10},
+        lasts={},  # all train to the last epoch
+    )
     progress = ("mse_median", "diverged")
     gpu_rule = f"from {NETWORKS_PER_CORE} networks (runs x sequences) per core of the CPU on"
 

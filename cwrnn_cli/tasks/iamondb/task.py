@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ...models import ClockworkSpec, LSTMSpec, SRNSpec
 from ...option import Option
 from ...paper import IAMONDB
 from ...training.config import TrainConfig
@@ -14,9 +15,10 @@ from ...training.optimizer import OPTIMIZERS, PUBLISHED
 from ...training.problem import Problem, Recognised, RunsReport
 from ...training.results import Results
 from ...training.sections import Found, Story
+from ...training.share import Share
 from ...training.task import Arrays, Task
 from . import evaluate, report
-from .data import IamondbData, check_aligned, load
+from .data import IamondbData, check_aligned, excerpt, load
 from .decode import BeamOptions
 from .engines import IamondbTrainer
 from .evaluate import IamondbEvaluation
@@ -72,6 +74,17 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
         ("", "draw"): "cwrnn_cli.tasks.iamondb.draw:command",
     }
     data_parallel = True
+    share = Share(
+        shows="Table 3, with learning curves",
+        quick_sizes=tuple(IAMONDB.hidden_sizes),
+        quick={"runs": 1, "epochs": 20},
+        lasts={  # means of our networks on IAM-OnDB (results/iamondb), one line per update
+            SRNSpec.name: {10000: 339, 50000: 280, 100000: 195},
+            LSTMSpec.name: {10000: 124, 50000: 235, 100000: 251},
+            ClockworkSpec.name: {10000: 107, 50000: 186, 100000: 111},
+        },
+        excerpt=excerpt,
+    )
     standin_label = "synthetic writers, not IAM-OnDB"
     progress = ("best_valid_cer", "active", "diverged")
     gpu_rule = "an update should take the CPU twice as long or more: wide layers, large batches"

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...kernels.numba.threads import default_threads
+from ...models import ClockworkSpec, LSTMSpec, SRNSpec
 from ...option import Option, short
 from ...paper import TIMIT
 from ...training.config import TrainConfig
@@ -14,6 +15,7 @@ from ...training.folder import RunFolder
 from ...training.problem import Problem, Recognised
 from ...training.results import Results
 from ...training.sections import Found, Story
+from ...training.share import Share
 from ...training.task import Arrays, Task
 from . import evaluate, report
 from .data import TimitData, load
@@ -74,6 +76,16 @@ class TimitTask(Task[TimitData, TimitEvaluation]):
         ("prepare", "words"): "cwrnn_cli.tasks.timit.commands:prepare_words",
     }
     standin_label = "synthetic voices, not TIMIT"
+    share = Share(
+        shows="Table 2, row 2; Figure 4",
+        quick_sizes=(500, 2500, 10000),
+        quick={"runs": 5},
+        lasts={  # means of 100 networks each on stand-in speech (results/timit-standin)
+            SRNSpec.name: {500: 152, 1000: 124, 2500: 101, 5000: 79, 10000: 65},
+            LSTMSpec.name: {500: 119, 1000: 111, 2500: 100, 5000: 93, 10000: 98},
+            ClockworkSpec.name: {500: 268, 1000: 331, 2500: 402, 5000: 422, 10000: 416},
+        },
+    )
     progress = ("cross_entropy", "train_error", "active", "diverged")
     gpu_rule = f"from {NETWORKS_PER_CORE} networks per core on"
 

@@ -1,0 +1,69 @@
+"""What `cwrnn compare --all` will do, and how long it should take."""
+
+from collections.abc import Mapping, Sequence
+
+from ..training.whole import Estimate, Part, share_of
+from .tables import Table
+
+QUICK = (
+    "--quick: small settings of the same protocol, for a taste; these are not the paper's numbers, "
+    "nor a test of them"
+)
+LASTS = (
+    "about: if networks that stop early do so when ours did (on the stand-ins, or on the paper's "
+    "corpus); at most: if none does. Each part goes on where it was with --resume"
+)
+_UNITS = (("days", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
+
+
+def duration(seconds: float) -> str:
+    """Two digits and a unit, such as "2.5 h"; "done" for 0."""
+    if seconds <= 0:
+        return "done"
+    for name, size in _UNITS:
+        if seconds >= 1.5 * size or name == "s":
+            count = seconds / size
+            return f"{count:.0f} {name}" if count >= 10 or name == "s" else f"{count:.1f} {name}"
+    raise AssertionError("the last unit takes all")
+
+
+def plan_table(
+    parts: Sequence[Part],
+    estimates: Sequence[Estimate],
+    others: Mapping[str, tuple[str, float]],
+) -> Table:
+    """A row per part, and one of all together.
+
+    Args:
+        parts: in the order in which they are done.
+        estimates: theirs.
+        others: what is done beside training: name -> what, and its seconds.
+    """
+    rows = [_row(part, found) for part, found in zip(parts, estimates, strict=True)]
+    rows += [[name, what, "", "", "", duration(s), ""] for name, (what, s) in others.items()]
+    rest = sum(seconds for _, seconds in others.values())
+    expected = sum(e.seconds for e in estimates) + rest
+    most = sum(e.most for e in estimates) + rest
+    rows.append(["all", "", "", "", "", duration(expected), _most(expected, most)])
+    header = ("part", "what", "data", "cells x networks", "epochs", "about", "at most")
+    return Table(header, rows)
+
+
+def _row(part: Part, estimate: Estimate) -> list[str]:
+    cells, task = part.grid.cells, part.task
+    first = cells[0]
+    stops = first.patience is not None and first.patience < first.epochs
+    return [
+        task.name,
+        share_of(task).shows,
+        task.data_label(part.data.source, part.data.standin),
+        f"{len(cells)} x {first.networks}",
+        f"early stop, or {first.epochs}" if stops else str(first.epochs),
+        duration(estimate.seconds),
+        _most(estimate.seconds, estimate.most),
+    ]
+
+
+def _most(expected: float, most: float) -> str:
+    """Only where it is another."""
+    return duration(most) if duration(most) != duration(expected) else ""

@@ -1,0 +1,31 @@
+"""What a task brings to `cwrnn compare --all` beside its protocol. A leaf."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+def _whole(data: Any) -> tuple[Any, float]:
+    return data, 1.0
+
+
+@dataclass(frozen=True)
+class Share:
+    """A task's share of all of the paper.
+
+    Attributes:
+        shows: which of the paper's tables and figures it makes.
+        quick_sizes: parameters of the networks that ``--quick`` trains.
+        quick: the options of training that it changes, by name; what else there is, is the
+            protocol's.
+        lasts: model -> parameters -> epochs that our own networks took until they stopped early,
+            on the average; to estimate by, and nothing else.
+        excerpt: of a corpus some sequences to measure on, and how many times longer than these the
+            whole corpus is.
+    """
+
+    shows: str
+    quick_sizes: tuple[int, ...]
+    quick: Mapping[str, Any]
+    lasts: Mapping[str, Mapping[int, int]]
+    excerpt: Callable[[Any], tuple[Any, float]] = _whole

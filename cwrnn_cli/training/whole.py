@@ -1,0 +1,232 @@
+"""All of the paper: a grid per task, and how long each should take on this machine.
+
+An estimate is made from a few epochs of every cell, trained here as they will be trained.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data_prep.errors import UserError
+
+from ..models import CELLS
+from .config import TrainConfig
+from .configure import configure
+from .data import Data
+from .folder import RunFolder
+from .grid import RESULTS, Grid, cell_folder
+from .jobs import one_thread, paths
+from .manifest import has_ended
+from .registry import TASKS, AnyTask
+from .share import Share
+
+_LEAST_SECONDS = 0.05  # of a measurement
+_REPORT_SECONDS = 4.0  # of a grid: its evaluation, table and figures
+_SIZE = 768  # of a product to try cores with
+_START = "import cwrnn_cli.tasks; from cwrnn_cli.training.whole import started; started()"
+
+
+@dataclass(frozen=True)
+class Part:
+    """The grid of one task.
+
+    Attributes:
+        data: the corpus.
+        grid: its networks.
+        out: its folder.
+        jobs: cells that are trained at once, each on one thread; 0: one after the other.
+        command: that makes this part alone.
+    """
+
+    data: Data
+    grid: Grid
+    out: Path
+    jobs: int
+    command: str
+
+    @property
+    def task(self) -> AnyTask:
+        """Whose grid it is."""
+        return TASKS[self.data.task]
+
+    @property
+    def done(self) -> bool:
+        """Whether everything of it is there."""
+        return has_ended(self.out) and (self.out / RESULTS).exists()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How long a part should take.
+
+    Attributes:
+        seconds: as expected.
+        most: if no network stops early.
+    """
+
+    seconds: float
+    most: float
+
+
+def share_of(task: AnyTask) -> Share:
+    """What a task brings.
+
+    Raises:
+        ValueError: nothing.
+    """
+    if task.share is None:
+        raise ValueError(f"task {task.name} has no part in all of the paper")
+    return task.share
+
+
+def tasks_of_all() -> list[AnyTask]:
+    """The tasks that have a part, in the paper's order."""
+    return [task for task in TASKS.values() if task.share]
+
+
+def grid_of(data: Data, quick: bool, **options: Any) -> Grid:
+    """The paper's models and sizes for a corpus, by its protocol, or by a task's small settings.
+
+    Args:
+        data: as the task loads it.
+        quick: whether the small settings.
+        options: for every cell, beside them.
+    """
+    task = TASKS[data.task]
+    share = share_of(task)
+    sizes = share.quick_sizes if quick else sorted(task.protocol.hidden_sizes)
+    chosen = dict(share.quick) if quick else {}
+    models = [name for name, cell in CELLS.items() if not cell.like]
+    return Grid(
+        [
+            configure(data, model, params, "--sizes", **chosen, **options)
+            for params in sizes
+            for model in models
+        ]
+    )
+
+
+def estimate(part: Part, tick: Callable[[], None] = lambda: None) -> Estimate:
+    """How long the rest of a part should take, from some epochs of every cell that is left.
+
+    Args:
+        part: begun or not.
+        tick: called after each cell.
+    """
+    if part.done:
+        return Estimate(0.0, 0.0)
+    share = share_of(part.task)
+    small, times = share.excerpt(part.data)
+    warm: set[type] = set()
+    expected, most = [], []
+    with one_thread() if part.jobs else nullcontext():
+        for config in part.grid.cells:
+            done = _epochs_done(part.out, config)
+            lasts = share.lasts.get(config.model, {}).get(config.params, config.epochs)
+            usual = lasts if config.patience else config.epochs
+            left = [max(epochs - done, 0) for epochs in (min(usual, config.epochs), config.epochs)]
+            each = _epoch_seconds(config, small, times, warm) if left[1] else 0.0
+            expected.append(left[0] * each)
+            most.append(left[1] * each)
+            tick()
+    if not part.jobs:
+        return Estimate(sum(expected) + _REPORT_SECONDS, sum(most) + _REPORT_SECONDS)
+    at_once = min(part.jobs, len(part.grid.cells))
+    slower, start = slowdown(at_once), _start_seconds(part)
+    found = [
+        side_by_side([slower * (start + one) for one in each], at_once) + _REPORT_SECONDS
+        for each in (expected, most)
+    ]
+    return Estimate(*found)
+
+
+def _epochs_done(out: Path, config: TrainConfig) -> int:
+    """Of a cell; of one whose checkpoint cannot be read, none: training will say so."""
+    folder = cell_folder(out, config)
+    try:
+        return folder.checkpoint().epoch if folder.has_checkpoint else 0
+    except UserError:
+        return 0
+
+
+def _epoch_seconds(config: TrainConfig, data: Data, times: float, warm: set[type]) -> float:
+    """Of an epoch of a cell's networks on the whole corpus.
+
+    Args:
+        config: of the cell.
+        data: what to measure on.
+        times: how many times longer the whole corpus is.
+        warm: cells whose loops have been compiled and run; this one joins them.
+    """
+    task = TASKS[config.task]
+    trainer = task.trainer(config, task.hold_out(data, config.hold_out))
+    trainer.at_most = 1
+    if type(config.cell) not in warm and not trainer.finished:
+        trainer.advance()
+        warm.add(type(config.cell))
+    first, began, seconds = trainer.epoch, time.perf_counter(), 0.0
+    while seconds < _LEAST_SECONDS and not trainer.finished:
+        trainer.advance()
+        seconds = time.perf_counter() - began
+    return times * seconds / max(trainer.epoch - first, 1)
+
+
+def side_by_side(seconds: Sequence[float], jobs: int) -> float:
+    """When the last of some works ends, begun in their order, so many at once."""
+    ends = [0.0] * jobs
+    for each in seconds:
+        ends.sort()
+        ends[0] += each
+    return max(ends)
+
+
+def slowdown(jobs: int) -> float:
+    """How many times longer a thread's product takes if as many threads as jobs have one each."""
+    pairs = [(torch.randn(_SIZE, _SIZE), torch.randn(_SIZE, _SIZE)) for _ in range(jobs)]
+
+    def work(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+        for _ in range(5):
+            torch.mm(*pair)
+
+    with one_thread(), ThreadPoolExecutor(jobs) as pool:
+        work(pairs[0])
+        began = time.perf_counter()
+        work(pairs[0])
+        alone = time.perf_counter() - began
+        began = time.perf_counter()
+        list(pool.map(work, pairs))
+        together = time.perf_counter() - began
+    return max(together / alone, 1.0)
+
+
+def _start_seconds(part: Part) -> float:
+    """Until a process that trains a cell of a part has its networks at their start."""
+    with tempfile.TemporaryDirectory() as place:
+        run = RunFolder(Path(place) / "run")
+        run.start(replace(part.grid.cells[0], device="cpu"))
+        began = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-P", "-c", _START, str(run.path), str(part.data.path)],
+            stdout=subprocess.DEVNULL,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths()},
+            check=True,
+        )
+        return time.perf_counter() - began
+
+
+def started() -> None:
+    """What the process of :func:`_start_seconds` does; the run and the data are its words."""
+    run, data = sys.argv[1:]
+    config = RunFolder(Path(run)).config()
+    task = TASKS[config.task]
+    task.trainer(config, task.load(Path(data)))

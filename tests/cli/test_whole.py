@@ -1,0 +1,223 @@
+"""`cwrnn compare --all`: the plan, the whole of it with tiny settings, killed and gone on with."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from cwrnn_cli.cli import whole
+from cwrnn_cli.evidence.folders import check_folder
+from cwrnn_cli.reporting.plan import QUICK, duration
+from cwrnn_cli.tasks import TASKS
+from cwrnn_cli.training.whole import side_by_side
+from tests.conftest import one_line_error
+from tests.html import Page
+
+ROOT = Path(__file__).parents[2]
+TINY = {  # sizes, and options
+    "audio": ((100, 250), {"runs": 1, "epochs": 60}),
+    "timit": ((200,), {"runs": 2, "epochs": 8}),
+    "iamondb": ((700,), {"runs": 1, "epochs": 4}),
+}
+LAYERS = {"widths": (16,), "batches": (1,), "lengths": (8,), "repeats": 1, "seconds": 0.0}
+TABLES = {"audio": "Table 2, row 1", "timit": "Table 2, row 2", "iamondb": "Table 3"}
+VICTIM = """
+import sys; sys.path.insert(0, {root!r})
+from pathlib import Path
+from tests.cli.test_whole import asked, make_tiny
+from cwrnn_cli.cli.whole import compare_all
+make_tiny(setattr)
+compare_all(asked({corpora!r}, resume=True))
+"""
+
+
+def make_tiny(set_attribute) -> None:
+    """All of it in seconds."""
+    for name, (sizes, options) in TINY.items():
+        task = TASKS[name]
+        set_attribute(task, "share", replace(task.share, quick_sizes=sizes, quick=options))
+    set_attribute(whole, "_QUICK", LAYERS)
+
+
+def asked(corpora: dict[str, str], **more) -> whole.Asked:
+    given = [f"{name}={path}" for name, path in corpora.items()]
+    return whole.Asked(Path("out"), given, quick=True, jobs=2, **more)
+
+
+@pytest.fixture(scope="module")
+def corpora(piece, spoken, lines) -> dict[str, str]:
+    return {"audio": str(piece), "timit": str(spoken), "iamondb": str(lines)}
+
+
+@pytest.fixture(scope="module")
+def in_one_go(corpora, tmp_path_factory) -> Path:
+    """The folder of one that nothing interrupted; what it printed is beside it."""
+    place = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        make_tiny(patch.setattr)
+        patch.chdir(place)
+        patch.setattr(sys, "argv", ["cwrnn", "compare", "--all", "--quick"])
+        patch.setattr(whole, "print_text", (place / "printed.txt").open("a").write)
+        whole.compare_all(asked(corpora))
+    return place / "out"
+
+
+def rows_of(out: Path) -> dict[str, np.ndarray]:
+    found = {}
+    for task in TINY:
+        with h5py.File(out / task / "results.h5") as file:
+            file.visititems(
+                lambda name, value, task=task: (
+                    found.update({f"{task}/{name}": value[()]})
+                    if isinstance(value, h5py.Dataset)
+                    else None
+                )
+            )
+    return found
+
+
+def test_every_table_figure_and_one_report_of_all(in_one_go):
+    tables = (in_one_go / "tables.txt").read_text()
+    assert QUICK in tables and "Table 1" in tables
+    for task, name in TABLES.items():
+        printed = (in_one_go / task / "table.txt").read_text()
+        command, _, rest = printed.partition("\n")
+        assert name in tables and command in tables and rest.strip() in tables
+        assert TASKS[task].standin_label in rest and "deviates from the paper: epochs" in rest
+        assert check_folder(in_one_go / task, task) == []
+    assert check_folder(in_one_go / "operations", "operations") == []
+    figures = {path.name for path in in_one_go.glob("*/*.png")}
+    assert {"figure3.png", "figure4.png", "figure5.png", "curves.png", "bench.png"} <= figures
+    counted = json.loads((in_one_go / "operations" / "bench.json").read_text())["rows"]
+    assert {row["cell"] for row in counted} >= {"SRN", "LSTM", "ClockworkRNN"}
+    assert any("operations_ratio" in row and row["ratio_own"] for row in counted)
+
+    page = Page((in_one_go / "report.html").read_text(encoding="utf-8"))
+    assert not page.wrong
+    titles = "\n".join(page.texts["h2"])
+    for place in ("Section 4.1", "Section 4.2", "Section 4.3", "The appendix"):
+        assert place in titles
+
+
+def test_the_plan_comes_first_and_names_stand_ins(in_one_go):
+    plan = (in_one_go / "plan.txt").read_text()
+    printed = (in_one_go.parent / "printed.txt").read_text()
+    assert printed.startswith(plan.partition("\n")[2].strip())
+    rows = {line.split()[0]: line for line in plan.splitlines() if line.split()}
+    for task, (sizes, options) in TINY.items():
+        label = TASKS[task].standin_label
+        networks = options["runs"] * (5 if task == "audio" else 1)
+        assert label in rows[task] and f"{3 * len(sizes)} x {networks}" in rows[task]
+        assert str(options["epochs"]) in rows[task] and "done" not in rows[task]
+    assert {"operations", "all"} <= rows.keys() and QUICK in plan
+
+
+def test_a_part_is_that_of_its_own_command(cwrnn, in_one_go, corpora, tmp_path):
+    """And its folder is one that this command can take up."""
+    command = json.loads((in_one_go / "timit" / "manifest.json").read_text())["command"]
+    words = command.split()[1:]
+    assert words[:3] == ["compare", "--task", "timit"] and words[-1] == "out/timit"
+    cwrnn(*words)
+    assert (tmp_path / "out/timit/table.txt").read_text().partition("\n")[2] == (
+        in_one_go / "timit" / "table.txt"
+    ).read_text().partition("\n")[2]
+    cwrnn(*words, "--resume")
+
+
+def killed(corpora: dict[str, str], mark: Path) -> None:
+    """Begin it, or go on, and kill it when a file is there."""
+    code = VICTIM.format(root=str(ROOT), corpora=corpora)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environment,
+    ) as process:
+        while not mark.exists():
+            assert process.poll() is None, process.stderr.read().decode()
+            time.sleep(0.001)
+        process.kill()
+        process.communicate()  # those that it has started have this pipe, too: all have ended
+
+
+def test_killed_and_gone_on_with_the_tables_are_the_same(in_one_go, corpora, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = Path("out")
+    killed(corpora, out / "audio" / "cells" / "srn-100" / "metrics.jsonl")
+    killed(corpora, out / "timit" / "manifest.json")
+    killed(corpora, out / "iamondb" / "cells" / "lstm-700" / "config.json")
+    assert not (out / "tables.txt").exists()
+    make_tiny(monkeypatch.setattr)
+    whole.compare_all(asked(corpora, resume=True))
+    assert (out / "tables.txt").read_text() == (in_one_go / "tables.txt").read_text()
+    wanted, found = rows_of(in_one_go), rows_of(out)
+    assert wanted.keys() == found.keys() and len(wanted) > 20
+    for name, values in wanted.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+    (done,) = [line for line in (out / "plan.txt").read_text().splitlines() if "audio" in line]
+    assert "done" in done  # and was not trained again
+
+
+def test_without_a_corpus_a_stand_in_is_made_once(corpora, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = whole._given([f"{name}={corpora[name]}" for name in ("timit", "iamondb")])
+    found = whole.Asked(Path("out"), quick=True)
+    Path("out").mkdir()
+    (audio, *_) = whole._parts(found, given)
+    made = Path("out/data/audio.h5")
+    assert audio.data.path == made and audio.data.standin
+    before = made.stat().st_mtime_ns
+    Path("data").mkdir()
+    Path("data/audio.h5").write_bytes(made.read_bytes())
+    assert whole._parts(found, given)[0].data.path == made  # a resumed one goes on with its own
+    assert made.stat().st_mtime_ns == before
+    made.unlink()
+    assert whole._parts(found, given)[0].data.path == Path("data/audio.h5")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--all --task timit", "--task: not with --all, which trains the paper's grids"),
+        ("--all --sizes 100", "--sizes: not with --all, which trains the paper's grids"),
+        ("--all --run runs/x", "--run: not with --all, which trains the paper's grids"),
+        ("--quick", "--quick: only with --all"),
+        ("--task timit --quick", "--quick: only with --all"),
+        (
+            "--all --data x.h5",
+            "--data x.h5: --all needs TASK=PATH, with TASK of audio, timit, iamondb.",
+        ),
+        ("--all --data tmit=x.h5", "Did you mean 'timit'?"),
+        ("--all --data timit=x.h5", "--data timit=x.h5: no such file; prepare it, or leave it out"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_in_one_line(cwrnn, words, message):
+    found = one_line_error(cwrnn("compare", *words.split(), expect=2))
+    assert message in found and not Path("runs").exists()
+
+
+def test_a_folder_of_something_else_or_of_other_settings_is_refused(cwrnn, tmp_path):
+    Path("full").mkdir()
+    Path("full/mine").write_text("")
+    words = ("compare", "--all", "--quick", "--out", "full")
+    assert "full: exists already" in one_line_error(cwrnn(*words, expect=2))
+    error = one_line_error(cwrnn(*words, "--resume", expect=2))
+    assert error == "full: holds nothing of --all; choose another --out"
+    Path("full/all.json").write_text('{"quick": false}')
+    error = one_line_error(cwrnn(*words, "--resume", expect=2))
+    assert error == "full: was begun without --quick; choose another --out"
+
+
+def test_how_long_works_take_side_by_side():
+    assert side_by_side([3.0, 1.0, 1.0, 2.0], 2) == 4.0
+    assert side_by_side([3.0, 1.0], 1) == 4.0
+    words = [duration(seconds) for seconds in (0, 5, 200, 5000, 36_000, 1e6)]
+    assert words == ["done", "5 s", "3.3 min", "83 min", "10 h", "12 days"]
