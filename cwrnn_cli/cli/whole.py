@@ -27,7 +27,7 @@ from ..console import (
 )
 from ..models import CELLS
 from ..reporting.page import write_report
-from ..reporting.plan import LASTS, QUICK, duration, plan_table
+from ..reporting.plan import LASTS, QUICK, duration, plan_text
 from ..reporting.sizes import NOTE, table1
 from ..training import distributed
 from ..training.device import AUTO, check_device
@@ -40,7 +40,7 @@ from ..training.memory import check_jobs
 from ..training.registry import AnyTask
 from ..training.results import read_results
 from ..training.standin import prepare_standins
-from ..training.whole import Estimate, Part, estimate, grid_of, share_of, tasks_of_all
+from ..training.whole import Estimate, Part, estimate, grid_of, share_of, tasks_of_all, warm_up
 from .mistakes import did_you_mean
 from .options import resumable
 
@@ -207,6 +207,7 @@ def _plan(asked: Asked, parts: Sequence[Part]) -> tuple[str, list[Estimate], flo
     from ..benchmarks import layer  # noqa: PLC0415  (slow to import)
 
     say("measuring a few epochs of each kind of network, to say how long all of it will take ...")
+    warm_up([part for part in parts if not part.done])
     cells = sum(len(part.grid.cells) for part in parts)
     bar = progress_bar(cells, "measuring", unit="cell")
     found = [estimate(part, lambda: bar.update(1)) for part in parts]
@@ -216,12 +217,9 @@ def _plan(asked: Asked, parts: Sequence[Part]) -> tuple[str, list[Estimate], flo
     if not has_ended(asked.out / OPERATIONS):
         layers = layer.expected_seconds(**settings)
     points = prod(len(settings[name]) for name in ("widths", "batches", "lengths"))
-    what = f"the appendix's operation counts beside measured speed, at {points} points"
-    lines = plan_table(parts, found, {OPERATIONS: (what, layers)}).lines()
-    if asked.quick:
-        lines += ["", QUICK]
-    lines += [LASTS] * (not asked.quick)
-    return "\n".join(lines), found, layers
+    what = f"the appendix's counts beside measured speed ({points} points)"
+    text = plan_text(parts, found, {OPERATIONS: (what, layers)})
+    return f"{text}\n\n{QUICK if asked.quick else LASTS}", found, layers
 
 
 def _run(part: Part) -> None:

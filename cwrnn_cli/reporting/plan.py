@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from ..training.whole import Estimate, Part, share_of
-from .tables import Table
+from .tables import table
 
 QUICK = (
     "--quick: small settings of the same protocol, for a taste; these are not the paper's numbers, "
@@ -27,12 +27,12 @@ def duration(seconds: float) -> str:
     raise AssertionError("the last unit takes all")
 
 
-def plan_table(
+def plan_text(
     parts: Sequence[Part],
     estimates: Sequence[Estimate],
     others: Mapping[str, tuple[str, float]],
-) -> Table:
-    """A row per part, and one of all together.
+) -> str:
+    """A row per part, one of all together, and on what data.
 
     Args:
         parts: in the order in which they are done.
@@ -40,13 +40,15 @@ def plan_table(
         others: what is done beside training: name -> what, and its seconds.
     """
     rows = [_row(part, found) for part, found in zip(parts, estimates, strict=True)]
-    rows += [[name, what, "", "", "", duration(s), ""] for name, (what, s) in others.items()]
+    rows += [[f"{name}: {what}", "", "", duration(s), ""] for name, (what, s) in others.items()]
     rest = sum(seconds for _, seconds in others.values())
     expected = sum(e.seconds for e in estimates) + rest
     most = sum(e.most for e in estimates) + rest
-    rows.append(["all", "", "", "", "", duration(expected), _most(expected, most)])
-    header = ("part", "what", "data", "cells x networks", "epochs", "about", "at most")
-    return Table(header, rows)
+    rows.append(["all that is left", "", "", duration(expected), _most(expected, most)])
+    labels = {p.task.name: p.task.data_label(p.data.source, p.data.standin) for p in parts}
+    lines = [f"data of {name}: {label}" for name, label in labels.items()]
+    header = ("part", "cells x networks", "epochs", "about", "at most")
+    return "\n".join([table(header, rows), "", *lines])
 
 
 def _row(part: Part, estimate: Estimate) -> list[str]:
@@ -54,9 +56,7 @@ def _row(part: Part, estimate: Estimate) -> list[str]:
     first = cells[0]
     stops = first.patience is not None and first.patience < first.epochs
     return [
-        task.name,
-        share_of(task).shows,
-        task.data_label(part.data.source, part.data.standin),
+        f"{task.name}: {share_of(task).shows}",
         f"{len(cells)} x {first.networks}",
         f"early stop, or {first.epochs}" if stops else str(first.epochs),
         duration(estimate.seconds),

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +174,7 @@ def _epoch_seconds(config: TrainConfig, data: Data, times: float, warm: set[type
     if type(config.cell) not in warm and not trainer.finished:
         trainer.advance()
         warm.add(type(config.cell))
+    trainer.at_most = sys.maxsize
     first, began, seconds = trainer.epoch, time.perf_counter(), 0.0
     while seconds < _LEAST_SECONDS and not trainer.finished:
         trainer.advance()
@@ -212,21 +213,54 @@ def slowdown(jobs: int) -> float:
 def _start_seconds(part: Part) -> float:
     """Until a process that trains a cell of a part has its networks at their start."""
     with tempfile.TemporaryDirectory() as place:
-        run = RunFolder(Path(place) / "run")
-        run.start(replace(part.grid.cells[0], device="cpu"))
         began = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-P", "-c", _START, str(run.path), str(part.data.path)],
-            stdout=subprocess.DEVNULL,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths()},
-            check=True,
-        )
+        _starting(Path(place), part, part.grid.cells[:1]).wait()
         return time.perf_counter() - began
 
 
+def warm_up(parts: Sequence[Part]) -> None:
+    """Have the loops compiled that parts are trained by, a process for each part, all at once.
+
+    What is compiled is kept, and taken by whoever trains next; where it cannot be kept, this is
+    for nothing, and does no harm.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        processes = []
+        try:
+            for part in parts:
+                kinds = {type(cell.cell): cell for cell in part.grid.cells}
+                folder = Path(place) / part.task.name
+                processes.append(_starting(folder, part, list(kinds.values())))
+            for process in processes:
+                process.wait()
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+
+
+def _starting(place: Path, part: Part, cells: Sequence[TrainConfig]) -> subprocess.Popen[bytes]:
+    """A process that has the networks of some cells at their start, and ends.
+
+    What goes wrong there is not said: training will say it.
+    """
+    runs = []
+    for number, config in enumerate(cells):
+        run = RunFolder(place / str(number))
+        run.start(config)
+        runs.append(str(run.path))
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", _START, str(part.data.path), *runs],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths()},
+    )
+
+
 def started() -> None:
-    """What the process of :func:`_start_seconds` does; the run and the data are its words."""
-    run, data = sys.argv[1:]
-    config = RunFolder(Path(run)).config()
-    task = TASKS[config.task]
-    task.trainer(config, task.load(Path(data)))
+    """What the process of :func:`_starting` does; the data and the runs are its words."""
+    data, *runs = sys.argv[1:]
+    for run in runs:
+        config = RunFolder(Path(run)).config()
+        task = TASKS[config.task]
+        task.trainer(config, task.load(Path(data)))

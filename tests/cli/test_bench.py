@@ -179,3 +179,15 @@ def test_saving(cwrnn, piece, tmp_path):
     assert not list(tmp_path.iterdir())  # what was trained is gone
     text = cwrnn(*words, "--seconds", 0.1, "--place", tmp_path).stdout
     assert "digests and lock: %" in text and "100 CW-RNN" in text
+
+
+def test_layers_of_some_cells_only(cwrnn):
+    words = ("bench", "layer", "--widths", 16, "--batches", 1, "--lengths", 4, "--repeats", 1)
+    more = ("--seconds", 0, "--models", "srn", "--out", "here", "--json")
+    found = json.loads(cwrnn(*words, *more).stdout)
+    names = {row["cell"] for row in found["rows"] if row["backend"] != "jax"}
+    assert names == {"torch.nn.RNN", "SRN"}
+    assert json.loads(Path("here/manifest.json").read_text())["configuration"]["models"] == ["srn"]
+    assert not Path("here/bench.png").exists()  # it is of the CW-RNN
+    message = one_line_error(cwrnn(*words, "--models", "srm", expect=2))
+    assert message.startswith("--models srm: 'srm' is none of")

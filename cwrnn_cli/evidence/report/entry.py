@@ -21,7 +21,7 @@ from ...training.folder import CELLS_FOLDER, CONFIG, METRICS, RunFolder
 from ...training.grid import RESULTS
 from ...training.manifest import MANIFEST
 from ...training.results import Cell, Results, read_results, read_runs
-from ...training.sections import Found, Picture, Remark, Section, Sheet, Story
+from ...training.sections import Found, Part, Picture, Remark, Section, Sheet, Story
 from ...training.survey import is_survey, read_survey
 from ..folders import from_rows, of_runs, read_manifest
 
@@ -111,7 +111,7 @@ def _of_layers(folder: Path, name: str, manifest: dict[str, Any]) -> Entry:
     header, rows = benchmarks.layer_table(result)
     caption = "How many times as fast as an SRN, beside how many times fewer operations"
     drawn = svg(lambda path: benchmarks.plot_layers(path, result))
-    parts = [
+    parts: list[Part] = [
         Picture(drawn, f"{caption}, by width", f"{caption}; a line per batch size."),
         Sheet(caption, header, rows, benchmarks.LAYER_NOTE),
     ]

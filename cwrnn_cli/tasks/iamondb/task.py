@@ -77,7 +77,7 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
     share = Share(
         shows="Table 3, with learning curves",
         quick_sizes=tuple(IAMONDB.hidden_sizes),
-        quick={"runs": 1, "epochs": 20},
+        quick={"runs": 1, "epochs": 10},
         lasts={  # means of our networks on IAM-OnDB (results/iamondb), one line per update
             SRNSpec.name: {10000: 339, 50000: 280, 100000: 195},
             LSTMSpec.name: {10000: 124, 50000: 235, 100000: 251},
