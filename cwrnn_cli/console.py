@@ -57,7 +57,12 @@ LOUDNESS: list[click.Parameter] = [
 
 def command_line() -> str:
     """What the user typed, without what does not change the result."""
-    unimportant = {"--resume", "--json", *(flag for option in LOUDNESS for flag in option.opts)}
+    unimportant = {
+        "--resume",
+        "--json",
+        "--tensorboard",
+        *(flag for option in LOUDNESS for flag in option.opts),
+    }
     words = shlex.join(["cwrnn", *(word for word in sys.argv[1:] if word not in unimportant)])
     return words.encode(errors="backslashreplace").decode()  # it goes into files of UTF-8
 

@@ -8,7 +8,6 @@ search ends with the same trials and the same values.
 
 import json
 import math
-import shlex
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,9 +29,10 @@ from .folder import CONFIG, RunFolder, check_free, writing
 from .loop import Interrupted, Progress, train
 from .manifest import program
 from .registry import TASKS
-from .search_bounds import Bound, Tried
+from .search_bounds import Bound, Tried, fits
 from .search_space import SEARCHED
 from .study import OPTIONS, opened
+from .typed import train_command
 
 if TYPE_CHECKING:  # of the extra `search`
     from optuna.trial import FrozenTrial
@@ -50,6 +50,7 @@ _OF_A_TRIAL: dict[str, type | tuple[type, ...]] = {  # what its row has at the l
     "seconds": float,
 }
 _TRAINED_ON = "train"  # the split, of every task
+_ATTEMPTS = 100  # to propose what a network can have
 _NOT_OF_THE_BEST = ("runs", "seed", "epochs", "device")  # the search's own
 
 
@@ -195,30 +196,46 @@ def _proposed(search: Search, trials: "Sequence[FrozenTrial]") -> "FrozenTrial":
     """The next trial: the published values first, then what Optuna's TPE makes of those before.
 
     Its sampler is a new one for each trial, with a seed of its own: a search that goes on later
-    tries what it would have tried.
+    tries what it would have tried. What no network has (a mask needs more parameters than another)
+    is asked for again, with another seed.
+
+    Raises:
+        UserError: again and again.
     """
     import optuna  # noqa: PLC0415
 
     bounds = search.space
     distributions = {k: v for bound in bounds.values() for k, v in bound.distributions().items()}
-    if trials:
-        seed = np.random.SeedSequence([search.base.seed, len(trials)]).generate_state(1)[0]
+    found = {name: bound.published for name, bound in bounds.items()}
+    for attempt in range(_ATTEMPTS if trials else 0):
+        words = [search.base.seed, len(trials), *[attempt] * bool(attempt)]
+        seed = np.random.SeedSequence(words).generate_state(1)[0]
         before = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=int(seed)))
         before.add_trials(trials)
         asked = before.ask(distributions).params
         found = {name: bound.tried(asked) for name, bound in bounds.items()}
+        if len(bounds) == 1 or fits(search.data, search.fixed, _options(found)):
+            break
     else:
-        found = {name: bound.published for name, bound in bounds.items()}
-    tried: dict[str, Tried] = {name: each for name, (each, _) in found.items()}
+        if trials:
+            raise UserError(
+                f"--search {','.join(bounds)}: {_ATTEMPTS} proposals in a row that no network of "
+                f"{search.base.params} parameters has; search fewer of them at once"
+            )
     return optuna.trial.create_trial(
         state=optuna.trial.TrialState.RUNNING,
         params={k: v for _, noted in found.values() for k, v in noted.items()},
         distributions=distributions,
         user_attrs={
-            "parameters": {name: each.value for name, each in tried.items()},
-            OPTIONS: {k: v for each in tried.values() for k, v in each.options.items()},
+            "parameters": {name: each.value for name, (each, _) in found.items()},
+            OPTIONS: _options(found),
         },
     )
+
+
+def _options(found: Mapping[str, tuple[Tried, Any]]) -> dict[str, Any]:
+    """Of all that is tried, together."""
+    return {k: v for each, _ in found.values() for k, v in each.options.items()}
 
 
 def _trained(
@@ -364,22 +381,3 @@ def judged(heading: Mapping[str, Any], out: Path) -> dict[str, Any]:
             "command": train_command(options),
         }
     return {**heading, "diverged": len(rows) - len(finite), "best": best, "trials": rows}
-
-
-def train_command(options: Mapping[str, Any]) -> str:
-    """The `cwrnn train` with these options; None is not given."""
-    words = ["cwrnn", "train"]
-    for name, value in options.items():
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        elif isinstance(value, list | tuple):
-            words += [f"--{flag}", ",".join(map(_word, value))]
-        elif value is not None:
-            words += [f"--{flag}", str(value)]
-    return shlex.join(words)
-
-
-def _word(value: Any) -> str:
-    """Of a list; a period with an offset is a pair."""
-    return "@".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -5,7 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from data_prep.errors import UserError
+
 from .config import TrainConfig
+from .configure import configure
 from .data import Data
 
 if TYPE_CHECKING:  # of the extra `search`
@@ -176,6 +179,15 @@ def _below(value: float) -> float:
     return round(1 - value, 12)
 
 
+def fits(data: Data, fixed: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+    """Whether there is a network with these options: parameters enough, an input to look at."""
+    try:
+        configure(data, **{**fixed, **options})
+    except UserError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Word(Searched):
     """One of an option's words.
@@ -202,8 +214,10 @@ class Word(Searched):
 
     def bound(self, base: TrainConfig, data: Data, fixed: Mapping[str, Any]) -> "BoundChoice":
         """See the class."""
-        choices = {word: {self.option: word} for word in self.words}
-        return BoundChoice(self.option, base.cell.to_json()[self.option], choices)
+        first = base.cell.to_json()[self.option]
+        choices = {w: {} if w == first else {self.option: w} for w in self.words}
+        possible = {w: options for w, options in choices.items() if fits(data, fixed, options)}
+        return BoundChoice(self.option, first, possible)
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from data_prep.errors import UserError
-
 from ..series import SERIES, series
 from .config import TrainConfig
-from .configure import configure
 from .data import Data
-from .search_bounds import Bound, BoundChoice, Searched, Tried
+from .search_bounds import Bound, BoundChoice, Searched, Tried, fits
 
 if TYPE_CHECKING:  # of the extra `search`
     from optuna.distributions import BaseDistribution
@@ -65,20 +62,11 @@ class Clocks(Searched):
         return _possible("clock", chosen, data, fixed)
 
 
-def _fits(data: Data, fixed: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
-    """Whether the parameters are enough for a clock."""
-    try:
-        configure(data, **{**fixed, **options})
-    except UserError:
-        return False
-    return True
-
-
 def _possible(
     label: str, clocks: Mapping[str, dict[str, Any]], data: Data, fixed: Mapping[str, Any]
 ) -> BoundChoice:
     """The published clock, and those of some for which the parameters are enough."""
-    possible = {n: options for n, options in clocks.items() if _fits(data, fixed, options)}
+    possible = {n: options for n, options in clocks.items() if fits(data, fixed, options)}
     return BoundChoice(label, PUBLISHED_CLOCK, {PUBLISHED_CLOCK: {}, **possible})
 
 
@@ -141,13 +129,13 @@ class Ticks(Searched):
         """See the class."""
         cell = base.cell.to_json()
 
-        def fits(options: Mapping[str, Any]) -> bool:
-            return _fits(data, fixed, options)
+        def possible(options: Mapping[str, Any]) -> bool:
+            return fits(data, fixed, options)
 
         most = self.most
-        while most > 1 and not fits({"periods": tuple(range(1, most + 1))}):
+        while most > 1 and not possible({"periods": tuple(range(1, most + 1))}):
             most -= 1
-        return BoundTicks(self, most, tuple(cell["periods"]), fits)
+        return BoundTicks(self, most, tuple(cell["periods"]), possible)
 
 
 @dataclass(frozen=True)

@@ -317,6 +317,31 @@ def test_a_clock_that_is_too_much_for_the_parameters_has_equal_shares(words):
     assert few.tried(late)[0].options == {"periods": ticks}
 
 
+def test_what_no_network_can_have_is_not_tried(words, tmp_path):
+    """Clocks, masks and inputs that the parameters allow one by one need not fit together."""
+    names = ["ticks", "mask", "slow-input"]
+    search = search_of(words, names, 16, "cw", params=450)
+    bounds = search.space
+    ends = bounds["mask"].choices, bounds["slow-input"].choices
+    assert ends[0]["upper"] == {} and set(ends[0]) == {"upper", "full", "lower"}
+    rows = searched(search, tmp_path)["trials"]
+    assert len(rows) == 16 and rows[0]["published"]
+    ours = configure(words, "cw", 450, runs=1, epochs=2, seed=1000)
+    assert trial_folder(tmp_path, 0).config() == ours
+    values = [row["parameters"]["mask"] for row in rows]
+    assert len(set(values)) > 1
+
+
+def test_of_a_task_without_input_nothing_is_slow(piece):
+    music = TASKS["audio"].load(piece)
+    (bound,) = search_of(music, ["slow-input"], model="cw", params=500).space.values()
+    assert list(bound.choices) == ["sample"]
+    ours = configure(music, "cw", 500, runs=1, epochs=2, seed=1000)
+    assert (
+        configure(music, "cw", 500, runs=1, epochs=2, seed=1000, **bound.choices["sample"]) == ours
+    )
+
+
 def test_one_clock_at_a_time(words):
     with pytest.raises(UserError, match="--search clock,ticks: both decide the clock; take one"):
         chosen(["clock", "ticks"], TASKS["timit"], "cw", [])

@@ -177,6 +177,7 @@ class _Files(IndexDataCacheFile):
             file.write(hashlib.sha256(content).digest() + content)
 
 
+_gave_up: list[bool] = []  # once, for another process keeps the lock: nobody waits again
 _compiling: list[Callable[[], None]] = []  # to be called when something is not kept
 
 
@@ -221,13 +222,14 @@ def _alone() -> Iterator[None]:
         return
     folder().mkdir(parents=True, exist_ok=True)
     with (folder() / "lock").open("a") as file:
-        until = time.monotonic() + _PATIENCE
+        until = time.monotonic() + (0 if _gave_up else _PATIENCE)
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError as error:
                 if time.monotonic() >= until:
+                    _gave_up.append(True)
                     raise OSError(error.errno, "another process keeps its lock") from error
             time.sleep(_POLL)
         yield
