@@ -12,6 +12,7 @@ _COMMANDS = {
     "prepare": "Turn a corpus into one HDF5 file.",
     "train": "Train networks of one model and size.",
     "eval": "Errors of a trained run, beside the paper's.",
+    "analyse": "What each module of a network does.",
     "generate": "Let a trained network play what it has learnt.",
     "compare": "Train the paper's grid; its tables and figures.",
     "draw": "Write by hand, and watch a network read.",

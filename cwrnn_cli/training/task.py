@@ -18,6 +18,7 @@ from ..models.ensemble import Ensemble
 from ..models.recurrent import RecurrentLayer
 from ..option import Option
 from ..paper import Protocol
+from .analysis import Analyser
 from .config import TrainConfig
 from .data import D
 from .evaluation import Evaluation
@@ -214,15 +215,12 @@ class Task(ABC, Generic[D, E]):
         """The table of `cwrnn compare`, ours beside the paper's."""
 
     def figures(self, out: Path, results: Results, caption: str) -> list[Path]:
-        """Draw the figures of `cwrnn compare` into a folder.
+        """Draw the figures of `cwrnn compare`, and give their files; here none.
 
         Args:
-            out: the grid's folder.
+            out: the grid's folder, to draw into.
             results: of the whole grid.
             caption: data, and the command that made them.
-
-        Returns:
-            The files; here none.
         """
         return []
 
@@ -236,6 +234,10 @@ class Task(ABC, Generic[D, E]):
     def survey(self) -> Survey[D, E]:
         """What `cwrnn compare` makes of several corpora; UserError where a task takes only one."""
         raise UserError(f"--data: several files, or a folder, are not for --task {self.name}")
+
+    def analyser(self) -> Analyser[D]:
+        """What `cwrnn analyse` asks; UserError where a task has no such analysis."""
+        raise UserError(f"cwrnn analyse: not for a run of task {self.name}")
 
     def recognise(self, run: RunFolder, data: D, file: Path) -> Recognised:
         """What a run makes of a file of the user's; UserError: it has no such files, or is none."""
@@ -313,15 +315,12 @@ class Task(ABC, Generic[D, E]):
         lines: Mapping[str, Sequence[Mapping[str, Any]]],
         at: Sequence[int],
     ) -> str:
-        """The text of :meth:`compare_runs`; `cwrnn verify` makes it again from the files.
+        """The text of :meth:`compare_runs` for `cwrnn verify`; UserError where a task has none.
 
         Args:
             summaries: name -> JSON of the run's `cwrnn eval`.
             lines: name -> those of its metrics.jsonl.
             at: as there.
-
-        Raises:
-            UserError: the task has no such report.
         """
         raise UserError(f"--run: not an option of --task {self.name}")
 

@@ -19,6 +19,7 @@ from ...training.share import Share
 from ...training.stopping import last_networks
 from ...training.task import Arrays, Task
 from . import evaluate, report
+from .analysis import AudioAnalyser
 from .data import LOSSES, AudioData, deviation, load
 from .engines import NETWORKS_PER_CORE, AudioTrainer, is_fused
 from .evaluate import AudioEvaluation
@@ -155,6 +156,10 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
         from . import sections  # noqa: PLC0415  (only for the page)
 
         return sections.story(found)
+
+    def analyser(self) -> AudioAnalyser:
+        """Spectra and ablation."""
+        return AudioAnalyser()
 
     def survey(self) -> SoundsSurvey:
         """Figure 3 over many sounds."""

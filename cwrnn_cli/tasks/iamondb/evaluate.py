@@ -161,7 +161,7 @@ def examples(evaluation: IamondbEvaluation, count: int) -> list[tuple[str, str, 
     )
     return [
         (evaluation.lines.names[i], texts[i], evaluation.written[best][i])
-        for i in _spread(len(texts), count)
+        for i in spread(len(texts), count)
     ]
 
 
@@ -170,14 +170,20 @@ def drawn(evaluation: IamondbEvaluation, count: int) -> list[tuple[str, str, np.
     lines = evaluation.lines
     found = []
     for (_, right, read), i in zip(
-        examples(evaluation, count), _spread(len(lines), count), strict=True
+        examples(evaluation, count), spread(len(lines), count), strict=True
     ):
-        frames = lines[i] * lines.scale + lines.shift
-        if evaluation.data.options.get("offsets"):
-            frames[:, :3] = np.cumsum(frames[:, :3], axis=0)
-        found.append((right, read, frames))
+        found.append((right, read, pen_path(lines, i, evaluation.data)))
     return found
 
 
-def _spread(lines: int, count: int) -> list[int]:
+def pen_path(lines: Split, index: int, data: IamondbData) -> np.ndarray:
+    """(T, 4) frames of a line in the file's units: positions, also where offsets were prepared."""
+    frames: np.ndarray = lines[index] * lines.scale + lines.shift
+    if data.options.get("offsets"):
+        frames[:, :3] = np.cumsum(frames[:, :3], axis=0)
+    return frames
+
+
+def spread(lines: int, count: int) -> list[int]:
+    """Indices of ``count`` lines, or of all if there are fewer, spread over ``lines``."""
     return sorted(set(np.linspace(0, lines - 1, min(count, lines)).astype(int).tolist()))

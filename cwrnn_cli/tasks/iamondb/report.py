@@ -77,20 +77,25 @@ def ink(path: Target, lines: list[tuple[str, str, np.ndarray]], summary: Mapping
     )
     figure, axes = plt.subplots(len(lines), 1, figsize=(9, 0.3 + 1.35 * len(lines)), squeeze=False)
     for axis, (right, read, frames) in zip(axes[:, 0], lines, strict=True):
-        begin = 0
-        for end in (np.flatnonzero(frames[:, 3] > 0.5) + 1).tolist():
-            stroke = frames[begin:end]
-            dot = "." if len(stroke) == 1 else None  # a line of one point would not be seen
-            axis.plot(
-                stroke[:, 0], -stroke[:, 1], color="#222222", linewidth=1, marker=dot, markersize=3
-            )
-            begin = end
+        draw_ink(axis, frames)
         axis.set_aspect("equal", adjustable="datalim")
         axis.set_title(f"right: {right}\nread:  {read}", fontsize=8, loc="left", family="monospace")
         axis.axis("off")
     figure.text(0.5, 0.003, caption, ha="center", va="bottom", fontsize=7, color="#444444")
     figure.tight_layout(rect=(0, 0.02, 1, 1))
     save(figure, path)
+
+
+def draw_ink(axis: Any, frames: np.ndarray) -> None:
+    """The strokes of a line on an axis of matplotlib's; (T, 4) frames as of :func:`ink`."""
+    begin = 0
+    for end in (np.flatnonzero(frames[:, 3] > 0.5) + 1).tolist():
+        stroke = frames[begin:end]
+        dot = "." if len(stroke) == 1 else None  # a line of one point would not be seen
+        axis.plot(
+            stroke[:, 0], -stroke[:, 1], color="#222222", linewidth=1, marker=dot, markersize=3
+        )
+        begin = end
 
 
 def comparison(results: Results) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ...training.sections import Found, Story
 from ...training.share import Share
 from ...training.task import Arrays, Task
 from . import evaluate, report
+from .analysis import IamondbAnalyser
 from .data import IamondbData, check_aligned, excerpt, load
 from .decode import BeamOptions
 from .engines import IamondbTrainer
@@ -190,6 +191,10 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
         from . import benchmark  # noqa: PLC0415  (it imports the command line)
 
         return benchmark.text(result) if "batches" in result else None
+
+    def analyser(self) -> IamondbAnalyser:
+        """Ablation and saliency."""
+        return IamondbAnalyser()
 
     def recognise(self, run: RunFolder, data: IamondbData, file: Path) -> Recognised:
         """The text of a line file."""

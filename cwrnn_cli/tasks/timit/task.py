@@ -18,6 +18,7 @@ from ...training.sections import Found, Story
 from ...training.share import Share
 from ...training.task import Arrays, Task
 from . import evaluate, report
+from .analysis import TimitAnalyser
 from .data import TimitData, load
 from .engines import NETWORKS_PER_CORE, TimitTrainer, is_fused
 from .evaluate import TimitEvaluation
@@ -187,6 +188,10 @@ class TimitTask(Task[TimitData, TimitEvaluation]):
         from . import sections  # noqa: PLC0415  (only for the page)
 
         return sections.story(found)
+
+    def analyser(self) -> TimitAnalyser:
+        """Probes and ablation."""
+        return TimitAnalyser()
 
     def recognise(self, run: RunFolder, data: TimitData, file: Path) -> Recognised:
         """The likeliest words for a sound file."""
