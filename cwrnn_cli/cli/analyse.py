@@ -44,7 +44,7 @@ def command(run: Path, data: Path | None, out: Path, as_json: bool, **options: A
     module plays, what its state tells of a spoken word and of its beginning, or which module the
     ink of a line reaches the text by.
 
-    Example: cwrnn analyse runs/audio-cw-1000-seed0 --out runs/analysis
+    Example: cwrnn analyse runs/RUN --out runs/analysis
     """
     folder = RunFolder(run)
     config = folder.config()

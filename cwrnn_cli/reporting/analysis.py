@@ -1,6 +1,6 @@
 """The files of `cwrnn analyse`, and what the analyses of several tasks share."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,8 @@ def draw_ablation(
     )
     if logarithmic:
         axis.set_yscale("log")
-    name_ticks(axis.set_xticks, names)
+    turned = {"rotation": 40, "ha": "right"} if max(map(len, names)) > 6 else {}
+    axis.set_xticks(range(len(names)), names, **turned)
     axis.set_xlabel("silenced module, by its clock period", fontsize=8)
     axis.set_ylabel(label, fontsize=8)
     axis.tick_params(labelsize=7, which="both")
@@ -125,9 +126,3 @@ def draw_ablation(
         axis.spines[side].set_visible(False)
     axis.legend(fontsize=7, loc="upper center", ncols=3, bbox_to_anchor=(0.5, 1.13), frameon=False)
     finish(figure, path, caption)
-
-
-def name_ticks(set_ticks: Callable[..., Any], names: Sequence[str]) -> None:
-    """The modules' names along an axis, aslant where they have a direction."""
-    turned = {"rotation": 40, "ha": "right"} if max(map(len, names)) > 6 else {}
-    set_ticks(range(len(names)), names, fontsize=7, **turned)

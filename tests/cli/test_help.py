@@ -27,13 +27,14 @@ def commands(
 
 
 COMMANDS = commands(main)
+MAKE_NUMBERS = ("train", "eval", "analyse", "compare", "scan", "search", "bench")
 
 
 def test_the_commands_that_others_call():
     assert {" ".join(words) for words in COMMANDS} >= {
         "prepare", "prepare audio", "prepare timit", "prepare words", "prepare iamondb",
         "train", "eval", "generate", "generate audio", "compare", "scan", "search", "keep", "draw",
-        "bench", "bench layer", "bench ensemble", "bench handwriting", "bench precision",
+        "bench", "bench layer", "bench ensemble", "bench handwriting", "bench precision", "analyse",
     }  # fmt: skip
 
 
@@ -72,9 +73,7 @@ def test_no_help_is_cut(cwrnn, monkeypatch, words):
 
 def test_every_command_that_makes_numbers_has_json():
     for words, command in COMMANDS.items():
-        if words[0] in {"train", "eval", "compare", "scan", "search", "bench"} and words != (
-            "bench",
-        ):
+        if words[0] in {*MAKE_NUMBERS} and words != ("bench",):
             assert "--json" in {opt for option in command.params for opt in option.opts}, words
 
 

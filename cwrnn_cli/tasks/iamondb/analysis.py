@@ -21,7 +21,6 @@ from ...reporting.analysis import (
     ablation_lines,
     draw_ablation,
     module_columns,
-    name_ticks,
     opening,
 )
 from ...reporting.figures import finish, pyplot, shades
@@ -224,7 +223,7 @@ def draw_saliency(path: Path, found: Saliency, colour: str, caption: str) -> Non
         np.sqrt(sums), cmap=shades(colour), aspect="auto", vmin=0, interpolation="nearest",
         extent=(edges[0], edges[-1], len(names) - 0.5, -0.5),
     )  # fmt: skip
-    name_ticks(bottom.set_yticks, names)
+    bottom.set_yticks(range(len(names)), names, fontsize=7)
     bottom.set_xticks([])
     bottom.set_ylabel("module of period", fontsize=7)
     finish(

@@ -115,14 +115,22 @@ def probe_rows(networks: Ensemble, data: TimitData) -> Rows:
     for name, columns, which, units in _sources(networks, data):
         for i, time in enumerate(TIMES):
             mine = [part[which][:, :, i, units] for part in (train, test)]
-            strengths = chosen(mine[0], labels[0], len(data.words))
-            scores = fit(mine[0], labels[0], len(data.words), strengths)(mine[1])
+            scores, strengths = _scores(mine[0], labels[0], mine[1], len(data.words))
             row: dict[str, Any] = {"source": name, **columns, "time": time}
-            for reading, right in right_words(scores.numpy(), labels[1].numpy(), data).items():
+            for reading, right in right_words(scores, labels[1].numpy(), data).items():
                 found = statistics(right)
                 row |= {reading: found["mean"], f"{reading}_std": found["std"]}
             rows.append(row | {"strength_median": float(strengths.median())})
     return rows
+
+
+def _scores(train: Tensor, labels: Tensor, test: Tensor, classes: int) -> tuple[np.ndarray, Tensor]:
+    """(R, S, K) scores of test words, and the (R,) strengths of the probes; features (R, S, k)."""
+    scores, strengths = [], []
+    for some, others in zip(train.split(_TOGETHER), test.split(_TOGETHER), strict=True):
+        strengths.append(chosen(some, labels, classes))
+        scores.append(fit(some, labels, classes, strengths[-1])(others))
+    return torch.cat(scores).numpy(), torch.cat(strengths)
 
 
 def _sources(

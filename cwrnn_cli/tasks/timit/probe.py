@@ -16,7 +16,7 @@ class Probe(NamedTuple):
     Attributes:
         mean: (R, 1, k) of the features.
         scale: (R, 1, k) what standardises them; 0 for one that is constant.
-        weight: (R, k, K).
+        weight: (R, k, K), or (L, R, k, K) for L strengths.
         bias: (K,) each class's share of the examples.
     """
 
@@ -26,7 +26,7 @@ class Probe(NamedTuple):
     bias: Tensor
 
     def __call__(self, features: Tensor) -> Tensor:
-        """(R, S, k) features to (R, S, K) scores, the greatest of which is the class."""
+        """(R, S, k) features to (R, S, K) or (L, R, S, K) scores; the greatest is the class."""
         return (features - self.mean) * self.scale @ self.weight + self.bias
 
 
@@ -37,7 +37,7 @@ def fit(features: Tensor, labels: Tensor, classes: int, strengths: Tensor) -> Pr
         features: (R, S, k) float64.
         labels: (S,) int64.
         classes: K.
-        strengths: (R,) λ / S of each network.
+        strengths: (R,) λ / S of each network, or (L, R): several.
     """
     mean, deviation = features.mean(1, keepdim=True), features.std(1, correction=0, keepdim=True)
     scale = torch.where(deviation > _CONSTANT, 1 / deviation.clamp(min=_CONSTANT), 0)
@@ -46,8 +46,10 @@ def fit(features: Tensor, labels: Tensor, classes: int, strengths: Tensor) -> Pr
     bias = y.mean(0)
     gram = x.transpose(1, 2) @ x / len(labels)  # (R, k, k)
     right = x.transpose(1, 2) @ (y - bias) / len(labels)
-    ridge = strengths.to(x)[:, None, None] * torch.eye(x.shape[2], dtype=x.dtype)
-    return Probe(mean, scale, torch.linalg.solve(gram + ridge, right), bias)
+    ridge = strengths.to(x)[..., None, None] * torch.eye(x.shape[2], dtype=x.dtype)
+    left = torch.linalg.cholesky(gram + ridge)
+    weight = torch.cholesky_solve(right.expand(*left.shape[:-2], -1, -1), left)
+    return Probe(mean, scale, weight, bias)
 
 
 def folds(labels: Tensor) -> list[Tensor]:
@@ -78,11 +80,10 @@ def chosen(features: Tensor, labels: Tensor, classes: int) -> Tensor:
     parts = folds(labels)
     if len(parts) < 2:
         return torch.full((len(features),), STRENGTHS[-1])
-    errors = torch.zeros(len(STRENGTHS), len(features), dtype=features.dtype)
+    every = torch.tensor(STRENGTHS)[:, None].expand(-1, len(features))  # (L, R)
+    errors = torch.zeros(every.shape, dtype=features.dtype)
     for out in parts:
         wanted = torch.nn.functional.one_hot(labels[out], classes).to(features)
-        for i, strength in enumerate(STRENGTHS):
-            every = torch.full((len(features),), strength)
-            probe = fit(features[:, ~out], labels[~out], classes, every)
-            errors[i] += (probe(features[:, out]) - wanted).square().sum((1, 2))
-    return torch.tensor(STRENGTHS)[errors.argmin(0)]
+        probes = fit(features[:, ~out], labels[~out], classes, every)
+        errors += (probes(features[:, out]) - wanted).square().sum((2, 3))
+    return every[:, 0][errors.argmin(0)]
