@@ -29,7 +29,7 @@ def _options(task: AnyTask) -> tuple[Any, ...]:
 @click.option(
     "--data", type=click.Path(path_type=Path), help="The run's HDF5 file, if it has moved."
 )
-@together(task_options(_options))
+@together(task_options(_options, "What to analyse"))
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
