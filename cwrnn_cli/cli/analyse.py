@@ -8,8 +8,10 @@ import click
 from data_prep.errors import UserError
 
 from ..console import command_line, json_option, print_json, print_text, say_written
+from ..help import Command, section
 from ..models import CELLS
 from ..models.modular import ModularSpec
+from ..option import RUN
 from ..reporting.analysis import write_analysis
 from ..training.analysis import Analyser
 from ..training.folder import RunFolder
@@ -24,12 +26,20 @@ def _options(task: AnyTask) -> tuple[Any, ...]:
     return task.analyser().options if type(task).analyser is not Task.analyser else ()
 
 
-@click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.command(
+    cls=Command,
+    examples=[
+        ("a run", "cwrnn analyse runs/RUN --out runs/analysis"),
+        ("as JSON, its corpus moved", "cwrnn analyse runs/RUN --data FILE.h5 --out new --json"),
+    ],
+)
+@click.argument("run", type=RUN)
+@section("What to analyse")
 @click.option(
     "--data", type=click.Path(path_type=Path), help="The run's HDF5 file, if it has moved."
 )
 @together(task_options(_options, "What to analyse"))
+@section("Output")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -43,8 +53,6 @@ def command(run: Path, data: Path | None, out: Path, as_json: bool, **options: A
     Of a run on a clock. Errors with each module silenced; and, by task, the spectrum of what a
     module plays, what its state tells of a spoken word and of its beginning, or which module the
     ink of a line reaches the text by.
-
-    Example: cwrnn analyse runs/RUN --out runs/analysis
     """
     folder = RunFolder(run)
     config = folder.config()
