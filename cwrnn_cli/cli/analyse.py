@@ -18,7 +18,7 @@ from ..training.folder import RunFolder
 from ..training.manifest import certified_whole
 from ..training.registry import AnyTask, task_of
 from ..training.task import Task
-from .options import task_options, together
+from .options import OUTPUT, task_options, together
 
 
 def _options(task: AnyTask) -> tuple[Any, ...]:
@@ -39,7 +39,7 @@ def _options(task: AnyTask) -> tuple[Any, ...]:
     "--data", type=click.Path(path_type=Path), help="The run's HDF5 file, if it has moved."
 )
 @together(task_options(_options, "What to analyse"))
-@section("Output")
+@section(OUTPUT)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -127,7 +127,8 @@ def probe_rows(networks: Ensemble, data: TimitData) -> Rows:
 def _scores(train: Tensor, labels: Tensor, test: Tensor, classes: int) -> tuple[np.ndarray, Tensor]:
     """(R, S, K) scores of test words, and the (R,) strengths of the probes; features (R, S, k)."""
     scores, strengths = [], []
-    for some, others in zip(train.split(_TOGETHER), test.split(_TOGETHER), strict=True):
+    parts = (torch.split(features, _TOGETHER) for features in (train, test))
+    for some, others in zip(*parts, strict=True):
         strengths.append(chosen(some, labels, classes))
         scores.append(fit(some, labels, classes, strengths[-1])(others))
     return torch.cat(scores).numpy(), torch.cat(strengths)
