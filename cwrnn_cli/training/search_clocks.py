@@ -178,14 +178,15 @@ class BoundTicks(Bound):
 
     def tried(self, values: Mapping[str, Any]) -> tuple[Tried, dict[str, Any]]:
         """Fastest first; of equal periods the later ones are longer by 1 until none is equal."""
-        drawn = sorted(
+        drawn = [
             (
                 int(values[f"period {i}"]),
                 2 ** int(values[f"share {i}"]),
                 float(values[f"offset {i}"]) if self.of.offsets else 0.0,
             )
             for i in range(int(values["modules"]))
-        )
+        ]
+        drawn.sort(key=lambda module: module[0])
         ticks: list[tuple[int, int]] = []
         for period, _, at in drawn:
             longer = max(period, ticks[-1][0] + 1 if ticks else 1)

@@ -130,7 +130,7 @@ def test_completing_a_command_imports_nothing_slow():
         ("trian", "cwrnn trian: no such command. Did you mean 'train'?"),
         ("bench layr", "cwrnn bench layr: no such command. Did you mean 'layer'?"),
         ("prepare adio", "cwrnn prepare adio: no such command. Did you mean 'audio'?"),
-        ("xyz", "cwrnn xyz: no such command. There are prepare, train, eval, generate, compare"),
+        ("xyz", "cwrnn xyz: no such command. There are prepare, train, eval, analyse, generate"),
         (
             "train --model lstn",
             "'lstn' is not one of 'srn', 'lstm', 'cw', 'gru', 'cwlstm', 'cwgru'. Did you mean 'ls",

@@ -303,7 +303,7 @@ def test_any_clock_is_tried_as_its_command_says(name, words, tmp_path):
 
 def test_a_clock_that_is_too_much_for_the_parameters_has_equal_shares(words):
     few, many = (
-        search_of(words, ["ticks"], model="cw", params=n).space["ticks"] for n in (60, 9000)
+        search_of(words, ["ticks"], model="cw", params=n).space["ticks"] for n in (160, 9000)
     )
     assert few.most < many.most == 9
     values = dict.fromkeys(many.distributions(), 0) | {"modules": few.most, "share 0": 3}

@@ -328,7 +328,12 @@ def _runs_label(summaries: Mapping[str, Mapping[str, Any]]) -> str:
 def _departs(result: Mapping[str, Any]) -> str:
     """Where a run departs from the paper, but for what a table of runs has columns for."""
     variant = [d for d in result["deviations"] if d["name"] not in _SHOWN]
-    return ", ".join(f"{d['name']} {d['ours']}" for d in variant)
+    return ", ".join(f"{d['name']} {_as_json(d['ours'])}" for d in variant)
+
+
+def _as_json(value: Any) -> Any:
+    """As it is read again, so that a table made of that is the same."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _published(cell: Mapping[str, Any]) -> float | None:
