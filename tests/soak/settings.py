@@ -15,6 +15,7 @@ import numpy as np
 import soundfile
 import torch
 
+from cwrnn_cli.reporting.csv import CSV
 from cwrnn_cli.reporting.page import TABLE
 from cwrnn_cli.training.folder import CHECKPOINT, CONFIG, RunFolder
 from cwrnn_cli.training.manifest import MANIFEST
@@ -227,7 +228,7 @@ def state(folder: Path) -> dict[str, str]:
                 found[key] = _manifest(path)
             elif path.suffix == ".json":
                 found[key] = digest(_timeless(json.loads(path.read_text(encoding="utf-8"))))
-            elif name == TABLE and (path.parent / _STUDY).exists():
+            elif name in (TABLE, CSV) and (path.parent / _STUDY).exists():
                 pass
             elif path.suffix == ".pt":  # one that is kept beside it: whether, not which
                 found[key] = "there"
