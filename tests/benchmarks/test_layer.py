@@ -21,5 +21,5 @@ def test_the_least_that_a_call_takes(width, batch, length, seconds):
         ("SRN (reference)", 64, 32): 0.01,
         ("SRN (compiled)", 64, 1): 5.0,
     }
-    point = layer._Point(width, batch, length, {})
+    point = layer._Point(width, batch, length, {}, ["srn"])
     assert layer._least_seconds(entry, point, 1.0, measured) == pytest.approx(seconds)

@@ -30,7 +30,7 @@ def test_layers(cwrnn, tmp_path):
             assert row["ratio"] == pytest.approx(base["ms"] / row["ms"])
     assert max(row["ratio_own"] for row in own) == 1
     assert {p.name for p in (tmp_path / "here").iterdir()} == {
-        "bench.json", "bench.txt", "manifest.json",
+        "bench.json", "bench.txt", "manifest.json", "table.csv",
     }  # fmt: skip
     assert check_folder(tmp_path / "here", "here") == []
     assert "on cpu, cpu; " in (tmp_path / "here" / "bench.txt").read_text()

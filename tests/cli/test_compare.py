@@ -91,7 +91,7 @@ def test_a_run_given_twice_is_shown_once_under_its_own_name(cwrnn, runs, tmp_pat
     text = compare(cwrnn, [runs[0], runs[0]], "--at", "1").stdout
     assert text.count("700 SRN") == 1
     found = {path.name for path in (tmp_path / "runs" / "compare-iamondb-runs").iterdir()}
-    files = {"table.txt", "curves.png", "results.h5", "srn.json", "srn.jsonl"}
+    files = {"table.txt", "table.csv", "curves.png", "results.h5", "srn.json", "srn.jsonl"}
     assert found == files | {"manifest.json"}
     (tmp_path / "link").symlink_to(runs[0])
     text = compare(cwrnn, [runs[0], "link"], "--at", "1", "--out", "other").stdout
