@@ -19,6 +19,7 @@ LENGTHS = (320, 2048)
 MODULES = 8
 BASE = "torch.nn.RNN"  # with our own SRN the measure of all
 JAX = "jax"  # a backend
+DRAWN = (SRNSpec.name, ClockworkSpec.name)  # cells without which the figure has nothing to show
 MORE = 4  # times the least rounds are the most
 _TOO_LONG = 60.0  # seconds: a row whose least rounds would take longer than that is left out
 

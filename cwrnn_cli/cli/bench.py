@@ -1,6 +1,5 @@
 """`cwrnn bench`: how fast, on this machine; subcommands of tasks are brought by them."""
 
-from contextlib import suppress
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -97,14 +96,17 @@ def layer(
         return
     if models:
         settings["models"] = chosen_models(models)
+    drawn = set(benchmark.DRAWN)
+    if plot and not drawn <= set(settings.get("models", drawn)):
+        both = " and ".join(benchmark.DRAWN)
+        raise UserError(f"--plot: shows {both}; name both in --models, or leave --plot out")
     with kept(out, settings) as folder:
         bar = progress_bar(prod(map(len, grid.values())), "layers", unit="point")
         result = benchmark.run(**settings, note=say, tick=lambda: bar.update(1))
         bar.close()
         show(result, report.layer_text(result), as_json, folder)
-        if folder:
-            with suppress(UserError):  # --models without the one that is drawn
-                report.plot_layers(folder / "bench.png", result)
+        if folder and report.drawn_rows(result):  # --models may be without them
+            report.plot_layers(folder / "bench.png", result)
     if plot is not None:
         report.plot_layers(plot, result)
         say_written(plot)

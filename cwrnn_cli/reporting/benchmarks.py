@@ -135,18 +135,23 @@ def gpu_resources_text(result: Mapping[str, Any]) -> str:
     )
 
 
+def drawn_rows(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Those that :func:`plot_layers` draws."""
+    return [
+        row
+        for row in result["rows"]
+        if (row["cell"], row["backend"]) == ("ClockworkRNN", "compiled")
+        and row["ratio_faster"] is not None
+    ]
+
+
 def plot_layers(path: Target, result: Mapping[str, Any]) -> None:
     """Ratio to the faster SRN over the width, a panel per length, a line per batch.
 
     Raises:
         UserError: there is no row of our layer to draw.
     """
-    rows = [
-        row
-        for row in result["rows"]
-        if (row["cell"], row["backend"]) == ("ClockworkRNN", "compiled")
-        and row["ratio_faster"] is not None
-    ]
+    rows = drawn_rows(result)
     if not rows:
         raise UserError(f"{path}: nothing to draw, no ClockworkRNN and SRN were measured")
     lengths = sorted({row["length"] for row in rows})

@@ -1,6 +1,7 @@
 """`cwrnn bench`, at sizes where nothing is said of their speed."""
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,9 @@ def test_a_folder_of_the_result(cwrnn, lines, words):
     shown = cwrnn("bench", name, *given, "--out", "here", "--json")
     found = json.loads(Path("here/bench.json").read_text())
     assert json.loads(shown.stdout) == found
-    wanted = {"bench.json", "bench.txt"} | ({"bench.png"} if name == "layer" else set())
+    wanted = {"bench.json", "bench.txt", "table.csv"} | (
+        {"bench.png"} if name == "layer" else set()
+    )
     assert {path.name for path in Path("here").iterdir()} == wanted | {"manifest.json"}
     assert all(f"here/{file}" in shown.stderr for file in (*wanted, "manifest.json"))
     manifest = json.loads(Path("here/manifest.json").read_text())
@@ -108,6 +111,30 @@ def test_a_folder_of_the_result(cwrnn, lines, words):
     message = one_line_error(cwrnn("bench", name, *given, "--out", "here", expect=2))
     assert message == "here: exists already; choose another folder"
     assert Path("here/bench.json").read_bytes() == before
+
+
+def test_a_figure_without_what_it_shows_is_refused_before_anything_is_measured(cwrnn, monkeypatch):
+    monkeypatch.setattr(machine, "peak_gflops", lambda: pytest.fail("measured"))
+    found = cwrnn("bench", "layer", "--models", "lstm", "--plot", "p.png", expect=2)
+    assert one_line_error(found) == (
+        "--plot: shows srn and cw; name both in --models, or leave --plot out"
+    )
+
+
+def test_a_figure_that_the_disk_does_not_take_is_no_figure_left_out(cwrnn, monkeypatch):
+    monkeypatch.setattr(machine, "has_jax", lambda: False)  # its settings take long to compile
+    words = ("bench", "layer", "--widths", 16, "--batches", 1, "--lengths", 4, "--repeats", 1)
+    more = ("--seconds", 0, "--models", "srn,cw", "--out")
+    cwrnn(*words, *more, "whole")
+    *others, most = sorted(path.stat().st_size for path in Path("whole").iterdir())
+    assert Path("whole/bench.png").stat().st_size == most > others[-1] + 2000
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (others[-1] + 1000, hard))
+    try:
+        found = cwrnn(*words, *more, "here", expect=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "bench.png: cannot be written" in one_line_error(found) and not Path("here").exists()
 
 
 def test_what_is_kept_is_what_is_shown(cwrnn):
