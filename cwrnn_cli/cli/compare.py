@@ -107,7 +107,8 @@ _OF_ALL = {"whole", "quick", "data", "out", "jobs", "device", "resume", "as_json
     "--jobs",
     type=COUNT,
     help="Train so many cells (a model at a size) at once, each in a process of its own on one "
-    "thread; how many changes no number.  "
+    "thread; how many changes no number. "
+    f"With --all: only those of {', '.join(_AT_ONCE)}, on the CPU.  "
     f"[default: {', '.join(_AT_ONCE)}: as many as cores; else one after the other, on all cores]",
 )
 @protocol_options(several=True)
