@@ -31,9 +31,9 @@ def words(rng: np.random.Generator, count: int, features: int, classes: int) -> 
     )
 
 
-def write_timit(path: Path) -> None:
+def write_timit(path: Path, seed: int = 5) -> None:
     """15 words to train on and 9 to test, of three classes."""
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(seed)
     provenance = {
         "source": {"name": "stand-in speech"},
         "words": list(WORDS),

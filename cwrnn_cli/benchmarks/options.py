@@ -81,7 +81,7 @@ def show(
         text: the table.
         as_json: what goes to stdout.
         folder: None: nowhere else.
-        name: of two files in it; the third is table.csv.
+        name: as in :func:`write`.
 
     Raises:
         UserError: the folder cannot be written.
@@ -91,6 +91,21 @@ def show(
     else:
         print_text(text)
     if folder:
-        write_text(folder / f"{name}.json", dumps(result, indent=1, ascii_only=False) + "\n")
-        write_text(folder / f"{name}.txt", text + "\n")
-        write_csv(folder, result["rows"])
+        write(result, text, folder, name)
+
+
+def write(result: dict[str, Any], text: str, folder: Path, name: str = Path(BENCH).stem) -> None:
+    """A benchmark's result into a folder.
+
+    Args:
+        result: of JSON types.
+        text: the table.
+        folder: to write into.
+        name: of two files in it; the third is table.csv.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    write_text(folder / f"{name}.json", dumps(result, indent=1, ascii_only=False) + "\n")
+    write_text(folder / f"{name}.txt", text + "\n")
+    write_csv(folder, result["rows"])

@@ -1,6 +1,7 @@
 """`cwrnn compare --all`: all of the paper, one task after the other."""
 
 import json
+import os
 import shlex
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from data_prep.files import is_occupied, write_text
 from data_prep.strict_json import dumps
 
 from ..benchmarks.options import BENCH
+from ..benchmarks.options import write as write_bench
 from ..console import (
     DATA_FOLDER,
     command_line,
@@ -30,14 +32,16 @@ from ..reporting.page import write_report
 from ..reporting.plan import LASTS, QUICK, duration, plan_text
 from ..reporting.sizes import NOTE, table1
 from ..training import distributed
+from ..training.data import Data
 from ..training.device import AUTO, check_device
 from ..training.folder import check_free, writing
 from ..training.grid import RESULTS, open_grid, run_grid
 from ..training.jobs import cores, one_thread
 from ..training.manifest import certified, certified_whole, has_ended
 from ..training.manifest import note as note_in_manifest
+from ..training.manifest import noted as noted_in_manifest
 from ..training.memory import check_jobs
-from ..training.registry import AnyTask
+from ..training.registry import TASKS, AnyTask
 from ..training.results import read_results
 from ..training.standin import prepare_standins
 from ..training.whole import Estimate, Part, estimate, grid_of, share_of, tasks_of_all, warm_up
@@ -45,7 +49,7 @@ from .mistakes import did_you_mean
 from .options import resumable
 
 WHOLE, PLAN, TABLES, PAGE = "all.json", "plan.txt", "tables.txt", "report.html"
-OPERATIONS = "operations"
+OPERATIONS, STANDINS = "operations", "data"
 # of `bench layer`: with --quick, and without
 _QUICK = {"widths": (40, 256), "batches": (1, 32), "lengths": (320,), "repeats": 3, "seconds": 0.2}
 _FULL = {
@@ -94,10 +98,13 @@ def compare_all(asked: Asked, as_json: bool = False) -> None:
     check_device(asked.device)
     given = _given(asked.given)
     with writing(asked.out):
-        _open(asked)
-        parts = _parts(asked, given)
+        begun_with = _begun_with(asked)
+        parts = _parts(asked, given, begun_with)
+        if not (asked.out / WHOLE).exists():  # before any other file, so that --resume knows it
+            _note(asked, parts)
         for part in parts:
-            open_grid(part.out, part.grid, resume=True)  # of this folder it has been said
+            _open(part, begun_with)
+        _note(asked, parts)  # a corpus may have moved
         plan, estimates, layers = _plan(asked, parts)
         (say if as_json else print_text)(plan)
         write_text(asked.out / PLAN, f"{command_line()}\n{plan}\n")
@@ -105,6 +112,9 @@ def compare_all(asked: Asked, as_json: bool = False) -> None:
             if not part.done:
                 with _kept_to(part.task.name, found.seconds):
                     _run(part)
+            if noted_in_manifest(part.out, "tolerance") is None:  # or killed just before it was
+                tolerances = read_results(part.out / RESULTS).tolerances()
+                note_in_manifest(part.out, tolerance=tolerances)
         if not has_ended(asked.out / OPERATIONS):
             with _kept_to(OPERATIONS, layers):
                 _measure(asked.quick, asked.out / OPERATIONS)
@@ -120,20 +130,51 @@ def _kept_to(name: str, planned: float) -> Iterator[None]:
     say(f"{name}: done, took {took} (planned: {duration(planned)})")
 
 
-def _open(asked: Asked) -> None:
-    """Make the folder, or check that it is one of this command with the same settings."""
-    path, settings = asked.out / WHOLE, {"quick": asked.quick}
+def _begun_with(asked: Asked) -> dict[str, Path]:
+    """Task -> where its corpus was, of a folder of this command with the same settings.
+
+    One with nothing but stand-ins is new: what made them went no further.
+    """
+    others = [each for each in asked.out.iterdir() if each.name != STANDINS]
+    if not any(is_occupied(each) for each in others if not each.name.startswith(".")):
+        return {}
     if not asked.resume:
         check_free(asked.out)
-    if is_occupied(asked.out):
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))["quick"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{asked.out}: holds nothing of --all; choose another --out") from error
-        if found != asked.quick:
-            was = "with" if found else "without"
-            raise UserError(f"{asked.out}: was begun {was} --quick; choose another --out")
-    write_text(path, dumps(settings, indent=1) + "\n")
+    try:
+        found = json.loads((asked.out / WHOLE).read_text(encoding="utf-8"))
+        quick, data = found["quick"], dict(found.get("data", {}))
+        places = {name: _below_here(Path(path)) for name, path in data.items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{asked.out}: holds nothing of --all; choose another --out") from error
+    if quick != asked.quick:
+        was = "with" if quick else "without"
+        raise UserError(f"{asked.out}: was begun {was} --quick; choose another --out")
+    return places
+
+
+def _below_here(path: Path) -> Path:
+    """As it would be typed, so that a command does not change by resuming."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _note(asked: Asked, parts: Sequence[Part]) -> None:
+    """What the folder is of; its own stand-ins are found without, wherever it is moved."""
+    paths = {part.task.name: part.data.path for part in parts}
+    data = {name: str(p.absolute()) for name, p in paths.items() if p != _own(asked, name)}
+    write_text(asked.out / WHOLE, dumps({"quick": asked.quick, "data": data}, indent=1) + "\n")
+
+
+def _open(part: Part, begun_with: dict[str, Path]) -> None:
+    """Make a part's folder, or check that it is of the same grid and data."""
+    try:
+        open_grid(part.out, part.grid, resume=True)  # of the whole folder it has been said
+    except UserError as error:
+        was = begun_with.get(part.task.name)
+        if was in (None, part.data.path):
+            raise
+        begun = f"it was begun with --data {part.task.name}={was}"
+        raise UserError(f"{error.message}; {begun}") from error
 
 
 def _given(words: Sequence[str]) -> dict[str, Path]:
@@ -154,30 +195,56 @@ def _given(words: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def _places(asked: Asked, given: dict[str, Path]) -> dict[str, Path]:
-    """Task -> the file given, one that was made here before, data/TASK.h5, or one to be made."""
+def _own(asked: Asked, name: str) -> Path:
+    """Where the stand-in of a task is made."""
+    return asked.out / STANDINS / f"{name}.h5"
+
+
+def _places(asked: Asked, given: dict[str, Path], begun_with: dict[str, Path]) -> dict[str, Path]:
+    """Task -> the file given, that it was begun with, one made here, data/TASK.h5, or to be made.
+
+    Raises:
+        UserError: what it was begun with has gone, and one would be made instead.
+    """
     places = {}
-    for task in tasks_of_all():
-        own, usual = (folder / f"{task.name}.h5" for folder in (asked.out / "data", DATA_FOLDER))
-        there = [path for path in (own, usual) if path.exists()]
-        places[task.name] = given.get(task.name) or [*there, own][0]
+    for name in (task.name for task in tasks_of_all()):
+        own, was = _own(asked, name), begun_with.get(name)
+        usual = [given.get(name), was, own, DATA_FOLDER / f"{name}.h5"]
+        there = [path for path in usual if path and path.exists()]
+        if was and not there:
+            raise UserError(f"{was}: no such file; it was begun with it: --data {name}=PATH")
+        places[name] = [*there, own][0]
     return places
 
 
-def _parts(asked: Asked, given: dict[str, Path]) -> list[Part]:
+def _parts(asked: Asked, given: dict[str, Path], begun_with: dict[str, Path]) -> list[Part]:
+    """What is there is read before anything is made."""
     tasks = {task.name: task for task in tasks_of_all()}
-    places = _places(asked, given)
-    missing = {path: tasks[name] for name, path in places.items() if not path.exists()}
+    places = _places(asked, given, begun_with)
+    corpora = {name: tasks[name].load(path) for name, path in places.items() if path.exists()}
+    missing = {path: tasks[name] for name, path in places.items() if name not in corpora}
     if missing:
-        made = ", ".join(task.data_label(task.name, True) for task in missing.values())
-        say(f"no corpus given, nor in {DATA_FOLDER}: making {made}; --data TASK=PATH for yours")
-        (asked.out / "data").mkdir(exist_ok=True)
-        prepare_standins(missing)
-    return [_part(asked, tasks[name], path) for name, path in places.items()]
+        _make(asked, missing)
+    corpora |= {task.name: task.load(path) for path, task in missing.items()}
+    return [_part(asked, corpora[name]) for name in places]
 
 
-def _part(asked: Asked, task: AnyTask, path: Path) -> Part:
-    data, out = task.load(path), asked.out / task.name
+def _make(asked: Asked, missing: dict[Path, AnyTask]) -> None:
+    """Stand-ins, saying so."""
+    made = ", ".join(task.data_label(task.name, True) for task in missing.values())
+    line = f"no corpus given, nor in {DATA_FOLDER}: making {made}; --data TASK=PATH for yours"
+    for name in (task.name for task in missing.values() if not task.without_data):
+        variable = f"CWRNN_{name.upper()}"  # of `cwrnn prepare`
+        if os.environ.get(variable):
+            line += f"; {variable} names your corpus: prepare it first with `cwrnn prepare {name}`"
+    say(line)
+    (asked.out / STANDINS).mkdir(exist_ok=True)
+    prepare_standins(missing)
+
+
+def _part(asked: Asked, data: Data) -> Part:
+    task, path = TASKS[data.task], data.path
+    out = asked.out / task.name
     note(f"data: {path}: {data.source}, sha256 {data.sha256[:12]}")
     grid = grid_of(data, asked.quick, device=asked.device)
     on_cpu = {cell.device for cell in grid.cells} == {"cpu"}
@@ -238,7 +305,6 @@ def _run(part: Part) -> None:
             run_grid(part.grid, part.data, part.out, show, part.jobs)
         results = read_results(part.out / RESULTS)
         write_report(part.task, results, part.command)
-    note_in_manifest(part.out, tolerance=results.tolerances())
 
 
 def _measure(quick: bool, out: Path) -> None:
@@ -254,9 +320,7 @@ def _measure(quick: bool, out: Path) -> None:
     command = shlex.join(["cwrnn", "bench", "layer", *words])
     with certified_whole(out, command, None, settings) as folder:
         result = layer.run(**settings, note=note)
-        write_text(folder / BENCH, dumps(result, indent=1, ascii_only=False) + "\n")
-        text = report.layer_text(result)
-        write_text((folder / BENCH).with_suffix(".txt"), text + "\n")
+        write_bench(result, report.layer_text(result), folder)
         report.plot_layers((folder / BENCH).with_suffix(".png"), result)
 
 

@@ -107,22 +107,23 @@ def note(folder: Path, **more: Any) -> None:
     _write(path, json.loads(path.read_text(encoding="utf-8")) | more)
 
 
+def noted(folder: Path, name: str) -> Any:
+    """What a folder's manifest has under a name; None: nothing, or it cannot be read."""
+    try:
+        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))[name]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def has_ended(folder: Path) -> bool:
     """Whether the command that made a folder has come to its end there."""
-    try:
-        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return found is not None
+    return noted(folder, "files") is not None
 
 
 def command_of(folder: Path) -> str | None:
     """As typed last, of the command that made a folder; None: its manifest does not say."""
-    try:
-        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["command"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return str(found)
+    found = noted(folder, "command")
+    return None if found is None else str(found)
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -6,7 +6,6 @@ An estimate is made from a few epochs of every cell, trained here as they will b
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 
 from data_prep.errors import UserError
+from data_prep.scratch import scratch_folder
 
 from ..models import CELLS
 from .config import TrainConfig
@@ -151,12 +151,19 @@ def estimate(part: Part, tick: Callable[[], None] = lambda: None) -> Estimate:
 
 
 def _epochs_done(out: Path, config: TrainConfig) -> int:
-    """Of a cell; of one whose checkpoint cannot be read, none: training will say so."""
+    """Of a cell, all of them if every network has stopped early.
+
+    Of one whose checkpoint cannot be read, none: training will say so.
+    """
     folder = cell_folder(out, config)
     try:
-        return folder.checkpoint().epoch if folder.has_checkpoint else 0
+        found = folder.checkpoint() if folder.has_checkpoint else None
     except UserError:
+        found = None
+    if found is None:
         return 0
+    stopped = found.extra.get("stopped_at")  # of networks that can stop early
+    return found.epoch if stopped is None or (stopped < 0).any() else config.epochs
 
 
 def _epoch_seconds(config: TrainConfig, data: Data, times: float, warm: set[type]) -> float:
@@ -212,9 +219,9 @@ def slowdown(jobs: int) -> float:
 
 def _start_seconds(part: Part) -> float:
     """Until a process that trains a cell of a part has its networks at their start."""
-    with tempfile.TemporaryDirectory() as place:
+    with scratch_folder() as place:
         began = time.perf_counter()
-        _starting(Path(place), part, part.grid.cells[:1]).wait()
+        _starting(place, part, part.grid.cells[:1]).wait()
         return time.perf_counter() - began
 
 
@@ -224,12 +231,12 @@ def warm_up(parts: Sequence[Part]) -> None:
     What is compiled is kept, and taken by whoever trains next; where it cannot be kept, this is
     for nothing, and does no harm.
     """
-    with tempfile.TemporaryDirectory() as place:
+    with scratch_folder() as place:
         processes = []
         try:
             for part in parts:
                 kinds = {type(cell.cell): cell for cell in part.grid.cells}
-                folder = Path(place) / part.task.name
+                folder = place / part.task.name
                 processes.append(_starting(folder, part, list(kinds.values())))
             for process in processes:
                 process.wait()

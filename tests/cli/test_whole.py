@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,8 +18,11 @@ from cwrnn_cli.cli import whole
 from cwrnn_cli.evidence.folders import check_folder
 from cwrnn_cli.reporting.plan import QUICK, duration
 from cwrnn_cli.tasks import TASKS
-from cwrnn_cli.training.whole import side_by_side
-from tests.conftest import one_line_error
+from cwrnn_cli.training.grid import Grid, cell_folder, run_grid
+from cwrnn_cli.training.whole import _REPORT_SECONDS, Part, estimate, grid_of, side_by_side
+from data_prep.errors import UserError
+from tests import corpora as corpus
+from tests.conftest import check_csv, one_line_error
 from tests.html import Page
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +105,7 @@ def test_every_table_figure_and_one_report_of_all(in_one_go):
     counted = json.loads((in_one_go / "operations" / "bench.json").read_text())["rows"]
     assert {row["cell"] for row in counted} >= {"SRN", "LSTM", "ClockworkRNN"}
     assert any("operations_ratio" in row and row["ratio_own"] for row in counted)
+    check_csv(in_one_go / "operations", counted)
 
     page = Page((in_one_go / "report.html").read_text(encoding="utf-8"))
     assert not page.wrong
@@ -177,16 +182,104 @@ def test_without_a_corpus_a_stand_in_is_made_once(corpora, tmp_path, monkeypatch
     given = whole._given([f"{name}={corpora[name]}" for name in ("timit", "iamondb")])
     found = whole.Asked(Path("out"), quick=True)
     Path("out").mkdir()
-    (audio, *_) = whole._parts(found, given)
+    (audio, *_) = whole._parts(found, given, {})
     made = Path("out/data/audio.h5")
     assert audio.data.path == made and audio.data.standin
     before = made.stat().st_mtime_ns
     Path("data").mkdir()
     Path("data/audio.h5").write_bytes(made.read_bytes())
-    assert whole._parts(found, given)[0].data.path == made  # a resumed one goes on with its own
+    assert whole._parts(found, given, {})[0].data.path == made  # a resumed one goes on with its own
     assert made.stat().st_mtime_ns == before
     made.unlink()
-    assert whole._parts(found, given)[0].data.path == Path("data/audio.h5")
+    assert whole._parts(found, given, {})[0].data.path == Path("data/audio.h5")
+
+
+def test_what_is_given_is_read_before_anything_is_written(cwrnn, corpora):
+    words = ("compare", "--all", "--quick", "--out", "out")
+    error = one_line_error(cwrnn(*words, "--data", f"timit={corpora['audio']}", expect=2))
+    assert corpora["audio"] in error and not Path("out").exists()
+    made = Path("out/data/audio.h5")  # by one that went no further
+    made.parent.mkdir(parents=True)
+    made.write_bytes(Path(corpora["audio"]).read_bytes())
+    again = one_line_error(cwrnn(*words, "--data", f"timit={corpora['audio']}", expect=2))
+    assert again == error and {path.name for path in Path("out").iterdir()} == {"data"}
+
+
+def test_a_resumed_one_knows_its_corpora(cwrnn, corpora, tmp_path, monkeypatch):
+    here = tmp_path / "here"
+    (here / "data").mkdir(parents=True)
+    monkeypatch.chdir(here)
+    for name, path in corpora.items():
+        Path(f"{name}.h5").write_bytes(Path(path).read_bytes())
+    make_tiny(monkeypatch.setattr)
+    begun = whole.Asked(here / "out", [f"{name}={name}.h5" for name in corpora], quick=True)
+    begun.out.mkdir()
+    parts = whole._parts(begun, whole._given(begun.given), {})
+    for part in parts:
+        whole._open(part, {})
+    whole._note(begun, parts)
+
+    resumed = replace(begun, given=(), resume=True)
+    found = whole._begun_with(resumed)
+    assert found == {name: Path(f"{name}.h5") for name in corpora}  # as they were typed
+    monkeypatch.chdir(tmp_path)  # another folder, with another corpus where one usually is
+    Path("data").mkdir()
+    corpus.write_timit(Path("data/timit.h5"), seed=1)
+    found = whole._begun_with(resumed)
+    again = whole._parts(resumed, {}, found)
+    assert [part.grid for part in again] == [part.grid for part in parts]
+    (here / "timit.h5").unlink()
+    (_, timit, _) = whole._parts(resumed, {}, found)
+    with pytest.raises(UserError, match="it was begun with --data timit=here/timit.h5"):
+        whole._open(timit, found)
+    Path("data/timit.h5").unlink()
+    words = ("compare", "--all", "--quick", "--resume", "--out", begun.out)
+    error = one_line_error(cwrnn(*words, expect=2))
+    assert error == "here/timit.h5: no such file; it was begun with it: --data timit=PATH"
+    assert not (begun.out / "data").exists()  # and no stand-in was made instead
+
+
+def test_stand_ins_are_not_made_silently_where_a_variable_names_a_corpus(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("CWRNN_TIMIT", str(tmp_path))
+    found = whole.Asked(tmp_path / "out", quick=True)
+    found.out.mkdir()
+    (found.out / "data").write_text("")  # a file in their way
+    missing = {found.out / "data" / f"{name}.h5": TASKS[name] for name in ("audio", "timit")}
+    with pytest.raises(FileExistsError):
+        whole._make(found, missing)
+    said = capsys.readouterr().err
+    assert "CWRNN_TIMIT names your corpus: prepare it first with `cwrnn prepare timit`" in said
+    assert "CWRNN_AUDIO" not in said and "CWRNN_IAMONDB" not in said
+
+
+def test_a_cell_that_stopped_early_is_done(spoken, tmp_path, monkeypatch):
+    task = TASKS["timit"]
+    quick = {"runs": 2, "epochs": 20_000, "patience": 1}
+    monkeypatch.setattr(task, "share", replace(task.share, quick_sizes=(200,), quick=quick))
+    data = task.load(spoken)
+    cell, *_ = grid_of(data, quick=True).cells
+    part = Part(data, Grid([cell]), tmp_path, 0, "")
+    run_grid(part.grid, data, part.out)
+    assert cell_folder(part.out, cell).checkpoint().epoch < cell.epochs
+    assert not part.done  # it has no manifest
+    found = estimate(part)
+    assert found.seconds == found.most == _REPORT_SECONDS
+
+
+def test_a_part_that_was_killed_before_its_tolerance_gets_it(
+    in_one_go, corpora, tmp_path, monkeypatch
+):
+    shutil.copytree(in_one_go, tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    make_tiny(monkeypatch.setattr)
+    path = Path("out/timit/manifest.json")
+    whole_one = json.loads(path.read_text())
+    assert whole_one["tolerance"]
+    path.write_text(json.dumps({k: v for k, v in whole_one.items() if k != "tolerance"}))
+    whole.compare_all(asked(corpora, resume=True))
+    assert json.loads(path.read_text()) == whole_one
 
 
 @pytest.mark.parametrize(
