@@ -15,7 +15,7 @@ from ..option import RUN
 from ..reporting.analysis import write_analysis
 from ..training.analysis import Analyser
 from ..training.folder import RunFolder
-from ..training.manifest import certified_whole
+from ..training.manifest import certified_whole, noted
 from ..training.registry import AnyTask, task_of
 from ..training.task import Task
 from .options import OUTPUT, task_options, together
@@ -72,7 +72,9 @@ def command(run: Path, data: Path | None, out: Path, as_json: bool, **options: A
     corpus = experiment.load(data or Path(config.data_path))
     configuration = {**given, "run": config.computed()}
     with certified_whole(out, command_line(), corpus, configuration) as new:
-        found = analyser.analyse(folder, experiment.data_of(config, corpus), **given)
+        found = analyser.analyse(
+            folder, experiment.data_of(config, corpus, noted(run, "data")), **given
+        )
         write_analysis(new, found, str(run), command_line())
     if as_json:
         print_json({"run": str(run), **found.json})

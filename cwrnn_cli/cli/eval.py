@@ -17,7 +17,7 @@ from ..outputs import PICTURE, OutputFile, force_option
 from ..tasks import TASKS
 from ..training.folder import RunFolder
 from ..training.folders import newest_run
-from ..training.manifest import certified_whole
+from ..training.manifest import certified_whole, noted
 from ..training.registry import task_of
 from ..training.results import write_results
 from .mistakes import Choice
@@ -100,7 +100,9 @@ def command(
         if file and value:
             raise UserError(f"{option}: not with --file")
     if file:
-        found = experiment.recognise(folder, experiment.data_of(config, data), file)
+        found = experiment.recognise(
+            folder, experiment.data_of(config, data, noted(folder.path, "data")), file
+        )
         if as_json:
             print_json({"run": str(folder.path), "file": str(file), **found.json})
         else:

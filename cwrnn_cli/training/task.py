@@ -20,9 +20,10 @@ from ..option import Option
 from ..paper import Protocol
 from .analysis import Analyser
 from .config import TrainConfig
-from .data import D
+from .data import D, check_is_of
 from .evaluation import Evaluation
 from .folder import RunFolder
+from .manifest import noted
 from .problem import Problem, Recognised, RunsReport
 from .results import Cell, Results
 from .sections import Found, Story
@@ -378,22 +379,21 @@ class Task(ABC, Generic[D, E]):
             if len(self.splits) == 1:
                 names = f"one split, {self.splits[0]}"
             raise UserError(f"--split {split}: task {self.name} has {names}")
-        config = run.config()
-        return self.evaluate(run, self.data_of(config, data), split, **more)
+        config, known = run.config(), noted(run.path, "data")
+        return self.evaluate(run, self.data_of(config, data, known), split, **more)
 
-    def data_of(self, config: TrainConfig, data: D | Path | None = None) -> D:
+    def data_of(self, config: TrainConfig, data: D | Path | None = None, known: Any = None) -> D:
         """The corpus of a run, after :meth:`hold_out`: the one given, or the one at its place.
+
+        With ``known``, what the run's manifest has of its data, another file of the same source
+        that was prepared alike will do.
 
         Raises:
             UserError: no such file, not the data that the run was trained on, or of other sizes.
         """
         if data is None or isinstance(data, Path):
             data = self.load(data or Path(config.data_path))
-        if data.sha256 != config.data_sha256:
-            raise UserError(
-                f"{data.path}: not the data of this run (sha256 {data.sha256[:12]}, "
-                f"expected {config.data_sha256[:12]}); name the right file with --data"
-            )
+        check_is_of(data, config, known)
         held = self.hold_out(data, config.hold_out)
         self.problem(held).check_sizes(vars(config))
         return held

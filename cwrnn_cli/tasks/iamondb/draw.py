@@ -182,8 +182,7 @@ def data_like(config: TrainConfig, data: IamondbData) -> IamondbData:
             return IamondbTask().data_of(config, data)  # which refuses it
         warn(
             f"{data.path}: not the data of this run, but as many characters of the same corpus, "
-            "prepared alike: taken for which they are and what lines look like (`cwrnn eval` would "
-            "refuse it)"
+            "prepared alike: taken for which they are and what lines look like"
         )
     return data
 

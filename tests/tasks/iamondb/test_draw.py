@@ -1,5 +1,6 @@
 """`cwrnn draw`: ink over HTTP."""
 
+import copy
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 import pytest
 
+from cwrnn_cli.tasks import TASKS
 from cwrnn_cli.tasks.iamondb import data as handwriting
 from cwrnn_cli.tasks.iamondb.draw import LARGEST_BODY, DrawServer
 from cwrnn_cli.tasks.iamondb.evaluate import recognise
@@ -196,3 +198,26 @@ def test_other_data_of_the_same_kind_will_do(clockwork, corpus, lines, tmp_path,
     assert not capsys.readouterr().err
     with pytest.raises(UserError, match="not the data of this run"):
         data_like(config, handwriting.load(lines))
+
+
+def test_a_file_of_the_same_source_prepared_alike_is_the_runs_data(
+    clockwork, corpus, tmp_path, capsys
+):
+    """Whoever has the corpus makes a file of another name for where it is to be had."""
+    from data_prep import store
+
+    config, task, again = clockwork.config(), TASKS["iamondb"], store.read(corpus[0])
+    known = {"provenance": copy.deepcopy(again.provenance)}
+    known["provenance"]["source"]["sha256"] = "1" * 64
+    again.provenance["source"] |= {"sha256": "1" * 64, "origin": "the shelf"}
+    store.write(tmp_path / "again.h5", again)
+    found = task.data_of(config, tmp_path / "again.h5", known)
+    assert found.sha256 != config.data_sha256 and len(found.test) == len(again.splits["test"])
+    assert "not this run's file, but its source, prepared alike" in capsys.readouterr().err
+    for other in (None, {}, {"provenance": known["provenance"] | {"path": {"every": 5}}}):
+        with pytest.raises(UserError, match="not the data of this run"):
+            task.data_of(config, tmp_path / "again.h5", other)
+    again.provenance["path"] = again.provenance["path"] | {"offsets": True}
+    store.write(tmp_path / "offsets.h5", again)
+    with pytest.raises(UserError, match="offsets False, not True"):
+        task.data_of(config, tmp_path / "offsets.h5", known)
