@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from data_prep.errors import shown
+from data_prep.errors import UserError, shown
 from data_prep.files import write_text
 from data_prep.strict_json import dumps
 
@@ -144,6 +145,13 @@ def progress_bar(total: int, description: str, unit: str = "epoch") -> Any:
         disable=not (sys.stderr.isatty() and first_process() and not quiet()),
         dynamic_ncols=True,
     )
+
+
+def refuse_both_sources() -> None:
+    """Raises UserError where both --standin and --src were typed; a variable may name a source."""
+    context = click.get_current_context()
+    if context.get_parameter_source("src") == ParameterSource.COMMANDLINE:
+        raise UserError("--standin and --src: expected one of them")
 
 
 def say_problems(out: Path, problems: list[str], repaired: Sequence[str] = ()) -> None:

@@ -325,3 +325,10 @@ def test_a_folder_of_several_runs_says_which_it_has(cwrnn, piece):
         "my grid: 2 runs, a folder each; name one of them, such as 'my grid/cells/cw-100'"
     )
     assert "CW-RNN" in cwrnn("eval", "my grid/cells/cw-100").stdout
+
+
+@pytest.mark.parametrize("corpus", ["timit", "iamondb"])
+def test_a_corpus_and_its_substitute_are_not_both_taken(cwrnn, tmp_path, corpus):
+    words = ("prepare", corpus, "--standin", "--src", str(tmp_path))
+    line = "--standin and --src: expected one of them"
+    assert one_line_error(cwrnn(*words, expect=2)) == line

@@ -9,7 +9,14 @@ from data_prep import iamondb as converter
 from data_prep import iamondb_standin
 from data_prep.errors import UserError
 
-from ...console import DATA_FOLDER, origin_option, print_text, progress_bar, say_problems
+from ...console import (
+    DATA_FOLDER,
+    origin_option,
+    print_text,
+    progress_bar,
+    refuse_both_sources,
+    say_problems,
+)
 from ...help import Command, section
 from ...option import SEED
 from ...outputs import CORPUS, OutputFile, force_option
@@ -78,6 +85,7 @@ def prepare(
     options = converter.PathOptions(every, offsets, slant)
     with ExitStack() as stack:
         if standin:
+            refuse_both_sources()
             bar = progress_bar(iamondb_standin.LINES_IN_ALL, "writing", unit="line")
             src = stack.enter_context(iamondb_standin.tree(keep, seed, lambda: bar.update(1)))
             bar.close()
@@ -104,4 +112,5 @@ def prepare(
     print_text(table(("split", "lines", "of them repaired", "left out", "paper"), rows))
     say_problems(out, report.problems, converter.repairs(report))
     source = IamondbTask().data_label("stand-in handwriting", True) if standin else str(src)
-    print_text(f"{out}: {len(report.characters)} characters; lines of {source}")
+    path = "offsets of" if offsets else "positions of"
+    print_text(f"{out}: {len(report.characters)} characters; {path} lines of {source}")

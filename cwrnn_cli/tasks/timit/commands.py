@@ -14,7 +14,14 @@ from data_prep.errors import UserError
 from data_prep.features import KINDS, FeatureOptions
 from data_prep.spoken import LEAST, SPEAKERS_PER_WORD, Report, read_groups, report_table
 
-from ...console import DATA_FOLDER, origin_option, print_text, progress_bar, say_problems
+from ...console import (
+    DATA_FOLDER,
+    origin_option,
+    print_text,
+    progress_bar,
+    refuse_both_sources,
+    say_problems,
+)
 from ...help import Command, section
 from ...option import COUNT, SEED
 from ...outputs import CORPUS, OutputFile, force_option
@@ -112,6 +119,7 @@ def prepare(
     groups = read_groups(words) if words else WORD_GROUPS
     with ExitStack() as stack:
         if standin:
+            refuse_both_sources()
             bar = progress_bar(timit_standin.SENTENCES_IN_ALL, "speaking", unit="sentence")
             src = stack.enter_context(timit_standin.tree(keep, seed, lambda: bar.update(1)))
             bar.close()
