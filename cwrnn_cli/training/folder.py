@@ -220,7 +220,7 @@ class RunFolder:
         except (FileNotFoundError, Damaged) as error:
             raise damaged or UserError(
                 f"{self.path}: not trained yet (no {CHECKPOINT}); "
-                "run the same `cwrnn train` command with --resume"
+                f"run the same `cwrnn train` command with --resume --out {self.path}"
             ) from error
         if damaged:
             warn(f"{damaged.place}: damaged; {PREVIOUS}, of epoch {found.epoch}, is taken instead")
