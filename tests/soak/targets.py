@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import random
+import shutil
 import tarfile
 import traceback
 from collections.abc import Callable, Sequence
@@ -124,7 +125,9 @@ def targets(place: Path, stages: dict[str, Stage], runner: Callable[..., Any]) -
     xml = next((data / "IAM").rglob("*.xml")).read_bytes()
     text = next((data / "IAM").rglob("ascii/**/*.txt")).read_bytes()
     form = next((data / "IAM").rglob("ascii/**/*.txt")).stem
-    lists = data / "IAM" / LISTS[0]
+    ink = fuzzed / "IAM"  # its own, for the other cases prepare the one in data meanwhile
+    shutil.copytree(data / "IAM", ink, dirs_exist_ok=True)
+    lists = ink / LISTS[0]
     trial = next((search / "trials").rglob("trial.json"))
     heading = json.loads((search / TRIALS).read_bytes())
     scanned, journal = read_rows(scan / SCAN_ROWS), (scan / "cells" / ROWS).read_bytes()
@@ -178,7 +181,7 @@ def targets(place: Path, stages: dict[str, Stage], runner: Callable[..., Any]) -
         "xml": Target([xml], read_strokes),
         "ascii": Target([text], placed(f"ascii/{form}.txt", texts)),
         "lists": Target([lists.read_bytes()],
-                        _standing_in(lists, lambda: find(data / "IAM", None, {}))),
+                        _standing_in(lists, lambda: find(ink, None, {}))),
         "archive": Target(archives, placed(
             "lineStrokes-all.tar.gz", lambda p: list(line_files(Source(p, {}), forms)))),
     }  # fmt: skip
