@@ -206,22 +206,10 @@ def _proposed(search: Search, trials: "Sequence[FrozenTrial]") -> "FrozenTrial":
 
     bounds = search.space
     distributions = {k: v for bound in bounds.values() for k, v in bound.distributions().items()}
-    found = {name: bound.published for name, bound in bounds.items()}
-    for attempt in range(_ATTEMPTS if trials else 0):
-        words = [search.base.seed, len(trials), *[attempt] * bool(attempt)]
-        seed = np.random.SeedSequence(words).generate_state(1)[0]
-        before = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=int(seed)))
-        before.add_trials(trials)
-        asked = before.ask(distributions).params
-        found = {name: bound.tried(asked) for name, bound in bounds.items()}
-        if len(bounds) == 1 or fits(search.data, search.fixed, _options(found)):
-            break
+    if trials:
+        found = _asked(search, trials, distributions)
     else:
-        if trials:
-            raise UserError(
-                f"--search {','.join(bounds)}: {_ATTEMPTS} proposals in a row that no network of "
-                f"{search.base.params} parameters has; search fewer of them at once"
-            )
+        found = {name: bound.published for name, bound in bounds.items()}
     return optuna.trial.create_trial(
         state=optuna.trial.TrialState.RUNNING,
         params={k: v for _, noted in found.values() for k, v in noted.items()},
@@ -230,6 +218,28 @@ def _proposed(search: Search, trials: "Sequence[FrozenTrial]") -> "FrozenTrial":
             "parameters": {name: each.value for name, (each, _) in found.items()},
             OPTIONS: _options(found),
         },
+    )
+
+
+def _asked(
+    search: Search, trials: "Sequence[FrozenTrial]", distributions: dict[str, Any]
+) -> dict[str, tuple[Tried, dict[str, Any]]]:
+    """What a new sampler says that knows the trials before; see :func:`_proposed`."""
+    import optuna  # noqa: PLC0415
+
+    bounds = search.space
+    for attempt in range(_ATTEMPTS):
+        words = [search.base.seed, len(trials), *[attempt] * bool(attempt)]
+        seed = np.random.SeedSequence(words).generate_state(1)[0]
+        before = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=int(seed)))
+        before.add_trials(trials)
+        asked = before.ask(distributions).params
+        found = {name: bound.tried(asked) for name, bound in bounds.items()}
+        if len(bounds) == 1 or fits(search.data, search.fixed, _options(found)):
+            return found
+    raise UserError(
+        f"--search {','.join(bounds)}: {_ATTEMPTS} proposals in a row that no network of "
+        f"{search.base.params} parameters has; search fewer of them at once"
     )
 
 
