@@ -28,6 +28,7 @@ from ..training.search import (
     run_search,
 )
 from ..training.search_space import SEARCHED, chosen, described
+from ..training.study import SAMPLERS
 from .options import (
     A_MODEL,
     A_TASK,
@@ -84,6 +85,14 @@ _BY_DEFAULT = ",".join(name for name, searched in SEARCHED.items() if searched.b
     help=f"What to look for: {described()}.  "
     f"[default: {_BY_DEFAULT}, as far as the task has them and they are not given]",
 )
+@click.option(
+    "--sampler",
+    type=click.Choice(SAMPLERS),
+    default=SAMPLERS[0],
+    show_default=True,
+    help="What proposes trials: the tree-structured Parzen estimator, from those before, or "
+    "chance, to compare it with.",
+)
 @section(TRAINING)
 @rate_option
 @protocol_options(seed=HELD_OUT_SEED, runs=1)
@@ -94,6 +103,7 @@ def command(
     task: str,
     trials: int,
     names: str | None,
+    sampler: str,
     data: Path | None,
     device: str,
     out: Path,
@@ -117,7 +127,7 @@ def command(
     check(experiment, **{name: value for name, value in fixed.items() if name != "params"})
     wanted = chosen(names.split(",") if names is not None else None, experiment, model, fixed)
     corpus = load_prepared(experiment, data)
-    search = Search(corpus, fixed, wanted, trials)
+    search = Search(corpus, fixed, wanted, trials, sampler)
     click.get_current_context().with_resource(writing(out))
     open_search(out, search, resume)
     say(f"{trials} trials of {search.base.model}, judged by the split {search.judged_by}: {out}")

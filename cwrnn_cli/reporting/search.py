@@ -38,13 +38,18 @@ def search_text(result: Mapping[str, Any]) -> str:
             f"data: {data_of(result)}",
             f"judged by the split {result['judged_by']}{learnt}; mean error over runs: "
             f"{result['runs']}, each of {result['epochs']} epochs at the most",
-            f"{len(rows)} trials, {result['diverged']} diverged",
+            f"{len(rows)} trials{_by(result)}, {result['diverged']} diverged",
             table(["trial", *names, "error", "best epoch", "epochs", "seconds"], rows),
             f"best: trial {best['trial']}: {best['command']}"
             if best
             else "best: none, networks of every trial diverged",
         ]
     )
+
+
+def _by(result: Mapping[str, Any]) -> str:
+    """What proposed them, where it was not the usual one; a search of before says nothing."""
+    return ", proposed by chance" * (result.get("sampler") == "random")
 
 
 def _order(row: Mapping[str, Any]) -> tuple[float, int]:

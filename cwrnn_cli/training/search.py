@@ -31,7 +31,7 @@ from .manifest import program
 from .registry import TASKS
 from .search_bounds import Bound, Tried, fits
 from .search_space import SEARCHED
-from .study import OPTIONS, opened
+from .study import OPTIONS, SAMPLERS, opened, sampler
 from .typed import train_command
 
 if TYPE_CHECKING:  # of the extra `search`
@@ -63,12 +63,14 @@ class Search:
         fixed: ``model``, ``params`` and options, as for :func:`.configure`, the same in all trials.
         names: what is looked for, of :data:`.SEARCHED`.
         trials: how many.
+        sampler: of :data:`SAMPLERS`, what proposes them.
     """
 
     data: Data
     fixed: Mapping[str, Any]
     names: Sequence[str]
     trials: int
+    sampler: str = SAMPLERS[0]
 
     @cached_property
     def base(self) -> TrainConfig:
@@ -93,6 +95,8 @@ class Search:
             "search": {name: bound.to_json() for name, bound in self.space.items()},
             "base": self.base.computed(),
         }
+        if self.sampler != SAMPLERS[0]:
+            found["sampler"] = self.sampler
         return dict(json.loads(dumps(found)))
 
 
@@ -151,7 +155,8 @@ def _differences(found: Mapping[str, Any], search: Search) -> list[str]:
     """Names of what another search computes otherwise."""
     base = TrainConfig.from_json({**found["base"], "data_path": ""})
     other = found["search"] != search.configuration["search"]
-    return base.differences(search.base) + ["--search"] * other
+    chance = found.get("sampler", SAMPLERS[0]) != search.sampler
+    return base.differences(search.base) + ["--search"] * other + ["--sampler"] * chance
 
 
 def run_search(search: Search, out: Path, progress: Progress | None = None) -> None:
@@ -193,7 +198,7 @@ def trial_folder(out: Path, number: int) -> RunFolder:
 
 
 def _proposed(search: Search, trials: "Sequence[FrozenTrial]") -> "FrozenTrial":
-    """The next trial: the published values first, then what Optuna's TPE makes of those before.
+    """The next trial: the published values first, then what the sampler makes of those before.
 
     Its sampler is a new one for each trial, with a seed of its own: a search that goes on later
     tries what it would have tried. What no network has (a mask needs more parameters than another)
@@ -231,7 +236,7 @@ def _asked(
     for attempt in range(_ATTEMPTS):
         words = [search.base.seed, len(trials), *[attempt] * bool(attempt)]
         seed = np.random.SeedSequence(words).generate_state(1)[0]
-        before = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=int(seed)))
+        before = optuna.create_study(sampler=sampler(search.sampler, int(seed)))
         before.add_trials(trials)
         asked = before.ask(distributions).params
         found = {name: bound.tried(asked) for name, bound in bounds.items()}
@@ -360,6 +365,7 @@ def collect(search: Search, out: Path, command: str, data_option: Path | None) -
         "seed": base.seed,
         "runs": base.runs,
         "epochs": base.epochs,
+        "sampler": search.sampler,
         "search": search.configuration["search"],
         "fixed": {n: v for n, v in options.items() if n not in _NOT_OF_THE_BEST},
     }

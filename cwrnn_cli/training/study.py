@@ -7,13 +7,23 @@ from typing import TYPE_CHECKING, Any, cast
 from data_prep.errors import UserError
 
 if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
     from optuna.study import Study
 
 STUDY = "study.log"
+SAMPLERS = ("tpe", "random")  # what proposes trials
 OPTIONS = "options"  # a trial's, in the study
 # what a damaged journal, or one of somebody else's, makes Optuna raise
 DAMAGED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError)
 _NAME = "search"
+
+
+def sampler(name: str, seed: int) -> "BaseSampler":
+    """Optuna's: the tree-structured Parzen estimator, or one that looks at no other trial."""
+    import optuna  # noqa: PLC0415
+
+    samplers = optuna.samplers
+    return samplers.RandomSampler(seed) if name == "random" else samplers.TPESampler(seed=seed)
 
 
 class _Ours:

@@ -37,9 +37,9 @@ def pen(lines):
     return TASKS["iamondb"].load(lines)
 
 
-def search_of(data, names=("lr", "momentum"), trials=TRIALS, model="srn", **fixed):
+def search_of(data, names=("lr", "momentum"), trials=TRIALS, model="srn", sampler="tpe", **fixed):
     fixed = {"model": model, "params": 200, "runs": 1, "epochs": 2, "seed": 1000} | fixed
-    return Search(data, fixed, names, trials)
+    return Search(data, fixed, names, trials, sampler)
 
 
 def searched(search, out, resume=False):
@@ -127,6 +127,20 @@ def test_models_are_treated_alike(words, whole):
     (_, options) = module._proposed(other, trials).user_attrs.values()
     assert options["lr"] / other.base.lr == pytest.approx(first["lr"] / 3e-4)
     assert options["momentum"] == first["momentum"]
+
+
+def test_chance_takes_no_notice_of_what_came_out(words, whole, tmp_path):
+    """Before anything is known both samplers draw alike; later only the estimator looks back."""
+    by_chance = search_of(words, sampler="random")
+    known = study_of(whole[0]).trials[:12]
+    tried = [module._proposed(by_chance, known).params]
+    for trial in known:
+        trial.value = trial.value + trial.number  # another outcome
+    tried.append(module._proposed(by_chance, known).params)
+    assert tried[0] == tried[1] != module._proposed(search_of(words), known).params
+    open_search(tmp_path, by_chance, resume=False)
+    with pytest.raises(UserError, match="a search with another --sampler"):
+        open_search(tmp_path, search_of(words), resume=True)
 
 
 def test_trials_may_be_added(words, whole, tmp_path):
