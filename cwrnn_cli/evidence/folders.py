@@ -9,6 +9,7 @@ from typing import Any
 from data_prep.errors import UserError
 from data_prep.strict_json import dumps
 
+from ..reporting.analysis import JSON
 from ..reporting.benchmarks import (
     gpu_resources_text,
     layer_text,
@@ -96,7 +97,7 @@ def check_folder(folder: Path, name: str) -> list[Difference]:
         Difference(f"{name}/{file}", "a file", "none: the manifest does not know it")
         for file in there.keys() - noted
     ]
-    for part in (_grid, _survey, _evaluation, _runs, _scan, _search, _benchmarks):
+    for part in (_grid, _survey, _evaluation, _runs, _scan, _search, _analysis, _benchmarks):
         found += _checked(part, folder, name, manifest, changed)
     explained = {difference.file for difference in found}
     found += [
@@ -250,6 +251,17 @@ def _search(
     yield BEST, dumps(result["best"], indent=1) + "\n"
     yield TABLE, search_text(result) + "\n"
     yield CSV, csv_text(result["trials"])
+
+
+def _analysis(
+    folder: Path, name: str, manifest: dict[str, Any]
+) -> Iterator[Difference | tuple[str, str]]:
+    """Of `cwrnn analyse`: its tables as CSV."""
+    if not (folder / JSON).exists():
+        return
+    found = json.loads((folder / JSON).read_text(encoding="utf-8"))
+    for path in sorted(folder.glob("*.csv")):
+        yield path.name, csv_text(found[path.stem])
 
 
 def _benchmarks(

@@ -2,8 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from math import exp
+from pathlib import Path
 from typing import Any
 
+from ..models import CELLS
+from .figures import finish, pyplot
+from .page import data_of
 from .tables import interval, number, table
 
 Row = Mapping[str, Any]
@@ -115,3 +119,43 @@ def _combinations(result: Row) -> list[str]:
         )
     header = ("model", *result["factors"], "rate", "", *sizes, "score", "off")
     return table(header, cells).splitlines()
+
+
+def draw_effects(path: Path, result: Row) -> None:
+    """The medians at each level of each factor, a row per level, a marker per size.
+
+    Args:
+        path: PNG file to write.
+        result: of a factorial scan that has effects.
+    """
+    first = result["effects"][0]["measure"]
+    rows = [row for row in result["effects"] if row["measure"] == first]
+    panels = list(dict.fromkeys((row["model"], row["factor"]) for row in rows))
+    sizes, plt = _sizes(rows), pyplot()
+    heights = [sum((row["model"], row["factor"]) == panel for row in rows) for panel in panels]
+    figure, axes = plt.subplots(
+        len(panels), 1, squeeze=False, sharex=True, height_ratios=heights,
+        figsize=(8, 1.4 + 0.3 * sum(heights) + 0.5 * len(panels)),
+    )  # fmt: skip
+    shades = plt.get_cmap("viridis")
+    for axis, (model, factor) in zip(axes[:, 0], panels, strict=True):
+        mine = [row for row in rows if (row["model"], row["factor"]) == (model, factor)]
+        for i, size in enumerate(sizes):
+            there = [(j, row["sizes"].get(size)) for j, row in enumerate(mine)]
+            places = [(j, value) for j, value in there if value is not None]
+            axis.plot(
+                [value for _, value in places], [j for j, _ in places], "os^Dv"[i % 5],
+                color=shades(0.85 * i / max(len(sizes) - 1, 1)), label=f"{size} parameters",
+            )  # fmt: skip
+        axis.set_yticks(range(len(mine)), [row["level"] for row in mine], fontsize=7)
+        axis.set_ylim(len(mine) - 0.5, -0.5)
+        axis.set_title(f"{CELLS[model].label}, {factor}", fontsize=9, loc="left")
+        axis.tick_params(axis="x", labelsize=8)
+        axis.grid(which="both", linewidth=0.3)
+    name = result["metric"] if first == "published" else f"error on {result['judged_by']}"
+    axes[-1, 0].set_xlabel(f"{name}, median of the networks", fontsize=8)
+    medians = [value for row in rows for value in row["sizes"].values() if value]
+    if max(medians, default=1) > 10 * min(medians, default=1):
+        axes[-1, 0].set_xscale("log")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), fontsize=7, loc="upper right", ncols=4)
+    finish(figure, path, f"{data_of(result)}; each at its best rate")

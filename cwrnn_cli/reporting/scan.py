@@ -8,7 +8,7 @@ from data_prep.files import write_text
 
 from ..training.rows import momentum_name
 from .csv import write_csv
-from .factorial import factorial_lines
+from .factorial import draw_effects, factorial_lines
 from .page import data_of
 from .tables import number, table
 
@@ -58,7 +58,9 @@ def scan_rows(result: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 
 def write_scan(out: Path, result: Mapping[str, Any]) -> list[Path]:
-    """The table as files beside scan.json: scan.txt and table.csv."""
-    path = out / SCAN_TEXT
+    """The table beside scan.json: scan.txt and table.csv; and effects.png, what factors do."""
+    path, picture = out / SCAN_TEXT, out / "effects.png"
     write_text(path, scan_text(result) + "\n")
-    return [path, write_csv(out, scan_rows(result))]
+    if result.get("effects"):
+        draw_effects(picture, result)
+    return [path, write_csv(out, scan_rows(result)), *[picture] * picture.exists()]

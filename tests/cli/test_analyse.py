@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cwrnn_cli.evidence.folders import check_folder
 from cwrnn_cli.tasks import TASKS
 from cwrnn_cli.training.configure import configure
 from cwrnn_cli.training.folder import RunFolder
@@ -75,6 +76,18 @@ def test_a_folder_of_tables_figures_and_a_manifest(cwrnn, runs, name, tables, fi
     assert "silenced: a module's outputs count as 0" in text
     again = cwrnn("analyse", runs[name], "--out", "again").stdout
     assert again == f"{runs[name]}\n" + text.partition("\n")[2]
+
+
+def test_its_tables_are_verified(cwrnn, runs):
+    cwrnn("analyse", runs["audio"], "--out", "here")
+    assert check_folder(Path("here"), "here") == []
+    table = Path("here/ablation.csv")
+    table.write_text(table.read_text().replace(",2,", ",3,", 1))
+    manifest = json.loads(Path("here/manifest.json").read_text())
+    manifest["files"] = digests(Path("here"))
+    Path("here/manifest.json").write_text(json.dumps(manifest))
+    (found,) = check_folder(Path("here"), "here")
+    assert found.file == "here/ablation.csv" and ",2," in str(found)
 
 
 def test_weights_that_were_kept_are_analysed(cwrnn, runs, spoken):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cwrnn_cli.tasks import TASKS
 from cwrnn_cli.training.folder import RunFolder
@@ -43,6 +44,8 @@ def test_every_combination_is_trained_and_options_of_a_cell_only_with_it(sound):
     lstm = json.loads((OUT / "manifest.json").read_text())["configuration"][1]
     assert lstm["model"] == "lstm" and lstm["seed"] == 1000
     assert lstm["varied"]["lr"] == [1e-4, 1e-3] and lstm["varied"]["peepholes"] == [True, False]
+    with Image.open(OUT / "effects.png") as image:
+        assert len(image.convert("RGB").getcolors(1 << 20)) > 5
 
 
 def test_its_networks_are_those_of_a_run_with_the_same_options(cwrnn, sound, piece):
