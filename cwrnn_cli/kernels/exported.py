@@ -42,10 +42,15 @@ def initial_state(x: Tensor, weight_hh: Tensor, given: Tensor | None) -> Tensor:
 
 
 def drive(x: Tensor, weight_ih: Tensor | None, weight_hh: Tensor, bias: Tensor | None) -> Tensor:
-    """(T, B, rows of the weights): what enters at each step from outside, of x (1, B, T, m)."""
+    """(T, B, rows of the weights): what enters at each step from outside, of x (1, B, T, m).
+
+    Without ``weight_ih``, if not m = 0, x is what enters already.
+    """
     found = weight_hh.new_zeros(x.shape[2], x.shape[1], weight_hh.shape[1])
     if weight_ih is not None:
         found = found + x[0].transpose(0, 1) @ weight_ih[0].T
+    elif x.shape[3]:
+        found = found + x[0].transpose(0, 1)
     return found if bias is None else found + bias[0]
 
 

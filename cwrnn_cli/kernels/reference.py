@@ -185,7 +185,7 @@ def lstm(
 
     Args:
         x: (R, B, T, m) inputs; m may be 0.
-        weight_ih: (R, 4n, m), or None where m is 0.
+        weight_ih: (R, 4n, m), or None where m is 0, or where x is what enters the gates already.
         weight_hh: (R, 4n, n).
         bias: (R, 4n), or None.
         peephole: (R, 3, n), what i, f (from the last step's cell) and o (from this step's) see of
@@ -208,6 +208,8 @@ def lstm(
         z = h @ weight_hh.transpose(1, 2)  # (R, B, 4n)
         if weight_ih is not None:
             z = z + step @ weight_ih.transpose(1, 2)
+        elif x.shape[3]:
+            z = z + step
         if bias is not None:
             z = z + bias[:, None]
         h, c = lstm_step(z, c, peephole, squash, delta_clip)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
+from ..kernels.backend import compiling
 from ..kernels.clockwork.gated import Arguments, clocked
 from ..kernels.reference import CELL_OUTPUTS, lstm_step
 from ..kernels.sequences import last_valid
@@ -29,6 +30,21 @@ def _step(
     return lstm_step(drive + heard, state[1], peephole, CELL_OUTPUTS[cell_output], delta_clip)
 
 
+def _layer(
+    drive: Tensor,
+    heard: Tensor,
+    weight: Tensor,
+    own: tuple[Tensor, ...],
+    state: tuple[Tensor, ...],
+    cell_output: str,
+    delta_clip: float | None,
+) -> tuple[Tensor, ...]:
+    from ..kernels.lstm.compiled import lstm as run  # noqa: PLC0415  (imports Numba)
+
+    peephole, (y, c) = own[0] if own else None, state
+    return run(drive + heard, None, weight, None, peephole, y, c, cell_output, delta_clip)
+
+
 @dataclass(frozen=True)
 class ClockworkLSTMSpec(ModularSpec, LSTMSpec):
     """An LSTM in modules with clock periods, which :class:`ClockworkLSTM` gives."""
@@ -37,7 +53,7 @@ class ClockworkLSTMSpec(ModularSpec, LSTMSpec):
     label: ClassVar[str] = "CW-LSTM"
     colour: ClassVar[str] = "#1b4f8f"
     like: ClassVar[str | None] = LSTMSpec.name
-    backends: ClassVar[tuple[str, ...]] = ("cascade", "reference")
+    backends: ClassVar[tuple[str, ...]] = ("compiled", "cascade", "reference")
     peer: ClassVar[type[nn.Module] | None] = None
     options: ClassVar[tuple[Option, ...]] = (*ModularSpec.options, *LSTMSpec.options)
 
@@ -66,6 +82,9 @@ class ClockworkLSTMSpec(ModularSpec, LSTMSpec):
         """See :meth:`.ModularSpec.run`."""
         if state is None:
             state = (x.new_zeros(*x.shape[:2], self.hidden_size),) * 2
+        settings: dict[str, Any] = {"cell_output": self.cell_output, "delta_clip": delta_clip}
+        # an operator of torch.compile clips none
+        has_layer = delta_clip is None or not compiling()
         y, c = clocked(
             backend,
             Arguments(
@@ -76,8 +95,9 @@ class ClockworkLSTMSpec(ModularSpec, LSTMSpec):
                 tuple(weights[name] for name in ("weight_peephole",) if name in weights),
                 state,
                 self.clock,
-                partial(_step, cell_output=self.cell_output, delta_clip=delta_clip),
+                partial(_step, **settings),
                 start + self.origin,
+                partial(_layer, **settings) if has_layer else None,
             ),
         )
         return y, (last_valid(y, lengths), last_valid(c, lengths))
@@ -129,7 +149,8 @@ class ClockworkLSTM(ModularLayer):
         weight_ih: (4n, m), rows in the order i, f, g, o; absent (None) if `input_size` is 0.
         weight_hh: (4n, n), with the clock's mask in each gate.
         bias, weight_peephole: as of :class:`.LSTM`.
-        backend: "auto", "reference", "cascade" or "exported"; may be set at any time.
+        backend: "auto", "reference", "cascade", "compiled" or "exported"; may be set at any
+            time.
 
     All weights start from U(-1/sqrt(n), 1/sqrt(n)), as in `torch.nn.LSTM`.
 

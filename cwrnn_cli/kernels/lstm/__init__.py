@@ -29,7 +29,7 @@ Outputs = tuple[Tensor, Tensor, Tensor]  # (R, B, T, n) outputs; last outputs an
 class Arguments(NamedTuple):
     """Of :func:`.reference.lstm`, in its order, and the sequences' lengths."""
 
-    x: Tensor  # (R, B, T, m)
+    x: Tensor  # (R, B, T, m); without W_I, if not m = 0, what enters the gates (R, B, T, 4n)
     weight_ih: Tensor | None  # (R, 4n, m)
     weight_hh: Tensor  # (R, 4n, n)
     bias: Tensor | None  # (R, 4n)
@@ -58,7 +58,8 @@ def lstm(
 
     Args:
         x: (R, B, T, m) inputs.
-        weight_ih: (R, 4n, m) in the order i, f, g, o, or None where m is 0.
+        weight_ih: (R, 4n, m) in the order i, f, g, o, or None where m is 0, or where x is what
+            enters the gates already, (R, B, T, 4n).
         weight_hh: (R, 4n, n).
         bias: (R, 4n), or None.
         peephole: (R, 3, n), or None.

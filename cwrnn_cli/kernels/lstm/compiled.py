@@ -1,8 +1,8 @@
 """The LSTM layer as a fast function of autograd over the compiled recurrence of :mod:`.loops`.
 
 What is not recurrent is one matrix product: the gates' input over all steps, and in the backward
-pass the gradients of the weights. Inside, cells are padded to whole vectors, and time is the outer
-axis.
+pass the gradients of the weights. Without W_I the inputs enter the gates as they are, as modules on
+a clock want it. Inside, cells are padded to whole vectors, and time is the outer axis.
 """
 
 from collections.abc import Callable, Sequence
@@ -121,7 +121,7 @@ def _forward(settings: _Settings, arguments: Arguments, learns: bool) -> tuple[T
     _compile(weight_hh.dtype)
     cells, width, steps, batch = sizes = _sizes(x, weight_hh)
     networks, padded = len(x), width * LANES
-    inputs = memory.contiguous(x)
+    inputs = x if weight_ih is None else memory.contiguous(x)
     weights = _Padded.of(weight_ih, weight_hh, bias, peephole, padded)
     across = _pad_gates(weight_hh, padded)
     assert across is not None
@@ -129,6 +129,8 @@ def _forward(settings: _Settings, arguments: Arguments, learns: bool) -> tuple[T
     gates = memory.empty((networks, steps, batch, 4 * padded), weight_hh)
     if weights.weight_ih is None:
         gates.zero_()
+        if x.shape[3]:
+            _by_gate(gates)[..., :cells] = _by_gate(x)
     else:
         flat = inputs.flatten(1, 2)
         into = gates.view(networks, steps * batch, 4 * padded)
@@ -156,7 +158,7 @@ def _forward(settings: _Settings, arguments: Arguments, learns: bool) -> tuple[T
     results = (y[:, 1:, :, :cells], c[:, 1:, :, :cells])
     outputs = tuple(memory.empty(part.shape, part).copy_(part) for part in results)
     kept = (gates, y, c)
-    return outputs, kept if x.is_contiguous() else (*kept, inputs)
+    return outputs, kept if weight_ih is None or x.is_contiguous() else (*kept, inputs)
 
 
 def _backward(
@@ -203,13 +205,16 @@ def _backward(
     grad_hh = torch.bmm(flat.transpose(1, 2), before)  # (R, 4N, N)
     grad_ih = grad_peep = None
     grad_x = torch.zeros_like(inputs) if wanted[0] else None
-    if weights.weight_ih is not None:
+    if weights.weight_ih is None:
+        if wanted[0] and x.shape[3]:
+            grad_x = _by_gate(grad_gates)[..., :cells].flatten(3)
+    else:
         grad_ih = torch.bmm(flat.transpose(1, 2), inputs.flatten(1, 2))
         grad_ih = _unpad_gates(grad_ih, cells)
         if wanted[0]:
             grad_x = torch.bmm(flat, weights.weight_ih).view(inputs.shape)
     if peephole is not None:
-        by_gate = grad_gates.view(networks, steps, batch, 4, padded)
+        by_gate = _by_gate(grad_gates)
         grad_peep = torch.stack(
             [
                 (by_gate[:, :, :, gate] * cell).sum(dim=(1, 2))
@@ -280,6 +285,11 @@ def _pad_gates(weight: Tensor | None, padded: int) -> Tensor | None:
     gates = _pad(weight.reshape(networks, 4, -1, *rest), 2, padded)
     assert gates is not None
     return gates.view(networks, 4 * padded, *rest)
+
+
+def _by_gate(gates: Tensor) -> Tensor:
+    """(..., 4, n) of (..., 4n)."""
+    return gates.reshape(*gates.shape[:-1], 4, gates.shape[-1] // 4)
 
 
 def _unpad_gates(gradient: Tensor, cells: int) -> Tensor:

@@ -19,9 +19,8 @@ def plain(_: None, arguments: Arguments) -> Tensors:
     """
     drive, weight, peephole, h0, c0 = arguments
     assert drive is not None and weight is not None
-    x = drive.flatten(3).transpose(1, 2)  # (R, B, T, 4n): its own input weights are 1
-    one = torch.eye(x.shape[3], dtype=x.dtype, device=x.device)
-    outputs = reference.lstm(x, one.expand(len(x), -1, -1), weight, None, peephole, h0, c0)
+    x = drive.flatten(3).transpose(1, 2)  # (R, B, T, 4n)
+    outputs = reference.lstm(x, None, weight, None, peephole, h0, c0)
     return tuple(output.transpose(1, 2) for output in outputs)
 
 
@@ -53,6 +52,8 @@ def lstm(
     drive = weight_hh.new_zeros(networks, steps, batch, 4 * cells)
     if weight_ih is not None:
         drive = drive + x.transpose(1, 2) @ weight_ih[:, None].transpose(2, 3)
+    elif x.shape[3]:
+        drive = drive + x.transpose(1, 2)
     if bias is not None:
         drive = drive + bias[:, None, None]
     zeros = weight_hh.new_zeros(networks, batch, cells)

@@ -56,7 +56,7 @@ def test_with_one_period_it_is_the_cell_itself(model):
     spec, plain = spec_of(model, clock), CELLS[PLAIN[model]].of_size(7, {"peepholes": True})
     x, weights, state = draw(spec)
     expected = plain.forward(x, weights, state, backend="reference")
-    for backend in ("reference", "cascade"):
+    for backend in ("reference", "cascade", "auto"):
         found = spec.forward(x, weights, state, backend=backend)
         torch.testing.assert_close(found, expected)
 
@@ -117,6 +117,38 @@ def test_gradcheck(model):
     assert torch.autograd.gradcheck(run, (x, *weights.values(), *state))
 
 
+def test_modules_with_a_period_of_their_own_are_compiled():
+    """And those with a common one are not, beside them; in float32, too, and for any period."""
+    clock = Clock.of(42, [1, 3, 3, 8, 1 << 30], [17, 2, 3, 16, 4], [0, 1, 2, 7, 3])
+    spec = spec_of("cwlstm", clock, cell_output="2tanh")
+    x, weights, state = draw(spec, steps=40)
+    results = []
+    choices = (("cascade", torch.float64), ("compiled", torch.float64), ("compiled", torch.float32))
+    for backend, dtype in choices:
+        own, *states = x.to(dtype), *(each.to(dtype) for each in state)
+        named = {name: weight.to(dtype) for name, weight in weights.items()}
+        y, last = spec.forward(own, named, tuple(states), None, backend, 2)
+        assert y.dtype == dtype
+        results.append([y, *last, *gradients(y, last, x, weights, state)])
+    assert_all_close(results[1], results[0])
+    for expected, found in zip(results[0], results[2], strict=True):
+        torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=1e-2)
+
+
+def test_what_compiled_cannot_is_refused_with_the_reason():
+    for clock, start, reason in (
+        (Clock.of(6, [1, 2, 4], None, None, "full"), 0, "with the mask 'full' fast ones feed them"),
+        (Clock.of(6, [1, 2, 4]), torch.tensor([0, 1, 2]), "it does one start, not one for each"),
+    ):
+        spec = spec_of("cwlstm", clock)
+        x, weights, state = draw(spec)
+        with pytest.raises(ValueError, match=f"'compiled': .*{reason}"):
+            spec.forward(x, weights, state, backend="compiled", start=start)
+    half = [each.to(torch.bfloat16) for each in (x, *weights.values())]
+    with pytest.raises(ValueError, match=r"'compiled': .* not torch.bfloat16"):
+        spec.forward(half[0], dict(zip(weights, half[1:], strict=True)), backend="compiled")
+
+
 @models
 def test_exported_is_the_reference(model):
     spec = spec_of(model, Clock.of(9, [2, 4, 4], None, [1, 0, 2]))
@@ -133,11 +165,13 @@ def test_an_lstms_deltas_are_clipped_alike():
     spec = spec_of("cwlstm", Clock.of(6, [1, 3]), cell_output="sigmoid")
     x, weights, state = draw(spec)
     results = []
-    for backend, limit in (("reference", 0.02), ("cascade", 0.02), ("cascade", None)):
+    choices = (("reference", 0.02), ("cascade", 0.02), ("compiled", 0.02), ("compiled", None))
+    for backend, limit in choices:
         y, last = spec.forward(x, weights, state, backend=backend, delta_clip=limit)
         results.append(gradients(y, last, x, weights, state))
     assert_all_close(results[0], results[1])
-    assert not torch.allclose(results[0][0], results[2][0])
+    assert_all_close(results[0], results[2])
+    assert not torch.allclose(results[0][0], results[3][0])
 
 
 @pytest.mark.parametrize("cls", [ClockworkLSTM, ClockworkGRU])

@@ -78,13 +78,13 @@ def test_gradcheck_with_peepholes_and_several_networks(backend):
     st.integers(1, 2),
     st.integers(1, 40),
     st.integers(1, 12),
-    st.integers(0, 2),
+    st.sampled_from([0, 1, 2, None]),
     st.integers(1, 40),
     st.booleans(),
 )
 def test_compiled_for_any_shape(networks, batch, steps, inputs, cells, peepholes):
-    values = [
-        draw(networks, batch, steps, inputs),
+    values = [  # None: what enters the gates, without weights
+        draw(networks, batch, steps, 4 * cells if inputs is None else inputs),
         draw(networks, 4 * cells, inputs) if inputs else None,
         draw(networks, 4 * cells, cells) / cells**0.5,
         draw(networks, 4 * cells),
@@ -101,6 +101,14 @@ def test_compiled_for_any_shape(networks, batch, steps, inputs, cells, peepholes
         results.append([y, h, c, *torch.autograd.grad(loss, used)])
     for mine, theirs in zip(*results, strict=True):
         torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("backend", ["compiled", "exported", "reference"])
+def test_without_weights_the_inputs_enter_the_gates_as_they_are(backend):
+    x, w_h, h0, c0 = draw(1, 3, 5, 12), draw(1, 12, 3), draw(1, 3, 3), draw(1, 3, 3, seed=1)
+    one = torch.eye(12, dtype=x.dtype)[None]
+    found = lstm(x, None, w_h, None, None, h0, c0, None, backend)
+    torch.testing.assert_close(found, lstm(x, one, w_h, None, None, h0, c0, None, "reference"))
 
 
 def test_what_a_backend_cannot_do_is_refused_with_the_reason():
