@@ -10,6 +10,7 @@
 ``sequences`` what is done with the steps of a sequence whatever the cell is
 ``clockwork`` CW-RNN and SRN: :func:`.clockwork.clockwork`, and its backends a file each
 ``lstm``      LSTM, likewise: the folder is named after the function
+``gru``       GRU, likewise
 ``numba``     what compiled code for a CPU stands on: vectors, products, buffers, threads, the cache
               of compiled code; and what is compiled but no layer: training loops, beam search
 ============  ==================================================================================
@@ -23,7 +24,7 @@ The backends:
 ``triton``    one Triton kernel per module, or per LSTM; a GPU, float32, tanh
 ``graph``     CUDA graphs of many ticks per module, or steps of an LSTM; a GPU, tanh
 ``exported``  a loop in the graph (:mod:`.exported`); one network
-``torch``     torch's own, cuDNN's on a GPU (an SRN, or an LSTM without peepholes; one network)
+``torch``     torch's own, cuDNN's on a GPU (an SRN, GRU, or LSTM without peepholes; one network)
 ``auto``      the fastest of these for the shape, from measurement (results/bench); on a GPU, where
               nothing has been measured, the one with the least to launch
 ============  ==================================================================================

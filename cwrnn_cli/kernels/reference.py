@@ -216,3 +216,62 @@ def lstm(
         outputs.append(h)
         cells.append(c)
     return torch.stack(outputs, dim=2), torch.stack(cells, dim=2)
+
+
+def gru_step(drive: Tensor, heard: Tensor, y: Tensor, bias_hn: Tensor | None) -> Tensor:
+    """Outputs (..., n) from what enters the gates r, z, n (..., 3n) and the last outputs.
+
+    Args:
+        drive: what comes from outside.
+        heard: what comes from last outputs; its part of n is scaled by r.
+        y: (..., n).
+        bias_hn: added to that part, or None.
+    """
+    r_in, z_in, n_in = drive.chunk(3, dim=-1)
+    r_own, z_own, n_own = heard.chunk(3, dim=-1)
+    if bias_hn is not None:
+        n_own = n_own + bias_hn
+    new = torch.tanh(n_in + torch.sigmoid(r_in + r_own) * n_own)
+    return torch.lerp(new, y, torch.sigmoid(z_in + z_own))
+
+
+def gru(
+    x: Tensor,
+    weight_ih: Tensor | None,
+    weight_hh: Tensor,
+    bias: Tensor | None,
+    bias_hn: Tensor | None,
+    h0: Tensor | None,
+    heard: Tensor | None = None,
+) -> Tensor:
+    """Outputs (R, B, T, n) of R GRU layers; gates in torch's order r, z, n.
+
+    Args:
+        x: (R, B, T, m) inputs; m may be 0.
+        weight_ih: (R, 3n, m), or None where m is 0, or where x is what enters the gates already.
+        weight_hh: (R, 3n, n).
+        bias: (R, 3n), or None.
+        bias_hn: (R, n), added to what r scales, or None.
+        h0: (R, B, n), or None for zeros.
+        heard: (R, B, T, 3n), what other units' outputs contribute, added to what W_H gives; or
+            None.
+    """
+    networks, batch, steps, _ = x.shape
+    across = weight_hh.transpose(1, 2)  # (R, n, 3n)
+    drive = x.new_zeros(networks, batch, steps, across.shape[2])
+    if weight_ih is not None:
+        drive = drive + x @ weight_ih[:, None].transpose(2, 3)
+    elif x.shape[3]:
+        drive = drive + x
+    if bias is not None:
+        drive = drive + bias[:, None, None]
+    own = None if bias_hn is None else bias_hn[:, None]
+    y = weight_hh.new_zeros(networks, batch, weight_hh.shape[2]) if h0 is None else h0
+    outputs = []
+    for t, step in enumerate(drive.unbind(2)):
+        others = y @ across
+        if heard is not None:
+            others = others + heard[:, :, t]
+        y = gru_step(step, others, y, own)
+        outputs.append(y)
+    return torch.stack(outputs, dim=2)

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from ..kernels.clockwork.gated import Arguments, clocked
+from ..kernels.reference import gru_step
 from ..kernels.sequences import last_valid
 from .cell import State
-from .gru import GRUSpec, output_of
+from .gru import GRUSpec
 from .modular import ModularSpec
 from .modular_layer import ModularLayer, clocks_of
 
@@ -17,7 +18,19 @@ from .modular_layer import ModularLayer, clocks_of
 def _step(
     drive: Tensor, heard: Tensor, state: tuple[Tensor, ...], own: tuple[Tensor, ...]
 ) -> tuple[Tensor, ...]:
-    return (output_of(state[0], drive, heard, own[0] if own else None),)
+    return (gru_step(drive, heard, state[0], own[0] if own else None),)
+
+
+def _layer(
+    drive: Tensor,
+    heard: Tensor,
+    weight: Tensor,
+    own: tuple[Tensor, ...],
+    state: tuple[Tensor, ...],
+) -> tuple[Tensor, ...]:
+    from ..kernels.gru.compiled import gru as run  # noqa: PLC0415  (imports Numba)
+
+    return (run(drive, None, weight, None, own[0][:, 0] if own else None, state[0], heard),)
 
 
 @dataclass(frozen=True)
@@ -27,7 +40,7 @@ class ClockworkGRUSpec(ModularSpec, GRUSpec):
     name: ClassVar[str] = "cwgru"
     label: ClassVar[str] = "CW-GRU"
     colour: ClassVar[str] = "#8a6d1f"
-    backends: ClassVar[tuple[str, ...]] = ("cascade", "reference")
+    backends: ClassVar[tuple[str, ...]] = ("compiled", "cascade", "reference")
     peer: ClassVar[type[nn.Module] | None] = None
 
     def run(
@@ -56,6 +69,7 @@ class ClockworkGRUSpec(ModularSpec, GRUSpec):
                 self.clock,
                 _step,
                 start + self.origin,
+                _layer,
             ),
         )
         return y, (last_valid(y, lengths),)
@@ -95,7 +109,8 @@ class ClockworkGRU(ModularLayer):
         weight_ih: (3n, m), rows in the order r, z, n; absent (None) if `input_size` is 0.
         weight_hh: (3n, n), with the clock's mask in each gate.
         bias, bias_hn: as of :class:`.GRU`.
-        backend: "auto", "reference", "cascade" or "exported"; may be set at any time.
+        backend: "auto", "reference", "cascade", "compiled" or "exported"; may be set at any
+            time.
 
     All weights start from U(-1/sqrt(n), 1/sqrt(n)), as in `torch.nn.GRU`.
 

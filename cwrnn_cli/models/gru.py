@@ -7,14 +7,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from ..kernels.backend import (
-    Backend,
-    Backends,
-    does_all,
-    exporting,
-    one_network,
-    unsupported_by_torch,
-)
+from ..kernels.gru import gru
 from ..kernels.sequences import last_valid
 from .cell import CellSpec, State
 from .lstm import LSTMSpec
@@ -30,6 +23,7 @@ class GRUSpec(CellSpec):
     label: ClassVar[str] = "GRU"
     colour: ClassVar[str] = "#e0a030"
     like: ClassVar[str | None] = LSTMSpec.name
+    backends: ClassVar[tuple[str, ...]] = ("compiled", "torch", "reference")
     peer: ClassVar[type[nn.Module] | None] = nn.GRU
 
     @classmethod
@@ -53,105 +47,20 @@ class GRUSpec(CellSpec):
         start: int | Tensor = 0,
     ) -> tuple[Tensor, State]:
         """See :meth:`CellSpec.forward`."""
-        h0 = x.new_zeros(*x.shape[:2], self.hidden_size) if state is None else state[0]
-        y = BACKENDS.run(backend, (x, weights, h0))
+        y = gru(
+            x,
+            weights.get("weight_ih"),
+            weights["weight_hh"],
+            weights.get("bias"),
+            weights.get("bias_hn"),
+            None if state is None else state[0],
+            backend,
+        )
         return y, (last_valid(y, lengths),)
 
     def layer(self, input_size: int, **options: Any) -> RecurrentLayer:
         """See :meth:`CellSpec.layer`."""
         return GRU(input_size, self.hidden_size, **options)
-
-
-Arguments = tuple[Tensor, Mapping[str, Tensor], Tensor]  # x, weights, h0: see below
-
-
-def _steps(arguments: Arguments) -> Tensor:
-    """The equations step by step, (R, B, T, n): the oracle, and what trains ensembles.
-
-    Arguments are x (R, B, T, m), the weights by name with the leading axis R, and h0 (R, B, n).
-    """
-    x, weights, y = arguments
-    across = weights["weight_hh"].transpose(1, 2)  # (R, n, 3n)
-    drive = x.new_zeros(*x.shape[:3], across.shape[2])  # (R, B, T, 3n)
-    if "weight_ih" in weights:
-        drive = drive + x @ weights["weight_ih"][:, None].transpose(2, 3)
-    if "bias" in weights:
-        drive = drive + weights["bias"][:, None, None]
-    own = weights["bias_hn"][:, None] if "bias_hn" in weights else None
-    outputs = []
-    for step in drive.unbind(2):
-        y = _next(y, step, across, own)
-        outputs.append(y)
-    return torch.stack(outputs, dim=2)
-
-
-def _next(y: Tensor, drive: Tensor, across: Tensor, own: Tensor | None) -> Tensor:
-    """One step: (..., n) outputs from the last ones and (..., 3n) from outside."""
-    return output_of(y, drive, y @ across, own)
-
-
-def output_of(y: Tensor, drive: Tensor, heard: Tensor, own: Tensor | None) -> Tensor:
-    """One step, of what enters the gates from outside and from last outputs, (..., 3n) each."""
-    r_in, z_in, n_in = drive.chunk(3, dim=-1)
-    r_own, z_own, n_own = heard.chunk(3, dim=-1)
-    if own is not None:
-        n_own = n_own + own
-    new = torch.tanh(n_in + torch.sigmoid(r_in + r_own) * n_own)
-    return torch.lerp(new, y, torch.sigmoid(z_in + z_own))
-
-
-def _exported(arguments: Arguments) -> Tensor:
-    """As a loop of any length, for torch.export and ONNX."""
-    from ..kernels import exported  # noqa: PLC0415  (imports torch's scan)
-
-    x, weights, h0 = arguments
-    weight_hh = weights["weight_hh"]
-    across, own = weight_hh[0].T, weights["bias_hn"][0] if "bias_hn" in weights else None
-
-    def step(y: Tensor, drive: Tensor) -> tuple[Tensor, Tensor]:
-        y = _next(y, drive, across, own)
-        return y, y.clone()
-
-    inputs = exported.drive(x, weights.get("weight_ih"), weight_hh, weights.get("bias"))
-    initial = exported.initial_state(x, weight_hh, h0)
-    return exported.network(exported.scan(step, initial, inputs))
-
-
-def _torch(arguments: Arguments) -> Tensor:
-    """By torch, cuDNN on a GPU."""
-    x, weights, h0 = arguments
-    chosen = [weights["weight_ih"][0], weights["weight_hh"][0]]
-    if "bias" in weights:
-        bias, own = weights["bias"][0], weights["bias_hn"][0]
-        chosen += [bias, torch.cat([torch.zeros_like(bias[: 2 * len(own)]), own])]
-    y, _ = torch.gru(x[0], h0, chosen, "bias" in weights, 1, 0.0, True, False, True)
-    return y[None]
-
-
-def _unsupported_by_torch(arguments: Arguments) -> str | None:
-    x = arguments[0]
-    unsupported = None
-    if x.shape[0] != 1:
-        unsupported = f"{x.shape[0]} networks at once"
-    elif not x.shape[3]:
-        unsupported = "no input"
-    return f"its GRU has no way to do {unsupported}" if unsupported else unsupported_by_torch()
-
-
-def _fastest(arguments: Arguments) -> str:
-    if exporting():
-        return "exported"
-    return "reference" if _unsupported_by_torch(arguments) else "torch"
-
-
-BACKENDS = Backends(
-    {
-        "reference": Backend(_steps, does_all),
-        "exported": Backend(_exported, lambda arguments: one_network(arguments[0])),
-        "torch": Backend(_torch, _unsupported_by_torch),
-    },
-    _fastest,
-)
 
 
 class GRU(TorchPeer):
@@ -191,7 +100,7 @@ class GRU(TorchPeer):
         bias_hn: (n,), the one that the reset gate scales, or None.
         weight_ih_reverse, ...: the second direction's, if bidirectional.
         weight_ih_l1, ...: those of the layers above the first.
-        backend: "auto", "reference" or "torch"; may be set at any time.
+        backend: "auto", "reference", "compiled", "exported" or "torch"; may be set at any time.
 
     All weights start from U(-1/sqrt(n), 1/sqrt(n)), as in `torch.nn.GRU`.
 

@@ -282,8 +282,10 @@ def test_bench_layer(cwrnn, tmp_path, monkeypatch):
     found = json.loads(cwrnn("bench", "layer", *grid, "--json", "--plot", "p.png").stdout)
     assert found["peak_gflops"] > 1 and found["machine"]["threads"] >= 1
     cells = {(row["cell"], row["backend"]) for row in found["rows"]}
-    assert {("ClockworkRNN", b) for b in ("compiled", "cascade", "reference")} < cells
-    assert len(found["rows"]) == 4 * len(cells) and len(cells) >= 9
+    for name in ("ClockworkRNN", "ClockworkLSTM", "ClockworkGRU"):
+        assert {(name, b) for b in ("compiled", "cascade", "reference")} < cells
+    assert {("GRU", b) for b in ("compiled", "torch", "reference")} < cells
+    assert len(found["rows"]) == 4 * len(cells) and len(cells) >= 17
     for row in found["rows"]:
         assert {"cell", "backend", "width", "batch", "length", "ms", "ratio", "bytes"} <= set(row)
         assert 0 < row["ms_min"] <= row["ms"] <= row["ms_max"]

@@ -8,6 +8,7 @@ from torch.autograd import forward_ad
 from cwrnn_cli.clock import Clock
 from cwrnn_cli.kernels import reference
 from cwrnn_cli.kernels.clockwork import compiled as clockwork
+from cwrnn_cli.kernels.gru import compiled as gru
 from cwrnn_cli.kernels.lstm import compiled as lstm
 from cwrnn_cli.kernels.numba import memory
 
@@ -29,6 +30,11 @@ CELLS = {
         lambda *v: torch.cat(lstm.lstm(*v), 3),
         lambda *v: torch.cat(reference.lstm(*v), 3),
         drawn((1, 2, 4, 2), (1, 12, 2), (1, 12, 3), (1, 12), (1, 3, 3), (1, 2, 3), (1, 2, 3)),
+    ),
+    "gru": (
+        gru.gru,
+        reference.gru,
+        drawn((1, 2, 4, 2), (1, 9, 2), (1, 9, 3), (1, 9), (1, 3), (1, 2, 3), (1, 2, 4, 9)),
     ),
 }
 cells = pytest.mark.parametrize("cell", CELLS)
@@ -183,7 +189,7 @@ def test_equal_weights_of_another_clock_are_packed_for_that_clock():
 @cells
 def test_no_sequences(cell):
     ours, _, values = CELLS[cell]
-    batch_axes = {"clockwork": {0, 4}, "lstm": {0, 5, 6}}[cell]
+    batch_axes = {"clockwork": {0, 4}, "lstm": {0, 5, 6}, "gru": {0, 5, 6}}[cell]
     values = [v[:, :0] if i in batch_axes else v for i, v in enumerate(values)]
     values = [v.clone().requires_grad_() for v in values]
     y = ours(*values)

@@ -28,7 +28,7 @@ def pair(**options):
     return ours, theirs
 
 
-@pytest.mark.parametrize("backend", ["auto", "reference", "torch"])
+@pytest.mark.parametrize("backend", ["auto", "reference", "compiled", "torch"])
 @pytest.mark.parametrize("options", [{}, {"bias": False}, {"bidirectional": True}], ids=str)
 def test_values_and_gradients_are_torchs(options, backend):
     ours, theirs = pair(**options)

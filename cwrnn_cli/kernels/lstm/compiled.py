@@ -5,7 +5,7 @@ pass the gradients of the weights. Without W_I the inputs enter the gates as the
 a clock want it. Inside, cells are padded to whole vectors, and time is the outer axis.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,13 +18,11 @@ from ..autograd import Arguments, FastFunction, Tensors
 from ..backend import compiling
 from ..numba import memory
 from ..numba.cache import log_compilation
+from ..numba.gates import apart, for_rows, numbers_of, pad, pad_gates, unpad_gates
 from ..numba.simd import LANES
-from ..numba.threads import run_all
 from ..operator import as_operator
 from . import loops
 from .layout import CELL_OUTPUTS, Gradients, History, Rows, Sizes
-
-_INLINE = 1 << 16  # multiply-adds below which a thread costs more than it saves
 
 
 @lru_cache
@@ -35,40 +33,6 @@ def _compile(dtype: torch.dtype) -> None:
     with log_compilation("the LSTM layer"):
         loops.forward(history, none, none, sizes, rows, 0)
         loops.backward(Gradients(none, none), history, none, none, sizes, rows, 0, np.inf)
-
-
-def _flat(tensor: Tensor, network: int) -> np.ndarray:
-    """One network's part of a contiguous (R, ...) tensor as a flat array."""
-    array: np.ndarray = tensor.detach()[network].reshape(-1).numpy()
-    return array
-
-
-def _for_rows(networks: int, batch: int, work: int, call: Callable[[int, Rows], None]) -> None:
-    """``call(network, rows)`` for all rows, on several threads if there is enough to do.
-
-    Args:
-        networks: R.
-        batch: B.
-        work: multiply-adds of one row.
-        call: does a range of rows.
-    """
-    threads = torch.get_num_threads()
-    if networks * batch * work < _INLINE or networks * batch == 1:
-        threads = 1
-    pieces = 1 if networks >= threads else -(-threads // networks)
-    size = max(-(-batch // pieces), 1)
-    if size > 4:
-        size = -(-size // 4) * 4  # the kernels like rows by four
-    items = [
-        (network, Rows(first, min(first + size, batch)))
-        for network in range(networks)
-        for first in range(0, batch, size)
-    ]
-    if threads > 1:
-        run_all(call, items, threads)
-    else:
-        for item in items:
-            call(*item)
 
 
 class _Settings(NamedTuple):
@@ -101,11 +65,11 @@ class _Padded(NamedTuple):
         padded: int,
     ) -> "_Padded":
         """Those of :func:`lstm`, padded."""
-        w_hh, peep = _pad(weight_hh, 2, padded), _pad(peephole, 2, padded)
+        w_hh, peep = pad(weight_hh, 2, padded), pad(peephole, 2, padded)
         assert w_hh is not None
         if peep is None:
             peep = w_hh.new_zeros(len(w_hh), 0)
-        return cls(_pad_gates(weight_ih, padded), w_hh, _pad_gates(bias, padded), peep)
+        return cls(pad_gates(weight_ih, 4, padded), w_hh, pad_gates(bias, 4, padded), peep)
 
 
 def _sizes(x: Tensor, weight_hh: Tensor) -> Sizes:
@@ -123,14 +87,14 @@ def _forward(settings: _Settings, arguments: Arguments, learns: bool) -> tuple[T
     networks, padded = len(x), width * LANES
     inputs = x if weight_ih is None else memory.contiguous(x)
     weights = _Padded.of(weight_ih, weight_hh, bias, peephole, padded)
-    across = _pad_gates(weight_hh, padded)
+    across = pad_gates(weight_hh, 4, padded)
     assert across is not None
     across = across.transpose(1, 2).contiguous()  # (R, n, 4N)
     gates = memory.empty((networks, steps, batch, 4 * padded), weight_hh)
     if weights.weight_ih is None:
         gates.zero_()
         if x.shape[3]:
-            _by_gate(gates)[..., :cells] = _by_gate(x)
+            apart(gates, 4)[..., :cells] = apart(x, 4)
     else:
         flat = inputs.flatten(1, 2)
         into = gates.view(networks, steps * batch, 4 * padded)
@@ -140,20 +104,20 @@ def _forward(settings: _Settings, arguments: Arguments, learns: bool) -> tuple[T
     y, c = (memory.empty((networks, 1 + steps, batch, padded), weight_hh) for _ in range(2))
     cell_output = CELL_OUTPUTS[settings.cell_output]
     for buffer, initial in ((y, h0), (c, c0)):
-        start = _pad(initial, 2, padded)
+        start = pad(initial, 2, padded)
         buffer[:, 0] = 0 if start is None else start
 
     def run(network: int, rows: Rows) -> None:
         loops.forward(
-            History(_flat(gates, network), _flat(y, network), _flat(c, network)),
-            _flat(across, network),
-            _flat(weights.peephole, network),
+            History(numbers_of(gates, network), numbers_of(y, network), numbers_of(c, network)),
+            numbers_of(across, network),
+            numbers_of(weights.peephole, network),
             sizes,
             rows,
             cell_output,
         )
 
-    _for_rows(networks, batch, 4 * steps * cells * padded, run)
+    for_rows(networks, batch, 4 * steps * cells * padded, run)
     # copies: the padded originals are kept for the backward pass
     results = (y[:, 1:, :, :cells], c[:, 1:, :, :cells])
     outputs = tuple(memory.empty(part.shape, part).copy_(part) for part in results)
@@ -189,17 +153,19 @@ def _backward(
 
     def run(network: int, rows: Rows) -> None:
         loops.backward(
-            Gradients(_flat(grad_y, network), _flat(grad_c, network)),
-            History(_flat(grad_gates, network), _flat(y, network), _flat(c, network)),
-            _flat(weights.weight_hh, network),
-            _flat(weights.peephole, network),
+            Gradients(numbers_of(grad_y, network), numbers_of(grad_c, network)),
+            History(
+                numbers_of(grad_gates, network), numbers_of(y, network), numbers_of(c, network)
+            ),
+            numbers_of(weights.weight_hh, network),
+            numbers_of(weights.peephole, network),
             sizes,
             rows,
             cell_output,
             settings.delta_clip,
         )
 
-    _for_rows(networks, batch, 4 * steps * cells * padded, run)
+    for_rows(networks, batch, 4 * steps * cells * padded, run)
     flat = grad_gates.view(networks, steps * batch, 4 * padded)
     before = y[:, :-1].reshape(networks, steps * batch, padded)
     grad_hh = torch.bmm(flat.transpose(1, 2), before)  # (R, 4N, N)
@@ -207,14 +173,14 @@ def _backward(
     grad_x = torch.zeros_like(inputs) if wanted[0] else None
     if weights.weight_ih is None:
         if wanted[0] and x.shape[3]:
-            grad_x = _by_gate(grad_gates)[..., :cells].flatten(3)
+            grad_x = apart(grad_gates, 4)[..., :cells].flatten(3)
     else:
         grad_ih = torch.bmm(flat.transpose(1, 2), inputs.flatten(1, 2))
-        grad_ih = _unpad_gates(grad_ih, cells)
+        grad_ih = unpad_gates(grad_ih, 4, cells)
         if wanted[0]:
             grad_x = torch.bmm(flat, weights.weight_ih).view(inputs.shape)
     if peephole is not None:
-        by_gate = _by_gate(grad_gates)
+        by_gate = apart(grad_gates, 4)
         grad_peep = torch.stack(
             [
                 (by_gate[:, :, :, gate] * cell).sum(dim=(1, 2))
@@ -225,8 +191,8 @@ def _backward(
     return (
         grad_x,
         grad_ih,
-        _unpad_gates(grad_hh, cells)[..., :cells],
-        None if bias is None else _unpad_gates(flat.sum(dim=1), cells),
+        unpad_gates(grad_hh, 4, cells)[..., :cells],
+        None if bias is None else unpad_gates(flat.sum(dim=1), 4, cells),
         grad_peep,
         None if h0 is None else grad_y[:, 0, :, :cells],
         None if c0 is None else grad_c[:, 0, :, :cells],
@@ -264,38 +230,6 @@ _operator = as_operator(
     _Settings,
     _shapes,
 )
-
-
-def _pad(tensor: Tensor | None, axis: int, size: int) -> Tensor | None:
-    """Zeros behind, to ``size`` along one axis; contiguous."""
-    if tensor is None or tensor.shape[axis] == size:
-        return None if tensor is None else tensor.contiguous()
-    shape = list(tensor.shape)
-    shape[axis] = size
-    padded = tensor.new_zeros(shape)
-    padded.narrow(axis, 0, tensor.shape[axis]).copy_(tensor)
-    return padded
-
-
-def _pad_gates(weight: Tensor | None, padded: int) -> Tensor | None:
-    """(R, 4n, ...) to (R, 4N, ...), gate by gate."""
-    if weight is None:
-        return None
-    networks, _, *rest = weight.shape
-    gates = _pad(weight.reshape(networks, 4, -1, *rest), 2, padded)
-    assert gates is not None
-    return gates.view(networks, 4 * padded, *rest)
-
-
-def _by_gate(gates: Tensor) -> Tensor:
-    """(..., 4, n) of (..., 4n)."""
-    return gates.reshape(*gates.shape[:-1], 4, gates.shape[-1] // 4)
-
-
-def _unpad_gates(gradient: Tensor, cells: int) -> Tensor:
-    """The reverse of :func:`_pad_gates`."""
-    networks, _, *rest = gradient.shape
-    return gradient.view(networks, 4, -1, *rest)[:, :, :cells].reshape(networks, -1, *rest)
 
 
 def lstm(

@@ -105,22 +105,34 @@ def test_the_cascade_is_the_reference_with_its_gradients(
 
 
 @models
-def test_gradcheck(model):
+def test_auto_is_compiled(model):
+    spec = spec_of(model, Clock.of(6, [1, 2, 4]))
+    x, weights, state = draw(spec)
+    found = [spec.forward(x, weights, state, backend=name)[0] for name in ("auto", "compiled")]
+    assert torch.equal(*found)
+    assert not torch.equal(found[0], spec.forward(x, weights, state, backend="cascade")[0])
+
+
+@models
+@pytest.mark.parametrize("backend", ["cascade", "compiled"])
+def test_gradcheck(model, backend):
     spec = spec_of(model, Clock.of(5, [2, 3, 3], [2, 1, 2], [1, 0, 2]))
     x, weights, state = draw(spec, 1, 2, 7)
 
     def run(*values):
         named = dict(zip(weights, values[1:], strict=False))
-        y, last = spec.forward(values[0], named, values[1 + len(weights) :], backend="cascade")
+        y, last = spec.forward(values[0], named, values[1 + len(weights) :], backend=backend)
         return y, *last
 
     assert torch.autograd.gradcheck(run, (x, *weights.values(), *state))
 
 
-def test_modules_with_a_period_of_their_own_are_compiled():
+@models
+def test_modules_with_a_period_of_their_own_are_compiled(model):
     """And those with a common one are not, beside them; in float32, too, and for any period."""
     clock = Clock.of(42, [1, 3, 3, 8, 1 << 30], [17, 2, 3, 16, 4], [0, 1, 2, 7, 3])
-    spec = spec_of("cwlstm", clock, cell_output="2tanh")
+    options = {"cell_output": "2tanh"} if model == "cwlstm" else {}
+    spec = spec_of(model, clock, **options)
     x, weights, state = draw(spec, steps=40)
     results = []
     choices = (("cascade", torch.float64), ("compiled", torch.float64), ("compiled", torch.float32))
@@ -135,12 +147,13 @@ def test_modules_with_a_period_of_their_own_are_compiled():
         torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=1e-2)
 
 
-def test_what_compiled_cannot_is_refused_with_the_reason():
+@models
+def test_what_compiled_cannot_is_refused_with_the_reason(model):
     for clock, start, reason in (
         (Clock.of(6, [1, 2, 4], None, None, "full"), 0, "with the mask 'full' fast ones feed them"),
         (Clock.of(6, [1, 2, 4]), torch.tensor([0, 1, 2]), "it does one start, not one for each"),
     ):
-        spec = spec_of("cwlstm", clock)
+        spec = spec_of(model, clock)
         x, weights, state = draw(spec)
         with pytest.raises(ValueError, match=f"'compiled': .*{reason}"):
             spec.forward(x, weights, state, backend="compiled", start=start)

@@ -26,7 +26,7 @@ BACKENDS = {
     "CW": ["cascade", "compiled", "exported", "auto"],
     "SRN": ["cascade", "compiled", "exported", "torch", "auto"],
     "LSTM": ["compiled", "exported", "torch", "auto"],
-    "GRU": ["exported", "torch", "auto"],
+    "GRU": ["compiled", "exported", "torch", "auto"],
 }
 
 

@@ -17,7 +17,7 @@ from tests.models.entry_points.common import CLASSES, X, build, drawn, every, gr
 
 @every
 def test_compile_is_one_graph_of_any_length(name):
-    """The first call and its training; but for a GRU, one more for lengths, one for batches."""
+    """The first call and its training, one more for lengths, one for batches."""
     torch._dynamo.reset()
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     module = build(name)
@@ -25,7 +25,7 @@ def test_compile_is_one_graph_of_any_length(name):
     for length, batch in ((5, 2), (7, 2), (9, 3), (4, 4)):
         x = drawn(length, batch, 3)
         same(gradients(module, graph, x), gradients(module, x=x))
-    assert counter.frame_count <= 3 or name == "GRU"
+    assert counter.frame_count <= 3
 
 
 def test_inductor():
