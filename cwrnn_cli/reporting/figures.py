@@ -17,6 +17,7 @@ from . import vector
 Target = Path | StringIO  # a PNG file to write, or a stream for SVG (see :mod:`.vector`)
 _INK = "#444444"
 _IN_LEGEND = 14  # runs; more than that have it beside the curves
+_DPI = 120
 _STYLES = ("-", "--", ":", "-.")
 
 
@@ -48,7 +49,7 @@ def save(figure: Any, path: Target) -> None:
     about = PngImagePlugin.PngInfo()
     about.add_text("Software", AUTHOR)
     with BytesIO() as drawn, atomic_write(path) as file:
-        figure.savefig(drawn, dpi=120, format="png")
+        figure.savefig(drawn, dpi=_DPI, format="png")
         with Image.open(drawn) as image:
             small = image.convert("RGB").quantize()  # a third of the bytes
         small.save(file, format="png", optimize=True, pnginfo=about)
@@ -60,6 +61,7 @@ def finish(figure: Any, path: Target, caption: str) -> None:
     lines = textwrap.wrap(caption, int(16 * figure.get_figwidth()))
     words = "\n".join(lines)
     figure.text(0.5, 0.005, words, ha="center", va="bottom", fontsize=7, color=_INK)
+    figure.set_dpi(_DPI)  # at another, long labels have another width than the layout's
     figure.tight_layout(rect=(0, 0.03 * len(lines), 1, 1))
     save(figure, path)
 
