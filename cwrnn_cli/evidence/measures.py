@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..clock import Clock
 from ..models.sizing import hidden_size_for
 from ..paper import PROTOCOLS
 
@@ -42,6 +43,28 @@ def table1_by_formula() -> dict[str, int]:
         for protocol, budget, model, size in entries
     )
     return {"entries": len(entries), "nearest": nearest}
+
+
+def clock_cost(task: str, params: int, periods: Sequence[int]) -> dict[str, float]:
+    """What a CW-RNN of so many parameters with equal modules of these periods computes.
+
+    Args:
+        task: whose inputs and outputs.
+        params: budget.
+        periods: without offsets.
+
+    Returns:
+        ``units``, its n, and ``multiply_adds`` of a step in the hidden layer, by the cascade (the
+        appendix of the paper counts other ones), averaged over the periods.
+    """
+    protocol = PROTOCOLS[task]
+    n = hidden_size_for(
+        params, "cw", *protocol.sizes, bidirectional=protocol.bidirectional, periods=tuple(periods)
+    )
+    clock = Clock.of(n, tuple(periods))
+    inputs = protocol.input_size
+    each = zip(clock.sizes, clock.starts[1:], clock.periods, strict=True)
+    return {"units": n, "multiply_adds": sum(k * (end + inputs) / t for k, end, t in each)}
 
 
 def mean_interval(values: Sequence[float]) -> dict[str, float | None]:

@@ -167,7 +167,7 @@ def _environment(root: Path) -> jinja2.Environment:
     ``rows(NAME, MODEL, PARAMS)`` and ``shared(NAME)``: arrays of a grid;
     ``json(NAME)``, ``lines(NAME)`` and ``text(NAME)``: a file's contents, of each line its JSON;
     ``manifest(NAME)``; ``claims()``: see :mod:`.claims`; ``published``: task -> the paper's
-    protocol; ``operations``: of :mod:`..benchmarks.layer`; ``mean_interval``,
+    protocol; ``operations``: of :mod:`..benchmarks.layer`; ``clock_cost``, ``mean_interval``,
     ``steps_followed``, ``table1_by_formula``: of :mod:`.measures`. NAMEs are relative to RESULTS.
     Filters: ``num``, ``pm``, ``pct``, ``pct_pm``, ``interval``, ``fixed(digits)``, ``g``, ``e``,
     ``median``.
@@ -247,6 +247,7 @@ def _environment(root: Path) -> jinja2.Environment:
         "manifest": lambda name: read_manifest(root / name),
         "published": PROTOCOLS,
         "operations": layer.operations,
+        "clock_cost": measures.clock_cost,
         "mean_interval": measures.mean_interval,
         "steps_followed": measures.steps_followed,
         "table1_by_formula": measures.table1_by_formula,

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from cwrnn_cli.benchmarks.layer import operations
 from cwrnn_cli.evidence.differences import compare_lines, same_values
 from cwrnn_cli.evidence.measures import (
     FOLLOWS,
+    clock_cost,
     mean_interval,
     steps_followed,
     table1_by_formula,
@@ -65,3 +67,13 @@ def test_values_of_json_are_equal_but_for_noise():
         value | {"n": 4},
     ):
         assert not same_values(value, other)
+
+
+def test_a_clock_costs_what_its_ticks_do():
+    """Powers of two as the benchmarks count them; without fast modules next to nothing."""
+    periods = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+    paper = clock_cost("audio", 1000, periods)
+    assert paper["units"] == 40
+    assert paper["multiply_adds"] == pytest.approx(operations(40, 0, 9)["cascade"])
+    slow = clock_cost("audio", 1000, (8, 16))
+    assert slow == {"units": 35, "multiply_adds": 18 * 18 / 8 + 17 * 35 / 16}
