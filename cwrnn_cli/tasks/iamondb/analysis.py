@@ -1,6 +1,6 @@
 """`cwrnn analyse` for task 3: errors without each module, and which modules the ink is read by."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -51,7 +51,8 @@ class IamondbAnalyser(Analyser[IamondbData]):
         ),
         Option(
             "line",
-            "Which line of the validation set to show the saliency of, counted from 1.",
+            "Which line of the validation set to show the saliency of, counted from 1; 0: none, so "
+            "that nothing of the corpus is in the folder.",
             int,
             default="1",
         ),
@@ -62,8 +63,10 @@ class IamondbAnalyser(Analyser[IamondbData]):
         every = data.split(_SPLIT)
         count, line = options.get("lines", LINES), options.get("line", 1)
         within("--lines", count, 1)
-        if not 1 <= line <= len(every):
-            raise UserError(f"--line {line}: expected 1 to {len(every)}, of the validation set")
+        if not 0 <= line <= len(every):
+            raise UserError(
+                f"--line {line}: expected 1 to {len(every)}, of the validation set, or 0 for none"
+            )
         best = BestNetworks.of(run)
         index = best.best()
         network = best.ensemble.part(torch.tensor([index]))
@@ -73,24 +76,25 @@ class IamondbAnalyser(Analyser[IamondbData]):
         about |= {"lines": len(lines), "lines_of_split": len(every)}
 
         errors = ablation(network, partial(_errors, data=data, lines=lines))
-        found = saliency(network, data, every, line - 1)
-        about |= {"line": line, "name": every.names[line - 1], "read": found.read}
         caption = f"{opening(about, '')[1]}, validation set"
-        figures = {
+        figures: dict[str, Callable[[Path], None]] = {
             "ablation": partial(
                 draw_ablation,
                 rows=[row | {"percent": 100 * row["cer"]} for row in errors],
                 column="percent",
                 label="character error rate, %",
                 caption=f"{caption}; {len(lines)} of {len(every)} lines, best path; one network",
-            ),
-            "saliency": partial(
-                draw_saliency, found=found, colour=CELLS[best.config.model].colour, caption=caption
-            ),
+            )
         }
-        shares = found.shares()
-        text = _text(about, errors, shares, found)
-        tables = {"ablation": errors, "shares": shares, "saliency": found.rows()}
+        text, tables = _text(about, errors), {"ablation": errors}
+        if line:
+            found = saliency(network, data, every, line - 1)
+            about |= {"line": line, "name": every.names[line - 1], "read": found.read}
+            figures["saliency"] = partial(
+                draw_saliency, found=found, colour=CELLS[best.config.model].colour, caption=caption
+            )
+            tables |= {"shares": found.shares(), "saliency": found.rows()}
+            text += "\n" + _line_text(about, tables["shares"], found)
         return Analysis(about, tables, text, figures)
 
 
@@ -170,7 +174,7 @@ def saliency(network: Ensemble, data: IamondbData, lines: Split, index: int) -> 
     )
 
 
-def _text(about: Mapping[str, Any], errors: Rows, shares: Rows, found: Saliency) -> str:
+def _text(about: Mapping[str, Any], errors: Rows) -> str:
     title = (
         f"character error rate in % with a module silenced: best path, {about['lines']} of "
         f"{about['lines_of_split']} lines of the validation set"
@@ -180,6 +184,13 @@ def _text(about: Mapping[str, Any], errors: Rows, shares: Rows, found: Saliency)
             *opening(about, f"network {about['network']}, the best on the validation set"),
             "",
             *ablation_lines(errors, lambda row: percent(row["cer"]), title),
+        ]
+    )
+
+
+def _line_text(about: Mapping[str, Any], shares: Rows, found: Saliency) -> str:
+    return "\n".join(
+        [
             "",
             f"saliency of line {about['line']}, {about['name']}: log probability of the likeliest "
             f"path {found.log_probability:.2f}",

@@ -115,11 +115,19 @@ def test_what_is_written(cwrnn, trained):
     assert list(rows[0]) == ["step", "1", "2", "4", "1 reverse", "2 reverse", "4 reverse"]
 
 
+def test_of_no_line_nothing_of_the_corpus_is_shown(cwrnn, trained, lines):
+    folder, *_ = trained
+    shown = cwrnn("analyse", folder.path, "--out", "here", "--line", 0).stdout
+    assert "silenced module" in shown and "saliency" not in shown and "right:" not in shown
+    assert {path.name for path in Path("here").glob("*.png")} == {"ablation.png"}
+    assert {path.name for path in Path("here").glob("*.csv")} == {"ablation.csv"}
+
+
 @pytest.mark.parametrize(
     ("option", "value", "says"),
     [
         ("--lines", 0, "--lines 0: expected at least 1"),
-        ("--line", 10, "--line 10: expected 1 to 9"),
+        ("--line", 10, "--line 10: expected 1 to 9, of the validation set, or 0 for none"),
     ],
 )
 def test_what_is_out_of_range_is_refused(cwrnn, trained, option, value, says):
