@@ -1,7 +1,11 @@
 """LSTM and GRU on the clock: what holds between ticks, and every backend against the reference."""
 
+import copy
+import functools
+
 import pytest
 import torch
+import torch._dynamo.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -204,6 +208,32 @@ def test_in_pieces_and_at_any_start(cls):
     torch.testing.assert_close(layer(x, None, [3, 3])[0], layer(x, None, 3)[0])
     with pytest.raises(ValueError, match="'cascade': it does one start, not one for each"):
         layer(x, None, [3, 4])
+
+
+@pytest.mark.parametrize("cls", [ClockworkLSTM, ClockworkGRU])
+def test_compiled_modules_have_every_derivative_and_one_graph_for_many_lengths(cls):
+    torch.manual_seed(0)
+    layer = cls(2, 4, periods=[1, 2], dtype=torch.float64)
+    oracle = copy.deepcopy(layer)
+    oracle.backend = "reference"
+    x = torch.randn(11, 2, 2, dtype=torch.float64)
+
+    def loss(module):
+        named = functools.partial(torch.func.functional_call, module)
+        return lambda bias: named({"bias": bias}, (x[:5],))[0].pow(3).sum()
+
+    bias = layer.bias.detach()
+    torch.testing.assert_close(*(torch.func.hessian(loss(own))(bias) for own in (layer, oracle)))
+    torch._dynamo.reset()
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    graph = torch.compile(layer, fullgraph=True, backend=counter)
+    for steps in (5, 9, 11):  # a graph more for those that the period divides
+        results = []
+        for run in (graph, oracle):
+            y = run(x[:steps])[0]
+            results.append([y, *torch.autograd.grad(y.square().sum(), list(run.parameters()))])
+        assert_all_close(*results)
+    assert counter.frame_count <= 2
 
 
 @pytest.mark.parametrize("cls", [ClockworkLSTM, ClockworkGRU])
