@@ -28,9 +28,9 @@ from ..training.configure import check, configure
 from ..training.curves import CurvesFolder, check_tensorboard
 from ..training.device import check_device
 from ..training.folder import RunFolder, writing
-from ..training.folders import claimed_folder, next_number
+from ..training.folders import claimed_folder, next_number, runs_of
 from ..training.loop import train
-from ..training.manifest import certified
+from ..training.manifest import certified, has_ended
 from .options import (
     A_MODEL,
     A_TASK,
@@ -166,6 +166,26 @@ def _folder_of_all(config: TrainConfig, out: Path | None, resume: bool) -> RunFo
     return RunFolder(Path(distributed.broadcast("")))
 
 
+def _to_resume(name: str, config: TrainConfig) -> Path | None:
+    """The newest folder of this run that is unfinished, or of them all; says which, or that none.
+
+    Args:
+        name: of the folders, but for a number.
+        config: of the run.
+    """
+    found = runs_of(RUNS_FOLDER, name, config)
+    if not found:
+        warn("nothing to resume: starting anew")
+        return None
+    unfinished = [path for path in found if not has_ended(path)]
+    if not unfinished:
+        say(f"--resume: {found[0]}, trained to its end already")
+        return found[0]
+    which = ", the newest unfinished one" if len(found) > 1 else ""
+    say(f"--resume: {unfinished[0]}{which}; --out names another")
+    return unfinished[0]
+
+
 def _folder(config: TrainConfig, out: Path | None, resume: bool) -> RunFolder:
     """The run folder to train in: a new one, or with --resume the one that holds this run.
 
@@ -173,9 +193,7 @@ def _folder(config: TrainConfig, out: Path | None, resume: bool) -> RunFolder:
     """
     name = f"{config.task}-{config.model}-{config.params}-seed{config.seed}"
     if resume and out is None:
-        out = next((run.path for run in _numbered(name) if _is_of(run, config)), None)
-        if out is None:
-            warn("nothing to resume: starting anew")
+        out = _to_resume(name, config)
     folder = RunFolder(out or claimed_folder(RUNS_FOLDER, name))
     click.get_current_context().with_resource(writing(folder.path))
     number = next_number(folder.path.parent)
@@ -184,22 +202,3 @@ def _folder(config: TrainConfig, out: Path | None, resume: bool) -> RunFolder:
     else:
         folder.start(config, number)
     return folder
-
-
-def _is_of(run: RunFolder, config: TrainConfig) -> bool:
-    """Whether a run computes this; a damaged folder is passed over, with a line."""
-    try:
-        return run.config() == config
-    except UserError as error:
-        warn(f"passed over: {error.message}")
-        return False
-
-
-def _numbered(name: str) -> list[RunFolder]:
-    """Run folders of that name, newest number first."""
-    found = []
-    number = 1
-    while (path := RUNS_FOLDER / (name if number == 1 else f"{name}-{number}")).exists():
-        found.append(RunFolder(path))
-        number += 1
-    return [folder for folder in reversed(found) if folder.exists]

@@ -1,6 +1,7 @@
 """Run folders beside each other: new ones are claimed, named and numbered, the newest is found."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from data_prep.errors import UserError
 
 from ..console import warn
 from ..models import CELLS
+from .config import TrainConfig
 from .folder import CONFIG, RunFolder
 
 
@@ -58,6 +60,31 @@ def run_folders(parent: Path) -> list[RunFolder]:
     found = [RunFolder(path.parent) for path in parent.glob(f"*/{CONFIG}")]
     found = [folder for folder in found if folder.has_checkpoint]
     return sorted(found, key=lambda folder: (folder.number, folder.path.name), reverse=True)
+
+
+def runs_of(parent: Path, name: str, config: TrainConfig) -> list[Path]:
+    """Folders that :func:`claimed_folder` has made and that compute this, the newest first.
+
+    A damaged folder is passed over, with a line.
+
+    Args:
+        parent: of the folders.
+        name: as there.
+        config: what is computed.
+    """
+    named = re.compile(re.escape(name) + r"(-[0-9]+)?")
+    found = [RunFolder(path.parent) for path in parent.glob(f"*/{CONFIG}")]
+    found = [folder for folder in found if named.fullmatch(folder.path.name)]
+    found.sort(key=lambda f: (f.number, len(f.path.name), f.path.name), reverse=True)
+    return [folder.path for folder in found if _is_of(folder, config)]
+
+
+def _is_of(run: RunFolder, config: TrainConfig) -> bool:
+    try:
+        return run.config() == config
+    except UserError as error:
+        warn(f"passed over: {error.message}")
+        return False
 
 
 def newest_run(parent: Path, task: str | None) -> RunFolder:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -87,6 +88,28 @@ def test_resume_goes_on_with_the_same_commands_run(cwrnn, piece, tmp_path):
     assert (run / "checkpoint.pt").read_bytes() == before
     again = cwrnn(*command, "--lr", 1e-5, "--resume")
     assert "nothing to resume" in again.stderr and len(list(run.parent.iterdir())) == 2
+
+
+def test_resume_takes_the_newest_that_is_unfinished(cwrnn, piece):
+    """Here two that were begun and went no further, and one trained to its end after them."""
+    command = ("train", "--model", "cw", *SMALL, "--data", piece)
+    runs = [Path("runs") / f"audio-cw-100-seed0{number}" for number in ("", "-2", "-3")]
+    for run in runs:
+        cwrnn(*command)
+        assert (run / "checkpoint.pt").exists()
+    for run in runs[:2]:
+        for name in ("manifest.json", "checkpoint.pt", "metrics.jsonl"):
+            (run / name).unlink()
+    shutil.rmtree(runs[0])  # a gap in the numbers
+    said = cwrnn(*command, "--resume").stderr
+    assert f"--resume: {runs[1]}, the newest unfinished one; --out names another" in said
+    assert (runs[1] / "checkpoint.pt").exists() and not runs[0].exists()
+    said = cwrnn(*command, "--resume").stderr
+    assert f"--resume: {runs[2]}, trained to its end already" in said
+    shutil.rmtree(runs[2])
+    (runs[1] / "manifest.json").unlink()
+    said = cwrnn(*command, "--resume").stderr
+    assert f"--resume: {runs[1]}; --out names another" in said
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(cwrnn, piece, tmp_path, monkeypatch):
