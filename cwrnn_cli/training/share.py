@@ -2,11 +2,21 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-def _whole(data: Any) -> tuple[Any, float]:
-    return data, 1.0
+class Excerpt(NamedTuple):
+    """Some sequences of a corpus to measure on, of all of its splits.
+
+    Attributes:
+        data: these.
+        epoch: how many times longer an epoch on the whole corpus takes.
+        evaluation: likewise, an evaluation on the task's default split.
+    """
+
+    data: Any
+    epoch: float = 1.0
+    evaluation: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -20,12 +30,11 @@ class Share:
             protocol's.
         lasts: model -> parameters -> epochs that our own networks took until they stopped early,
             on the average; to estimate by, and nothing else.
-        excerpt: of a corpus some sequences to measure on, and how many times longer than these the
-            whole corpus is.
+        excerpt: of a corpus, what to measure on.
     """
 
     shows: str
     quick_sizes: tuple[int, ...]
     quick: Mapping[str, Any]
     lasts: Mapping[str, Mapping[int, int]]
-    excerpt: Callable[[Any], tuple[Any, float]] = _whole
+    excerpt: Callable[[Any], Excerpt] = Excerpt

@@ -1,6 +1,7 @@
 """All of the paper: a grid per task, and how long each should take on this machine.
 
-An estimate is made from a few epochs of every cell, trained here as they will be trained.
+An estimate is made from a few epochs of every cell, trained here as they will be trained, and from
+evaluations and figures of what these came to.
 """
 
 import os
@@ -28,10 +29,10 @@ from .grid import RESULTS, Grid, cell_folder
 from .jobs import one_thread, paths
 from .manifest import has_ended
 from .registry import TASKS, AnyTask
+from .results import Cell, Key, Results
 from .share import Share
 
 _LEAST_SECONDS = 0.05  # of a measurement
-_REPORT_SECONDS = 4.0  # of a grid: its evaluation, table and figures
 _SIZE = 768  # of a product to try cores with
 _START = "import cwrnn_cli.tasks; from cwrnn_cli.training.whole import started; started()"
 
@@ -117,7 +118,10 @@ def grid_of(data: Data, quick: bool, **options: Any) -> Grid:
 
 
 def estimate(part: Part, tick: Callable[[], None] = lambda: None) -> Estimate:
-    """How long the rest of a part should take, from some epochs of every cell that is left.
+    """How long the rest of a part should take.
+
+    From some epochs of every cell, an evaluation of each, and figures of what these few epochs came
+    to: all that the part will do, on an excerpt of its corpus.
 
     Args:
         part: begun or not.
@@ -125,26 +129,37 @@ def estimate(part: Part, tick: Callable[[], None] = lambda: None) -> Estimate:
     """
     if part.done:
         return Estimate(0.0, 0.0)
-    share = share_of(part.task)
-    small, times = share.excerpt(part.data)
+    share, task = share_of(part.task), part.task
+    excerpt = share.excerpt(part.data)
     warm: set[type] = set()
-    expected, most = [], []
-    with one_thread() if part.jobs else nullcontext():
+    expected, most, after = [], [], 0.0
+    cells: dict[Key, Cell] = {}
+    with scratch_folder() as place, one_thread() if part.jobs else nullcontext():
         for config in part.grid.cells:
             done = _epochs_done(part.out, config)
             lasts = share.lasts.get(config.model, {}).get(config.params, config.epochs)
             usual = lasts if config.patience else config.epochs
             left = [max(epochs - done, 0) for epochs in (min(usual, config.epochs), config.epochs)]
-            each = _epoch_seconds(config, small, times, warm) if left[1] else 0.0
+            run = cell_folder(place, config)
+            each = excerpt.epoch * _epoch_seconds(config, excerpt.data, run, warm)
             expected.append(left[0] * each)
             most.append(left[1] * each)
+            began = time.perf_counter()
+            evaluation = task.evaluate(run, excerpt.data, task.default_split)
+            cells[config.model, config.params] = task.cell(evaluation)
+            after += excerpt.evaluation * (time.perf_counter() - began)
             tick()
+        began = time.perf_counter()
+        results = Results(place, cells, task.shared_arrays(evaluation))
+        task.comparison_text(results)
+        task.figures(place, results, "")
+        after += time.perf_counter() - began
     if not part.jobs:
-        return Estimate(sum(expected) + _REPORT_SECONDS, sum(most) + _REPORT_SECONDS)
+        return Estimate(sum(expected) + after, sum(most) + after)
     at_once = min(part.jobs, len(part.grid.cells))
     slower, start = slowdown(at_once), _start_seconds(part)
     found = [
-        side_by_side([slower * (start + one) for one in each], at_once) + _REPORT_SECONDS
+        side_by_side([slower * (start + one) for one in each], at_once) + after
         for each in (expected, most)
     ]
     return Estimate(*found)
@@ -166,27 +181,31 @@ def _epochs_done(out: Path, config: TrainConfig) -> int:
     return found.epoch if stopped is None or (stopped < 0).any() else config.epochs
 
 
-def _epoch_seconds(config: TrainConfig, data: Data, times: float, warm: set[type]) -> float:
-    """Of an epoch of a cell's networks on the whole corpus.
+def _epoch_seconds(config: TrainConfig, data: Data, run: RunFolder, warm: set[type]) -> float:
+    """Of an epoch of a cell's networks.
 
     Args:
         config: of the cell.
         data: what to measure on.
-        times: how many times longer the whole corpus is.
+        run: new folder, for the networks after the measurement.
         warm: cells whose loops have been compiled and run; this one joins them.
     """
     task = TASKS[config.task]
     trainer = task.trainer(config, task.hold_out(data, config.hold_out))
+    run.start(config)
     trainer.at_most = 1
-    if type(config.cell) not in warm and not trainer.finished:
-        trainer.advance()
+    if type(config.cell) not in warm:
+        run.append_metrics(trainer.advance())
         warm.add(type(config.cell))
     trainer.at_most = sys.maxsize
-    first, began, seconds = trainer.epoch, time.perf_counter(), 0.0
+    first, began, seconds, lines = trainer.epoch, time.perf_counter(), 0.0, []
     while seconds < _LEAST_SECONDS and not trainer.finished:
-        trainer.advance()
+        lines.append(trainer.advance())
         seconds = time.perf_counter() - began
-    return times * seconds / max(trainer.epoch - first, 1)
+    for line in lines:
+        run.append_metrics(line)
+    run.save(trainer.checkpoint())
+    return seconds / max(trainer.epoch - first, 1)
 
 
 def side_by_side(seconds: Sequence[float], jobs: int) -> float:

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -18,8 +19,11 @@ from cwrnn_cli.cli import whole
 from cwrnn_cli.evidence.folders import check_folder
 from cwrnn_cli.reporting.plan import QUICK, duration
 from cwrnn_cli.tasks import TASKS
+from cwrnn_cli.training import whole as estimates
 from cwrnn_cli.training.grid import Grid, cell_folder, run_grid
-from cwrnn_cli.training.whole import _REPORT_SECONDS, Part, estimate, grid_of, side_by_side
+from cwrnn_cli.training.share import Excerpt
+from cwrnn_cli.training.trainer import EnsembleTrainer
+from cwrnn_cli.training.whole import Part, estimate, grid_of, side_by_side
 from data_prep.errors import UserError
 from tests import corpora as corpus
 from tests.conftest import check_csv, one_line_error
@@ -264,8 +268,39 @@ def test_a_cell_that_stopped_early_is_done(spoken, tmp_path, monkeypatch):
     run_grid(part.grid, data, part.out)
     assert cell_folder(part.out, cell).checkpoint().epoch < cell.epochs
     assert not part.done  # it has no manifest
-    found = estimate(part)
-    assert found.seconds == found.most == _REPORT_SECONDS
+    found = estimate(part)  # only of its evaluation and figures
+    assert 0 < found.seconds == found.most
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_an_estimate_has_evaluation_and_figures_in_it(name, corpora, tmp_path, monkeypatch):
+    """By a clock that only they, and epochs, move on."""
+    make_tiny(monkeypatch.setattr)
+    task = TASKS[name]
+    data = task.load(Path(corpora[name]))
+    part = Part(data, grid_of(data, quick=True), tmp_path, 0, "")
+    excerpt = replace(task.share, excerpt=lambda data: Excerpt(data, 2.0, 3.0), lasts={})
+    monkeypatch.setattr(task, "share", excerpt)
+    clock = [0.0]
+    monkeypatch.setattr(estimates, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    def takes(owner, method, seconds):
+        whole_one = getattr(owner, method)
+
+        def slow(self, *given):
+            before = getattr(self, "epoch", 0)
+            found = whole_one(self, *given)
+            clock[0] += seconds * (getattr(self, "epoch", 1) - before)
+            return found
+
+        monkeypatch.setattr(owner, method, slow)
+
+    takes(EnsembleTrainer, "advance", 1.0)  # an epoch
+    takes(type(task), "evaluate", 5.0)
+    takes(type(task), "figures", 7.0)
+    (_, options), cells = TINY[name], len(part.grid.cells)
+    expected = cells * (2 * options["epochs"] + 3 * 5) + 7
+    assert estimate(part).seconds == estimate(part).most == expected
 
 
 def test_a_part_that_was_killed_before_its_tolerance_gets_it(

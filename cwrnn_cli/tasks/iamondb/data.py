@@ -14,6 +14,7 @@ from data_prep.errors import UserError
 from data_prep.iamondb import steps_needed
 
 from ...training.data import Data
+from ...training.share import Excerpt
 
 CHANNELS = 4  # x, y, time, end of a stroke
 BLANK = 0  # the output unit that says "no character"; character c has unit c + 1
@@ -93,16 +94,17 @@ def load(path: Path) -> IamondbData:
     )
 
 
-def excerpt(data: IamondbData) -> tuple[IamondbData, float]:
-    """Every so many lines of the training and the validation set: at the least 64 to train on.
-
-    Returns:
-        Them, and how many times as many steps there are in all.
-    """
+def excerpt(data: IamondbData) -> Excerpt:
+    """Every so many lines of each split: at the least 64 to train on."""
     every = max(len(data.train) // 64, 1)
-    train, valid = (s.part(range(0, len(s), every)) for s in (data.train, data.valid))
+    splits = data.train, data.valid, data.test
+    train, valid, test = (split.part(range(0, len(split), every)) for split in splits)
     steps = len(data.train.frames) + len(data.valid.frames)
-    return replace(data, train=train, valid=valid), steps / (len(train.frames) + len(valid.frames))
+    return Excerpt(
+        replace(data, train=train, valid=valid, test=test),
+        steps / (len(train.frames) + len(valid.frames)),
+        len(data.test.frames) / max(len(test.frames), 1),
+    )
 
 
 def check_aligned(data: IamondbData) -> None:
