@@ -28,6 +28,7 @@ from data_prep.errors import UserError
 from tests import corpora as corpus
 from tests.conftest import check_csv, one_line_error
 from tests.html import Page
+from tests.soak import whole as soak
 
 ROOT = Path(__file__).parents[2]
 TINY = {  # sizes, and options
@@ -179,6 +180,28 @@ def test_killed_and_gone_on_with_the_tables_are_the_same(in_one_go, corpora, tmp
     assert "done" in next(
         line for line in plan if line.startswith("audio: ")
     )  # and was not trained again
+
+
+def test_killed_at_random_moments_it_is_the_same(corpora, tmp_path):
+    """A tiny one of `python -m tests.soak.whole`."""
+    code = VICTIM.format(root=str(ROOT), corpora=corpora)
+    assert soak.judge([sys.executable, "-c", code], tmp_path, kills=2, seed=3) == []
+    out = tmp_path / "killed" / "out"
+    (out / "timit" / "table.txt").write_text("")
+    with h5py.File(out / "audio" / "results.h5", "r+") as file:
+        file["cw/250/nmse_paper"][0] += 1e-6
+    wrong = soak.differences(tmp_path / "straight" / "out", out)
+    assert "timit/table.txt is another" in wrong
+    assert "audio/results.h5: cw/250/nmse_paper is another" in wrong
+
+
+def test_moments_are_those_of_a_time_line():
+    seen = [(0.0, 0), (1.0, 0), (2.0, 50), (5.0, 50), (9.0, 80)]
+    found = soak.moments(seen, 200, seed=1)
+    assert [moment.size for moment in found] == sorted(moment.size for moment in found)
+    assert {moment.size for moment in found} == {0, 50}
+    assert max(m.more for m in found if m.size == 0) <= 2.0
+    assert 6.0 < max(m.more for m in found if m.size == 50) <= 7.0
 
 
 def test_without_a_corpus_a_stand_in_is_made_once(corpora, tmp_path, monkeypatch):
