@@ -11,6 +11,7 @@ from ..console import command_line, print_json, print_text, progress_bar, say, s
 from ..help import Command, section
 from ..option import COUNT, Number
 from ..reporting.search import search_text, write_search
+from ..reporting.tables import counted
 from ..tasks import TASKS
 from ..training import distributed
 from ..training.configure import check
@@ -130,7 +131,8 @@ def command(
     search = Search(corpus, fixed, wanted, trials, sampler)
     click.get_current_context().with_resource(writing(out))
     open_search(out, search, resume)
-    say(f"{trials} trials of {search.base.model}, judged by the split {search.judged_by}: {out}")
+    of = f"{counted(trials, 'trial')} of {search.base.model}"
+    say(f"{of}, judged by the split {search.judged_by}: {out}")
     bar = progress_bar(trials * search.base.epochs, "all trials")
     with certified(out, command_line(), corpus, search.configuration):
         with resumable(bar, " of a trial"):

@@ -121,7 +121,7 @@ def command(
     per_sequence = config.protocol.network_per_sequence
     count = f"{config.runs} x {config.sequences}" if per_sequence else str(config.runs)
     say(
-        f"training {count} {config.model} networks with "
+        f"training {count} {config.model} network{'s' * (config.networks > 1)} with "
         f"{config.hidden_size} hidden units ({config.parameter_count()} parameters) "
         f"on {config.device} in {folder.path}"
     )

@@ -28,6 +28,7 @@ from ..console import (
     say_written,
 )
 from ..models import CELLS
+from ..reporting.figures import pyplot
 from ..reporting.page import write_report
 from ..reporting.plan import LASTS, QUICK, duration, plan_text
 from ..reporting.sizes import NOTE, table1
@@ -275,6 +276,7 @@ def _plan(asked: Asked, parts: Sequence[Part]) -> tuple[str, list[Estimate], flo
 
     say("measuring a few epochs of each kind of network, to say how long all of it will take ...")
     warm_up([part for part in parts if not part.done])
+    pyplot()  # loaded, so that no part's figures are blamed for that
     cells = sum(len(part.grid.cells) for part in parts)
     bar = progress_bar(cells, "measuring", unit="cell")
     found = [estimate(part, lambda: bar.update(1)) for part in parts]

@@ -13,7 +13,7 @@ from ..models import CELLS
 from ..training.registry import TASKS, AnyTask
 from ..training.results import Results
 from .csv import CSV, csv_text
-from .tables import Table, interval, percent
+from .tables import Table, counted, interval, percent
 
 TABLE, COMPARISON = "table.txt", "comparison.json"  # of a comparison
 
@@ -61,7 +61,7 @@ def deviations_of(results: Results) -> list[str]:
 def count_lines(summary: Mapping[str, Any], reasons: Mapping[str, str]) -> list[str]:
     """A line for each count of networks that is not 0: key of the summary -> what they did."""
     return [
-        f"{summary[name]} of {summary['networks']} networks {reason}"
+        f"{summary[name]} of {counted(summary['networks'], 'network')} {reason}"
         for name, reason in reasons.items()
         if summary[name]
     ]

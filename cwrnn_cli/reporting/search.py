@@ -9,7 +9,7 @@ from data_prep.files import write_text
 
 from .csv import write_csv
 from .page import TABLE, data_of
-from .tables import number, table
+from .tables import counted, number, table
 
 
 def search_text(result: Mapping[str, Any]) -> str:
@@ -37,8 +37,8 @@ def search_text(result: Mapping[str, Any]) -> str:
             result["command"],
             f"data: {data_of(result)}",
             f"judged by the split {result['judged_by']}{learnt}; mean error over runs: "
-            f"{result['runs']}, each of {result['epochs']} epochs at the most",
-            f"{len(rows)} trials{_by(result)}, {result['diverged']} diverged",
+            f"{result['runs']}, each of {counted(result['epochs'], 'epoch')} at the most",
+            f"{counted(len(rows), 'trial')}{_by(result)}, {result['diverged']} diverged",
             table(["trial", *names, "error", "best epoch", "epochs", "seconds"], rows),
             f"best: trial {best['trial']}: {best['command']}"
             if best

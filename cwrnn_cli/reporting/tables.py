@@ -26,6 +26,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(header), "  ".join("-" * w for w in widths), *map(line, rows)])
 
 
+def counted(count: int, what: str) -> str:
+    """A count and what is counted, such as "1 run" or "2 runs"."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def number(value: float | None) -> str:
     """Two significant digits or more; a dash for None."""
     if value is None:

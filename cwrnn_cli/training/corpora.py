@@ -84,8 +84,8 @@ def check_corpora(corpora: Sequence[Corpus]) -> None:
         for first, cell in zip(corpora[0].cells, corpus.cells, strict=True):
             if different := sorted(set(first.differences(cell)) - set(_OF_DATA)):
                 raise UserError(
-                    f"--data {corpus.data.path}: another {', '.join(different)} than "
-                    f"{corpora[0].data.path}; prepare all alike"
+                    f"--data {corpus.data.path}: differs from {corpora[0].data.path} in "
+                    f"{', '.join(different)}; prepare all alike"
                 )
 
 

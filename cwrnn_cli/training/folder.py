@@ -142,7 +142,7 @@ class RunFolder:
         """
         found = self.config()
         if different := found.differences(config):
-            other = f"{self.path}: a run with another {', '.join(different)}; resume with "
+            other = f"{self.path}: a run that differs in {', '.join(different)}; resume with "
             if different == ["device"]:
                 other += f"--device {found.device}, that it was begun on"
             else:

@@ -255,7 +255,7 @@ class Journal:
             raise self.no_row(name) from error
         if different := before.differences(config):
             raise UserError(
-                f"{self.path}: {name}: a run with another {', '.join(different)}; "
+                f"{self.path}: {name}: a run that differs in {', '.join(different)}; "
                 "resume with the same options, or choose another --out"
             )
         return values

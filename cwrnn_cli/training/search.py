@@ -136,7 +136,7 @@ def _open(out: Path, search: Search, resume: bool) -> None:
             raise UserError(f"{out}: holds no search; choose another --out") from error
         if different:
             raise UserError(
-                f"{out}: a search with another {', '.join(different)}; "
+                f"{out}: a search that differs in {', '.join(different)}; "
                 "resume with the same options, or choose another --out"
             )
         if before > search.trials:

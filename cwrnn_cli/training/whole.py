@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -141,9 +141,12 @@ def estimate(part: Part, tick: Callable[[], None] = lambda: None) -> Estimate:
             usual = lasts if config.patience else config.epochs
             left = [max(epochs - done, 0) for epochs in (min(usual, config.epochs), config.epochs)]
             run = cell_folder(place, config)
+            first = type(config.cell) not in warm
             each = excerpt.epoch * _epoch_seconds(config, excerpt.data, run, warm)
             expected.append(left[0] * each)
             most.append(left[1] * each)
+            if first:  # its layers are compiled
+                task.evaluate(run, excerpt.data, task.default_split)
             began = time.perf_counter()
             evaluation = task.evaluate(run, excerpt.data, task.default_split)
             cells[config.model, config.params] = task.cell(evaluation)
@@ -157,9 +160,9 @@ def estimate(part: Part, tick: Callable[[], None] = lambda: None) -> Estimate:
     if not part.jobs:
         return Estimate(sum(expected) + after, sum(most) + after)
     at_once = min(part.jobs, len(part.grid.cells))
-    slower, start = slowdown(at_once), _start_seconds(part)
+    slower, start = slowdown(at_once), _start_seconds(part, at_once)
     found = [
-        side_by_side([slower * (start + one) for one in each], at_once) + after
+        side_by_side([start + slower * one for one in each], at_once) + after
         for each in (expected, most)
     ]
     return Estimate(*found)
@@ -236,11 +239,12 @@ def slowdown(jobs: int) -> float:
     return max(together / alone, 1.0)
 
 
-def _start_seconds(part: Part) -> float:
-    """Until a process that trains a cell of a part has its networks at their start."""
+def _start_seconds(part: Part, at_once: int) -> float:
+    """Until each of so many processes that train a cell of a part has its networks ready."""
     with scratch_folder() as place:
         began = time.perf_counter()
-        _starting(place, part, part.grid.cells[:1]).wait()
+        cells = part.grid.cells[:at_once]
+        _end(_starting(place / str(number), part, [cell]) for number, cell in enumerate(cells))
         return time.perf_counter() - began
 
 
@@ -251,18 +255,25 @@ def warm_up(parts: Sequence[Part]) -> None:
     for nothing, and does no harm.
     """
     with scratch_folder() as place:
-        processes = []
-        try:
-            for part in parts:
-                kinds = {type(cell.cell): cell for cell in part.grid.cells}
-                folder = place / part.task.name
-                processes.append(_starting(folder, part, list(kinds.values())))
-            for process in processes:
-                process.wait()
-        finally:
-            for process in processes:
-                process.kill()
-                process.wait()
+        _end(
+            _starting(place / part.task.name, part, list(kinds.values()))
+            for part in parts
+            if (kinds := {type(cell.cell): cell for cell in part.grid.cells})
+        )
+
+
+def _end(starting: Iterable[subprocess.Popen[bytes]]) -> None:
+    """Start processes, and wait until all have ended, or end them."""
+    processes = []
+    try:
+        for process in starting:
+            processes.append(process)
+        for process in processes:
+            process.wait()
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def _starting(place: Path, part: Part, cells: Sequence[TrainConfig]) -> subprocess.Popen[bytes]:

@@ -138,7 +138,7 @@ def test_out_that_exists(cwrnn, piece):
     cwrnn(*command)
     assert "here: exists already; go on with --resume" in one_line_error(cwrnn(*command, expect=2))
     message = one_line_error(cwrnn(*command, "--lr", 1e-5, "--resume", expect=2))
-    assert "here: a run with another lr" in message
+    assert "here: a run that differs in lr" in message
 
 
 def test_generate_longer_than_learnt(cwrnn, piece, tmp_path):

@@ -54,7 +54,7 @@ def test_rates_are_chosen_by_words_that_were_held_out(scan, spoken):
         assert row["score"] == row["sizes"]["200"]["mean"] == valid.error.mean()
     assert found["best"]["srn, ramp"] == min(found["rows"], key=lambda row: row["score"])["lr"]
     message = one_line_error(scan(*words[:-1], 2, "--epochs", 20, "--resume", expect=2))
-    assert "a run with another sequences, hold_out; resume" in message
+    assert "a run that differs in sequences, hold_out; resume" in message
 
 
 def test_models_may_have_rates_of_their_own_and_momenta_are_both_tried(scan):
@@ -106,7 +106,7 @@ def test_another_scan_is_not_resumed(scan):
     assert "runs/scan-timit: exists already" in one_line_error(scan(*words, expect=2))
     before = Path("runs/scan-timit/manifest.json").read_bytes()
     message = one_line_error(scan(*words, "--epochs", 3, "--resume", expect=2))
-    assert "srn-200-ramp-0.001: a run with another epochs; resume with the same" in message
+    assert "srn-200-ramp-0.001: a run that differs in epochs; resume with the same" in message
     assert Path("runs/scan-timit/manifest.json").read_bytes() == before
 
 

@@ -91,7 +91,7 @@ def test_interrupted_it_says_how_to_go_on(search, monkeypatch):
         (("--batch", 4), "batch"),
     ):
         message = one_line_error(search(*words, "--resume", expect=2))
-        assert f"found: a search with another {name}; resume with the same options" in message
+        assert f"found: a search that differs in {name}; resume with the same options" in message
     search("--resume")
     assert json.loads(Path("found/trials.json").read_text())["trials"][2]["epochs"] == 2
     assert "exists already; go on with --resume" in one_line_error(search(expect=2))

@@ -115,7 +115,7 @@ def test_interrupted_it_goes_on_where_it_was(cwrnn, sound, monkeypatch):
         Journal, "add", lambda self, *row: (trained.append(row[0]), add(self, *row))
     )
     message = one_line_error(sound(*words, "--epochs", 9, "--out", "broken", "--resume", expect=2))
-    assert "a run with another epochs; resume with the same options" in message
+    assert "a run that differs in epochs; resume with the same options" in message
     sound(*words, "--out", "broken", "--resume")
     assert len(trained) == 3
     assert Path("broken/scan.h5").read_bytes() == Path("whole/scan.h5").read_bytes()

@@ -1,6 +1,13 @@
 import pytest
 
-from cwrnn_cli.reporting.tables import number, percent, percent_plus_minus, plus_minus, table
+from cwrnn_cli.reporting.tables import (
+    counted,
+    number,
+    percent,
+    percent_plus_minus,
+    plus_minus,
+    table,
+)
 
 
 def test_columns_are_as_wide_as_they_need_to_be():
@@ -35,6 +42,10 @@ def test_a_table_without_rows():
 )
 def test_number(value, text):
     assert number(value) == text
+
+
+def test_one_is_no_plural():
+    assert [counted(count, "run") for count in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
 
 
 def test_plus_minus():

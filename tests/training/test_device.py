@@ -149,7 +149,7 @@ def test_a_run_goes_on_where_it_was_begun(cwrnn, piece, sees):
     assert RunFolder("run").config().device == "cpu"
     sees(1)  # where auto would take the GPU
     message = one_line_error(cwrnn(*words, "--resume", expect=2))
-    expected = "run: a run with another device; resume with --device cpu, that it was begun on, or"
+    expected = "run: a run that differs in device; resume with --device cpu, that it was begun on,"
     assert message.startswith(expected)
     sees()
     cwrnn(*words, "--resume")

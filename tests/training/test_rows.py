@@ -140,7 +140,7 @@ def test_a_journal_of_other_options_is_refused(tmp_path, config, piece):
     path = tmp_path / "rows.jsonl"
     Journal(path).add("one", config, {"error": np.zeros(1)})
     other = configure(TASKS["audio"].load(piece), "srn", 100, runs=1, epochs=4)
-    with pytest.raises(UserError, match=r"rows.jsonl: one: a run with another epochs; resume"):
+    with pytest.raises(UserError, match=r"rows.jsonl: one: a run that differs in epochs; resume"):
         Journal(path).of("one", other)
 
 

@@ -119,7 +119,7 @@ def test_interrupted_and_resumed_it_gives_the_same_numbers(words, tmp_path, monk
 def test_a_scan_with_other_options_is_not_taken_for_this_one(words, tmp_path):
     run_scan(points_of(words, (1e-3,)), words, tmp_path)
     run_scan(points_of(words, (1e-3, 1e-2)), words, tmp_path)  # more rates are welcome
-    with pytest.raises(UserError, match="a run with another seed; resume with the same options"):
+    with pytest.raises(UserError, match="a run that differs in seed; resume with the same options"):
         run_scan(points_of(words, (1e-3,), seed=5), words, tmp_path)
 
 

@@ -13,6 +13,7 @@ from ...help import Command, section
 from ...option import RUN, SECONDS
 from ...outputs import CORPUS, PICTURE, SOUND, OutputFile, check_output, force_option
 from ...reporting.figures import waves
+from ...reporting.tables import counted
 from ...training.folder import RunFolder
 from ...training.folders import newest_run
 from .data import continue_network
@@ -75,7 +76,8 @@ def prepare(
     if corpus.standin:
         source += " (no --src: music that our own code plays, the same on every machine)"
     print_text(
-        f"{out}: {sequences} sequences of {length} samples ({1000 * length / RATE:.1f} ms) "
+        f"{out}: {counted(sequences, 'sequence')} of {length} samples "
+        f"({1000 * length / RATE:.1f} ms) "
         f"at {RATE / 1000} kHz, from {start:g} s of {source}"
     )
 

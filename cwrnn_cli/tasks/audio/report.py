@@ -10,7 +10,7 @@ from ...models import CELLS, ClockworkSpec, LSTMSpec
 from ...paper import AUDIO
 from ...reporting import page
 from ...reporting.figures import Target, boxes, waves
-from ...reporting.tables import Table, number, plus_minus, table
+from ...reporting.tables import Table, counted, number, plus_minus, table
 from ...training.results import Results
 from .data import METRIC_NAMES
 
@@ -22,8 +22,9 @@ def evaluation_text(summary: Mapping[str, Any]) -> str:
     """What `cwrnn eval` shows of :func:`.evaluate.summary`."""
     paper = summary["paper"]
     lines = [
-        f"{page.network_line(summary)}; {summary['runs']} runs of "
-        f"{len(summary['sequences'])} sequences; {summary['epochs']} epochs, "
+        f"{page.network_line(summary)}; {counted(summary['runs'], 'run')} of "
+        f"{counted(len(summary['sequences']), 'sequence')}; "
+        f"{counted(summary['epochs'], 'epoch')}, "
         f"learning rate {summary['lr']:g}",
         f"data: {page.data_of(summary)}",
         *page.deviation_lines(summary),
@@ -119,8 +120,9 @@ def comparison_text(results: Results) -> str:
     """The comparison as a table, ours beside the paper's."""
     first = results.first
     lines = [
-        f"data: {page.data_of(first)}; {first['runs']} runs x "
-        f"{first['networks'] // first['runs']} sequences, {first['epochs']} epochs",
+        f"data: {page.data_of(first)}; {counted(first['runs'], 'run')} x "
+        f"{counted(first['networks'] // first['runs'], 'sequence')}, "
+        f"{counted(first['epochs'], 'epoch')}",
         *page.deviations_of(results),
         "",
         *main_table(results).lines(),

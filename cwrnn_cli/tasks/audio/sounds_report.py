@@ -11,7 +11,7 @@ from ...paper import AUDIO
 from ...reporting.figures import Target, dots
 from ...reporting.page import cell_name, label_of
 from ...reporting.survey import deviations_of
-from ...reporting.tables import Table, interval, number, percent, table
+from ...reporting.tables import Table, counted, interval, number, percent, table
 from ...training.results import Key
 from ...training.survey import SurveyRows
 from .descriptions import DESCRIPTIONS
@@ -27,8 +27,9 @@ def text(rows: SurveyRows, found: Mapping[str, Any]) -> str:
         found: of :meth:`.SoundsSurvey.comparison`.
     """
     lines = [
-        f"{len(rows.names)} sounds of {found['files']} files; {found['runs']} runs x "
-        f"{found['sequences']} sequences of each, {found['epochs']} epochs",
+        f"{len(rows.names)} sounds of {found['files']} files; "
+        f"{counted(found['runs'], 'run')} x {counted(found['sequences'], 'sequence')} of each, "
+        f"{counted(found['epochs'], 'epoch')}",
         *deviations_of(rows),
         "medians over all networks of a cell; one that diverged counts as the constant mean "
         "(MSE/σ² = 1)",

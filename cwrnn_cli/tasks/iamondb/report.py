@@ -13,7 +13,7 @@ from data_prep.strict_json import dumps
 from ...paper import IAMONDB
 from ...reporting import page
 from ...reporting.figures import Target, curves, pyplot, save
-from ...reporting.tables import Table, percent, percent_plus_minus
+from ...reporting.tables import Table, counted, percent, percent_plus_minus
 from ...training.folder import CELLS_FOLDER, METRICS, RunFolder
 from ...training.problem import RunsReport
 from ...training.results import Results
@@ -26,10 +26,10 @@ def evaluation_text(summary: Mapping[str, Any]) -> str:
     """What `cwrnn eval` shows of :func:`.evaluate.summary`."""
     paper, metrics = summary["paper"] or {}, summary["metrics"]
     lines = [
-        f"{page.network_line(summary, ' per direction')}; {summary['runs']} runs, "
-        f"learning rate {summary['lr']:g}, {summary['epochs']} epochs",
+        f"{page.network_line(summary, ' per direction')}; {counted(summary['runs'], 'run')}, "
+        f"learning rate {summary['lr']:g}, {counted(summary['epochs'], 'epoch')}",
         f"data: {page.data_of(summary)}, "
-        f"{summary['sequences']} lines of the {summary['split']} set",
+        f"{counted(summary['sequences'], 'line')} of the {summary['split']} set",
         *page.deviation_lines(summary),
         "",
         f"character error rate, {_decoding(summary)}: {percent_plus_minus(metrics['cer'])} %",
@@ -133,7 +133,7 @@ def comparison_text(results: Results) -> str:
     first = results.first
     return "\n".join(
         [
-            f"data: {page.data_of(first)}; {first['runs']} runs, best path; "
+            f"data: {page.data_of(first)}; {counted(first['runs'], 'run')}, best path; "
             "the paper's numbers are on IAM-OnDB",
             *page.deviations_of(results),
             "",

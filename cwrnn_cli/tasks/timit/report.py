@@ -11,7 +11,7 @@ from ...models import CELLS
 from ...paper import TIMIT
 from ...reporting import page
 from ...reporting.figures import Target, boxes, pyplot, save, shades
-from ...reporting.tables import Table, percent, percent_plus_minus, table
+from ...reporting.tables import Table, counted, percent, percent_plus_minus, table
 from ...statistics import ratio
 from ...training.results import Results
 
@@ -20,10 +20,11 @@ def evaluation_text(summary: Mapping[str, Any]) -> str:
     """What `cwrnn eval` shows of :func:`.evaluate.summary`."""
     paper, metrics = summary["paper"] or {}, summary["metrics"]
     lines = [
-        f"{page.network_line(summary)}; {summary['runs']} runs, "
-        f"learning rate {summary['lr']:g}; stopped after {summary['epochs']} epochs at the latest",
+        f"{page.network_line(summary)}; {counted(summary['runs'], 'run')}, "
+        f"learning rate {summary['lr']:g}; "
+        f"stopped after {counted(summary['epochs'], 'epoch')} at the latest",
         f"data: {page.data_of(summary)}, "
-        f"{summary['sequences']} words of the {summary['split']} set",
+        f"{counted(summary['sequences'], 'word')} of the {summary['split']} set",
         *page.deviation_lines(summary),
     ]
     rows = [["all", *_cells(metrics["error"])]]
@@ -149,7 +150,8 @@ def comparison_text(results: Results) -> str:
     """The comparison as a table, ours beside the paper's."""
     first = results.first
     lines = [
-        f"data: {page.data_of(first)}; {first['runs']} runs; the paper's numbers are on TIMIT",
+        f"data: {page.data_of(first)}; {counted(first['runs'], 'run')}; "
+        "the paper's numbers are on TIMIT",
         *page.deviations_of(results),
         "",
         *main_table(results).lines(),
