@@ -65,6 +65,8 @@ class Report:
         repaired: split -> lines taken whose clock ran back, each with the seconds of
             :func:`~.iamondb_files.lag`.
         characters: of the training and validation lines.
+        source: what they are lines of.
+        standin: whether that stands in for IAM-OnDB.
     """
 
     lines: dict[str, int] = field(default_factory=dict)
@@ -72,6 +74,8 @@ class Report:
     problems: list[str] = field(default_factory=list)
     repaired: dict[str, dict[str, float]] = field(default_factory=dict)
     characters: str = ""
+    source: str = "IAM-OnDB"
+    standin: bool = False
 
 
 def frames_of(strokes: np.ndarray, options: PathOptions) -> np.ndarray:
@@ -197,8 +201,10 @@ def prepare(
     report.characters = "".join(
         sorted({c for f, ls in good.items() if split_of[f] != "test" for line in ls for c in line})
     )
-    standin = (lines_source.path.parent / MARKER).is_file()
-    source = source_of("stand-in handwriting" if standin else "IAM-OnDB", origin, digests)
+    report.standin = (lines_source.path.parent / MARKER).is_file()
+    if report.standin:
+        report.source = "stand-in handwriting"
+    source = source_of(report.source, origin, digests)
     provenance = {
         "cwrnn": PREPARATION,
         "source": source,
@@ -207,7 +213,7 @@ def prepare(
         "left_out": report.left_out,
         "repaired": {split: len(repaired) for split, repaired in report.repaired.items()},
     }
-    write(out, Corpus("iamondb", standin, provenance, _splits(lines, good, split_of)))
+    write(out, Corpus("iamondb", report.standin, provenance, _splits(lines, good, split_of)))
     return report
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ..console import json_option, print_json, say_written
+from ..console import json_option, print_json, print_text, quoted
 from ..help import Command, section
 from ..option import RUN
 from ..training.folder import RunFolder
@@ -36,8 +36,10 @@ def command(run: Path, out: Path, precision: str, as_json: bool) -> None:
     `cwrnn eval`, `cwrnn generate` (both with --data) and cwrnn_cli.load read it as they read RUN;
     it cannot be trained on.
     """
+    config = RunFolder(run).config()
     size = keep(RunFolder(run), out, precision)
     if as_json:
         print_json({"run": str(run), "out": str(out), "precision": precision, "bytes": size})
     else:
-        say_written(out)
+        data = quoted(Path(config.data_path))
+        print_text(f"{out}: kept; see `cwrnn eval {quoted(out)} --data {data}`")

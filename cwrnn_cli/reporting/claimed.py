@@ -22,6 +22,7 @@ RULE = (
     "trained otherwise than the paper says. Not tested: these data are not the paper's."
 )
 _FACTOR = 2.0
+_IN = ", %"  # behind what is a rate
 _HARMLESS = {"runs"}  # fewer networks have wider intervals
 Write = Callable[[float | None], str]
 
@@ -40,7 +41,7 @@ def claims_of_grid(
     Args:
         results: of the grid.
         command: that made it.
-        what: the number is, such as "error".
+        what: the number is, such as "error", or "error, %".
         write: one.
         source: the paper's figure or table that it is from.
         same_data: whether the data are such that the paper's numbers can be expected.
@@ -79,11 +80,12 @@ def _number(
 ) -> Claim:
     paper, medians = _published(summary) or 0.0, summary["medians"]
     label = page.label_of(summary["model"])
-    text = f"Median {interval(medians['survivors'], write)}"
+    unit = " %" if what.endswith(_IN) else ""
+    text = f"Median {interval(medians['survivors'], write)}{unit}"
     if summary["diverged"]:
         text += (
             f" of those that did not diverge; {summary['diverged']} diverged, with these as "
-            f"infinite {interval(medians['as_infinite'], write)}"
+            f"infinite {interval(medians['as_infinite'], write)}{unit}"
         )
     departures = _departures(summary)
     if departures:
@@ -92,7 +94,7 @@ def _number(
     verdict = "not tested" if not same_data else "open" if departures else _within(judged, paper)
     return Claim(
         place=f"{source}: {label}, {summary['params']} parameters",
-        says=f"{what[0].upper()}{what[1:]} {write(paper)}",
+        says=f"{what[0].upper()}{what[1:].removesuffix(_IN)} {write(paper)}{unit}",
         found=text,
         data=page.data_of(summary),
         n=_networks(summary["networks"]),

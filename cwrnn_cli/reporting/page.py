@@ -73,6 +73,20 @@ def cell_name(key: tuple[str, int]) -> str:
     return f"{params} {label_of(model)}"
 
 
+def beside(table: Table, summary: Mapping[str, Any], corpus: str) -> Table:
+    """A table whose columns of the paper's numbers say on what they are, where it is not ours.
+
+    Args:
+        table: columns of the paper's begin with "paper".
+        summary: of any of its cells.
+        corpus: the paper's.
+    """
+    if not summary["standin"]:
+        return table
+    header = [f"{name}, on {corpus}" if name.startswith("paper") else name for name in table.header]
+    return Table(header, table.rows)
+
+
 def comparison(
     results: Results, left_out: Iterable[str] = (), **more: Mapping[str, Any]
 ) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Plain-text tables."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -13,6 +13,25 @@ class Table(NamedTuple):
     def lines(self) -> list[str]:
         """As plain text."""
         return table(self.header, self.rows).splitlines()
+
+
+def said_once(found: Table, own: Collection[str]) -> tuple[str, Table]:
+    """What is the same in all rows, in words, and the table without these columns.
+
+    Columns without a value in any row are left out without a word.
+
+    Args:
+        found: the table; of one row all is its own.
+        own: columns that stay.
+    """
+    if len(found.rows) < 2:
+        return "", found
+    columns = dict(zip(found.header, zip(*found.rows, strict=True), strict=True))
+    same = {n: each[0] for n, each in columns.items() if len(set(each)) == 1 and n not in own}
+    kept = [name for name in columns if name not in same]
+    rows = list(zip(*(columns[name] for name in kept), strict=True))
+    said = (f"{name} {value}" for name, value in same.items() if value != "–")
+    return "; ".join(said), Table(kept, rows)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

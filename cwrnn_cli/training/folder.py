@@ -170,9 +170,13 @@ class RunFolder:
         if not self.exists:
             raise UserError(f"no run folder (no {CONFIG}); see `cwrnn train`", place=self.path)
         try:
-            return TrainConfig.from_json(self._configured())
+            found = self._configured()
+            if _is_search(found):
+                there = "its best.json has the command to train with what was found"
+                raise UserError(f"a search's folder, not a run's; {there}", place=self.path)
+            return TrainConfig.from_json(found)
         except UserError as error:
-            raise UserError(error.reason, place=path) from error
+            raise UserError(error.reason, place=error.place or path) from error
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             reason = f"not a readable run configuration ({_in_short(error)})"
             raise UserError(f"{reason}; restore that file, or train again", place=path) from error
@@ -317,6 +321,11 @@ class RunFolder:
     def append_metrics(self, values: dict[str, Any]) -> None:
         """One more line of metrics.jsonl."""
         append_text(self.path / METRICS, dumps(values) + "\n")
+
+
+def _is_search(found: Any) -> bool:
+    """Whether a config.json is that of `cwrnn search`."""
+    return isinstance(found, dict) and "trials" in found
 
 
 def _in_short(error: Exception) -> str:

@@ -56,7 +56,7 @@ class RunsReport:
 
     Attributes:
         json: for ``--json``.
-        text: for people.
+        text: for people, narrow enough for a terminal.
         files: that were written.
     """
 

@@ -147,6 +147,7 @@ class Found:
         curves_file: where they are.
         evaluate: name of a run (MODEL-PARAMS of a grid) -> its evaluation on the corpus at hand;
             raises UserError where there is none, or no weights.
+        at: epochs at which the runs were compared.
     """
 
     command: str
@@ -156,3 +157,4 @@ class Found:
     curves: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     curves_file: str = ""
     evaluate: Callable[[str], Evaluation[Any]] = _nothing
+    at: Sequence[int] = ()

@@ -40,10 +40,19 @@ def compare(cwrnn, runs, *words, **more):
 
 def test_table_curves_and_json(cwrnn, runs, tmp_path):
     result = compare(cwrnn, runs, "--at", "1,3,3", "--out", "both")
+    names_of_two = f"{runs[1].parent.name}-srn"
     out = tmp_path / "both"
-    text = result.stdout
-    assert text == (out / "table.txt").read_text()
+    text = (out / "table.txt").read_text()
     assert text.count("validation by epoch 3") == 1 and "synthetic writers" in text
+    shown = result.stdout  # narrower: what the runs have in common is said once
+    assert shown.splitlines()[0] == text.splitlines()[0]
+    assert "all depart from the paper by batch 4, output_size 4" in shown
+    assert "by N: validation by epoch N, CER %" in shown
+    (head,) = [line for line in shown.splitlines() if line.startswith("parameters")]
+    assert head.split()[-4:] == ["by", "1", "by", "3"] and "units" not in head.split()
+    assert "units 7" in shown and max(map(len, shown.splitlines())) < 140
+    (other,) = [line for line in shown.splitlines() if names_of_two in line]
+    assert " lr 0.01 " in other and "batch" not in other and other.endswith("–")
     found = json.loads(
         compare(cwrnn, runs, "--at", "1,3", "--out", "both", "--resume", "--json").stdout
     )

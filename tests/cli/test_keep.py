@@ -26,8 +26,9 @@ def trained(cwrnn, task: str, lines: Path, piece: Path) -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_it_is_evaluated_as_the_run_is(cwrnn, lines, piece, task, precision):
     trained(cwrnn, task, lines, piece)
-    cwrnn("keep", "run", "--out", "small", "--precision", precision)
+    said = cwrnn("keep", "run", "--out", "small", "--precision", precision).stdout
     data = {"iamondb": lines, "audio": piece}[task]
+    assert said == f"small: kept; see `cwrnn eval small --data {data}`\n"
     whole, small = (
         json.loads(cwrnn("eval", run, "--data", data, "--json").stdout) for run in ("run", "small")
     )

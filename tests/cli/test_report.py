@@ -166,6 +166,9 @@ def test_runs_that_were_compared(grids, cwrnn):
     cwrnn("compare", "--task", "iamondb", *given, "--at", "1,2", "--out", "both")
     cwrnn("report", "both")
     page = check(Path("report.html").read_text())
+    (of_runs,) = [table for table in page.texts["table"] if "stopped by" in table]
+    assert "validation by epoch 2" in of_runs and "validation by epoch 25" not in of_runs
+    assert "paper (Table 3, test), on IAM-OnDB" in of_runs  # these are lines of no people
     assert page.texts["h3"] == ["Table 3, run by run", "Training", "Ink, and what was read"]
     assert any(pre == Path("both/table.txt").read_text() for pre in page.texts["pre"])
 

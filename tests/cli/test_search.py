@@ -71,6 +71,16 @@ def test_the_best_is_a_command_that_trains(cwrnn, search):
     assert (config.seed, config.params, config.model) == (0, 1500, "cw")
 
 
+def test_its_folder_is_no_run_and_says_what_to_use(cwrnn, search):
+    search()
+    for words in (("eval", "found"), ("report", "found"), ("keep", "found", "--out", "kept")):
+        message = one_line_error(cwrnn(*words, expect=2))
+        assert message == (
+            "found: a search's folder, not a run's; its best.json has the command to train with "
+            "what was found"
+        )
+
+
 def test_interrupted_it_says_how_to_go_on(search, monkeypatch):
     advance = IamondbTrainer.advance
 

@@ -1,11 +1,13 @@
 import pytest
 
 from cwrnn_cli.reporting.tables import (
+    Table,
     counted,
     number,
     percent,
     percent_plus_minus,
     plus_minus,
+    said_once,
     table,
 )
 
@@ -42,6 +44,15 @@ def test_a_table_without_rows():
 )
 def test_number(value, text):
     assert number(value) == text
+
+
+def test_what_all_rows_have_in_common_is_said_once():
+    rows = [["a", "1", "x", "–", "7"], ["a", "2", "x", "–", "8"]]
+    found = Table(("kind", "run", "of", "none", "value"), rows)
+    said, narrow = said_once(found, ("kind",))
+    assert said == "of x" and narrow.header == ["kind", "run", "value"]
+    assert list(narrow.rows) == [("a", "1", "7"), ("a", "2", "8")]
+    assert said_once(Table(found.header, rows[:1]), ()) == ("", Table(found.header, rows[:1]))
 
 
 def test_one_is_no_plural():

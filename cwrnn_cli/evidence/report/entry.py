@@ -153,7 +153,7 @@ def _of_runs(folder: Path, name: str, manifest: dict[str, Any], data: Path | Non
     task, at = TASKS[first["task"]], manifest["configuration"]["at"]
     curves = {run: _lines(folder / f"{run}.jsonl") for run in runs}
     place = f"{name}/*.jsonl"
-    found = Found(manifest["command"], None, runs, None, curves, place, _nowhere)
+    found = Found(manifest["command"], None, runs, None, curves, place, _nowhere, at)
     text = task.runs_text({r: cell.summary for r, cell in runs.items()}, curves, at) + "\n"
     configs = [cell.config for cell in runs.values()]
     label = page.data_of(first)

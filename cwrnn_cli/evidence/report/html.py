@@ -5,12 +5,13 @@ import re
 from base64 import b64encode
 from dataclasses import replace
 from importlib.resources import files
+from itertools import groupby
 
 import jinja2
 from markupsafe import Markup
 
 from ...outputs import REPORT
-from ...training.sections import VERDICTS, Picture, Sheet, Sound
+from ...training.sections import VERDICTS, Claim, Picture, Sheet, Sound
 from .gather import Report
 
 _NUMBER = re.compile(r"[\s\d.,:/±×∞–()%+*<>e-]*|[\d. –]+ to [\d. –]+")
@@ -26,10 +27,11 @@ def page(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"drawn": drawn, "filled": filled, "numeric": numeric}
-    environment.filters["data_uri"] = data_uri
+    environment.filters |= {"data_uri": data_uri, "unbroken": unbroken}
     counts = {v: sum(claim.verdict == v for claim in report.claims) for v in VERDICTS}
     found: str = environment.get_template("report.html").render(
         report=report,
+        groups=groups(report),
         counts={verdict: n for verdict, n in counts.items() if n},
         css=Markup(_part("report.css")),
         mark=Markup(f"{REPORT}: open it in a browser. -->"),
@@ -39,6 +41,23 @@ def page(report: Report) -> str:
 
 def _part(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def groups(report: Report) -> list[tuple[str, list[Claim]]]:
+    """Its claims, those beside each other that one command shows on one corpus together.
+
+    With that command, to be said once; "" where each has its own to say.
+    """
+    if report.claims_file:
+        return [("", list(report.claims))]
+    found = groupby(report.claims, lambda claim: (claim.data, claim.command))
+    return [(command, list(claims)) for (_, command), claims in found]
+
+
+def unbroken(command: str) -> Markup:
+    """A command whose options no line breaks within their hyphens."""
+    kept = r'<span class="option">\g<0></span>'
+    return Markup(re.sub(r"(?<=\s)-[\w-]+", kept, str(Markup.escape(command))))
 
 
 def drawn(picture: Picture) -> Markup:

@@ -71,8 +71,15 @@ def _errors(results: Results) -> list[Part]:
             "2nd to the 98th percentile. ◇: the median that the paper published"
             f"{page.left_out(results)}.",
         ),
-        Sheet("MSE/σ of every model and size, beside Table 2", *main, note=report.MAIN_NOTE),
-        Sheet("Medians with their 95 % intervals, beside Figure 3", *medians),
+        Sheet(
+            "MSE/σ of every model and size, beside Table 2",
+            *page.beside(main, results.first, report.MUSIC),
+            note=report.MAIN_NOTE,
+        ),
+        Sheet(
+            "Medians with their 95 % intervals, beside Figure 3",
+            *page.beside(medians, results.first, report.MUSIC),
+        ),
     ]
     if lines := [*report.ratio_lines(results), *page.win_lines(results, AUDIO.metric)]:
         parts.append(Remark(items=lines))

@@ -111,6 +111,7 @@ def prepare(
         rows.append([name, *map(str, (report.lines[name], repaired, report.left_out[name], paper))])
     print_text(table(("split", "lines", "of them repaired", "left out", "paper"), rows))
     say_problems(out, report.problems, converter.repairs(report))
-    source = IamondbTask().data_label("stand-in handwriting", True) if standin else str(src)
+    source = IamondbTask().data_label(report.source, report.standin)
+    source += "" if standin else f", from {src}"
     path = "offsets of" if offsets else "positions of"
     print_text(f"{out}: {len(report.characters)} characters; {path} lines of {source}")

@@ -15,12 +15,11 @@ from ...reporting.tables import percent
 from ...reporting.vector import svg
 from ...training.results import Results
 from ...training.sections import Claim, Found, Part, Picture, Remark, Section, Sheet, Story
-from . import evaluate, report
+from . import evaluate, report, runs_report
 from .evaluate import IamondbEvaluation
 
 _CORPUS = "IAM-OnDB"  # as its converter names it
 _LINES = 4  # of ink
-_AT = (25, 50, 100)  # epochs at which runs are compared
 
 
 def story(found: Found) -> Story:
@@ -48,7 +47,7 @@ def _table3(results: Results) -> list[Part]:
     return [
         Sheet(
             "Character error rates on the test set, best path, beside Table 3",
-            *report.main_table(results),
+            *page.beside(report.main_table(results), results.first, _CORPUS),
             note=f"the paper's are on {_CORPUS}; these on {page.data_of(results.first)}",
         )
     ]
@@ -57,13 +56,15 @@ def _table3(results: Results) -> list[Part]:
 def _runs(found: Found) -> Iterator[Part]:
     summaries = {name: cell.summary for name, cell in found.runs.items()}
     lines = {name: found.curves.get(name, ()) for name in summaries}
+    first = next(iter(summaries.values()))
     yield Sheet(
         "Runs as they are, trained to their end or not",
-        *report.runs_table(summaries, lines, _AT),
-        note=f"data: {page.data_of(next(iter(summaries.values())))}",
+        *page.beside(runs_report.runs_table(summaries, lines, found.at), first, _CORPUS),
+        note=f"data: {page.data_of(first)}",
     )
-    if cells := report.cells_table(summaries):
-        yield Sheet("Runs that differ in their seeds only, together", *cells)
+    if cells := runs_report.cells_table(summaries):
+        together = page.beside(cells, first, _CORPUS)
+        yield Sheet("Runs that differ in their seeds only, together", *together)
 
 
 def _curves(found: Found) -> Picture:

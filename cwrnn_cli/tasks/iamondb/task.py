@@ -17,7 +17,7 @@ from ...training.results import Results
 from ...training.sections import Found, Story
 from ...training.share import Share
 from ...training.task import Arrays, Task
-from . import evaluate, report
+from . import evaluate, report, runs_report
 from .analysis import IamondbAnalyser
 from .data import IamondbData, check_aligned, excerpt, load
 from .decode import BeamOptions
@@ -175,7 +175,7 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
     ) -> RunsReport:
         """Table and learning curves."""
         summaries = {name: self.summary(e) for name, e in evaluations.items()}
-        return report.compare_runs(out, runs, summaries, at)
+        return runs_report.compare_runs(out, runs, summaries, at)
 
     def runs_text(
         self,
@@ -184,7 +184,7 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
         at: Sequence[int],
     ) -> str:
         """Table 3, a row per run."""
-        return report.runs_text(summaries, lines, at)
+        return runs_report.runs_text(summaries, lines, at)
 
     def bench_text(self, result: Mapping[str, Any]) -> str | None:
         """Of `cwrnn bench handwriting`."""

@@ -56,10 +56,13 @@ def _errors(results: Results) -> list[Part]:
         ),
         Sheet(
             "Test errors of every model and size, beside Table 2",
-            *report.main_table(results),
+            *page.beside(report.main_table(results), results.first, _CORPUS),
             note=f"the paper's are on {_CORPUS}; these on {page.data_of(results.first)}",
         ),
-        Sheet("Medians with their 95 % intervals, beside Figure 4", *medians),
+        Sheet(
+            "Medians with their 95 % intervals, beside Figure 4",
+            *page.beside(medians, results.first, _CORPUS),
+        ),
     ]
     if (ratios := report.ratio_table(results)).rows:
         parts.append(Sheet("Ratios of mean test errors, with 95 % intervals", *ratios))

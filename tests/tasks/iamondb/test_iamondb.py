@@ -12,7 +12,7 @@ from cwrnn_cli.clock import Clock, shared_out
 from cwrnn_cli.models.ensemble import Ensemble
 from cwrnn_cli.tasks.audio import data as audio
 from cwrnn_cli.tasks.iamondb import data as handwriting
-from cwrnn_cli.tasks.iamondb import report
+from cwrnn_cli.tasks.iamondb import runs_report
 from cwrnn_cli.tasks.iamondb.engines import CtcEngine, IamondbTrainer, batch_order, transcripts
 from cwrnn_cli.tasks.iamondb.evaluate import recognise
 from cwrnn_cli.tasks.iamondb.task import IamondbTask
@@ -312,4 +312,4 @@ def test_files_that_are_not_of_this_task(lines, piece, tmp_path):
 def test_a_table_of_runs_is_the_same_made_from_what_was_written():
     """Periods are a tuple before, a list after."""
     departs = {"deviations": [{"name": "periods", "ours": (1, 2), "paper": 9}]}
-    assert report._departs(departs) == report._departs(json.loads(json.dumps(departs)))
+    assert runs_report._departs(departs) == runs_report._departs(json.loads(json.dumps(departs)))
