@@ -7,13 +7,14 @@ from data_prep.errors import UserError
 
 from ..models import CELLS
 from .figures import Target, pyplot, save
-from .tables import Table, table
+from .tables import Table, counted, table
 
 
 def machine_text(result: Mapping[str, Any]) -> str:
     """One line about the machine."""
     machine = result["machine"]
-    text = f"{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}"
+    threads = counted(machine["threads"], "thread")
+    text = f"{machine['processor']}, {threads}, torch {machine['torch']}"
     if "device" in result:
         text += f"; on {result['device']}, {machine['gpu']}"
         if machine["cudnn_tf32"] and result["device"].startswith("cuda"):

@@ -1,17 +1,14 @@
 """`cwrnn compare --all`: the plan, the whole of it with tiny settings, killed and gone on with."""
 
 import json
-import os
+import random
 import shutil
-import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import h5py
-import numpy as np
 import pytest
 
 from cwrnn_cli.benchmarks import machine
@@ -81,20 +78,6 @@ def in_one_go(corpora, tmp_path_factory) -> Path:
     return place / "out"
 
 
-def rows_of(out: Path) -> dict[str, np.ndarray]:
-    found = {}
-    for task in TINY:
-        with h5py.File(out / task / "results.h5") as file:
-            file.visititems(
-                lambda name, value, task=task: (
-                    found.update({f"{task}/{name}": value[()]})
-                    if isinstance(value, h5py.Dataset)
-                    else None
-                )
-            )
-    return found
-
-
 def test_every_table_figure_and_one_report_of_all(in_one_go):
     tables = (in_one_go / "tables.txt").read_text()
     assert QUICK in tables and "Table 1" in tables
@@ -145,52 +128,29 @@ def test_a_part_is_that_of_its_own_command(cwrnn, in_one_go, corpora, tmp_path):
     cwrnn(*words, "--resume")
 
 
-def killed(corpora: dict[str, str], mark: Path) -> None:
-    """Begin it, or go on, and kill it when a file is there."""
-    code = VICTIM.format(root=str(ROOT), corpora=corpora)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    with subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=environment,
-    ) as process:
-        while not mark.exists():
-            assert process.poll() is None, process.stderr.read().decode()
-            time.sleep(0.001)
-        process.kill()
-        process.communicate()  # those that it has started have this pipe, too: all have ended
-
-
-def test_killed_and_gone_on_with_the_tables_are_the_same(in_one_go, corpora, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    out = Path("out")
-    killed(corpora, out / "audio" / "cells" / "srn-100" / "metrics.jsonl")
-    killed(corpora, out / "timit" / "manifest.json")
-    killed(corpora, out / "iamondb" / "cells" / "lstm-700" / "config.json")
-    assert not (out / "tables.txt").exists()
-    make_tiny(monkeypatch.setattr)
-    whole.compare_all(asked(corpora, resume=True))
-    assert (out / "tables.txt").read_text() == (in_one_go / "tables.txt").read_text()
-    wanted, found = rows_of(in_one_go), rows_of(out)
-    assert wanted.keys() == found.keys() and len(wanted) > 20
-    for name, values in wanted.items():
-        np.testing.assert_array_equal(found[name], values, err_msg=name)
-    plan = (out / "plan.txt").read_text().splitlines()
-    assert "done" in next(
-        line for line in plan if line.startswith("audio: ")
-    )  # and was not trained again
-
-
-def test_killed_at_random_moments_it_is_the_same(corpora, tmp_path):
+def test_killed_at_random_moments_and_gone_on_with_it_is_the_same(
+    in_one_go, corpora, tmp_path, monkeypatch
+):
     """A tiny one of `python -m tests.soak.whole`."""
-    code = VICTIM.format(root=str(ROOT), corpora=corpora)
-    assert soak.judge([sys.executable, "-c", code], tmp_path, kills=2, seed=3) == []
-    out = tmp_path / "killed" / "out"
-    (out / "timit" / "table.txt").write_text("")
+    command = [sys.executable, "-c", VICTIM.format(root=str(ROOT), corpora=corpora)]
+    monkeypatch.chdir(tmp_path)
+    out, rng = Path("out"), random.Random(20)
+    sizes = {name: soak.grown(in_one_go / name) for name in TINY}  # in the order of their training
+    below = 0
+    for size in sizes.values():
+        moment = soak.Moment(below + rng.randint(1, size - 1), rng.uniform(0, 0.1))
+        assert soak.killed(command, tmp_path, moment)
+        below += size
+    assert not (out / "tables.txt").exists()
+    soak.ran_through(command, tmp_path)
+    assert soak.differences(in_one_go, out) == []
+    plan = (out / "plan.txt").read_text().splitlines()
+    assert "done" in next(line for line in plan if line.startswith("audio: "))  # not trained again
+
+    (out / "timit" / "table.txt").write_text("")  # what is another is found
     with h5py.File(out / "audio" / "results.h5", "r+") as file:
         file["cw/250/nmse_paper"][0] += 1e-6
-    wrong = soak.differences(tmp_path / "straight" / "out", out)
+    wrong = soak.differences(in_one_go, out)
     assert "timit/table.txt is another" in wrong
     assert "audio/results.h5: cw/250/nmse_paper is another" in wrong
 
