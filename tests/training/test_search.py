@@ -139,7 +139,7 @@ def test_chance_takes_no_notice_of_what_came_out(words, whole, tmp_path):
     tried.append(module._proposed(by_chance, known).params)
     assert tried[0] == tried[1] != module._proposed(search_of(words), known).params
     open_search(tmp_path, by_chance, resume=False)
-    with pytest.raises(UserError, match="a search with another --sampler"):
+    with pytest.raises(UserError, match="a search that differs in --sampler"):
         open_search(tmp_path, search_of(words), resume=True)
 
 
