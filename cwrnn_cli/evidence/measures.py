@@ -45,11 +45,12 @@ def table1_by_formula() -> dict[str, int]:
     return {"entries": len(entries), "nearest": nearest}
 
 
-def clock_cost(task: str, params: int, periods: Sequence[int]) -> dict[str, float]:
-    """What a CW-RNN of so many parameters with equal modules of these periods computes.
+def clock_cost(task: str, model: str, params: int, periods: Sequence[int]) -> dict[str, float]:
+    """What a network of so many parameters with equal modules of these periods computes.
 
     Args:
         task: whose inputs and outputs.
+        model: a cell on the clock, of one gate.
         params: budget.
         periods: without offsets.
 
@@ -59,7 +60,7 @@ def clock_cost(task: str, params: int, periods: Sequence[int]) -> dict[str, floa
     """
     protocol = PROTOCOLS[task]
     n = hidden_size_for(
-        params, "cw", *protocol.sizes, bidirectional=protocol.bidirectional, periods=tuple(periods)
+        params, model, *protocol.sizes, bidirectional=protocol.bidirectional, periods=tuple(periods)
     )
     clock = Clock.of(n, tuple(periods))
     inputs = protocol.input_size

@@ -72,8 +72,8 @@ def test_values_of_json_are_equal_but_for_noise():
 def test_a_clock_costs_what_its_ticks_do():
     """Powers of two as the benchmarks count them; without fast modules next to nothing."""
     periods = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-    paper = clock_cost("audio", 1000, periods)
+    paper = clock_cost("audio", "cw", 1000, periods)
     assert paper["units"] == 40
     assert paper["multiply_adds"] == pytest.approx(operations(40, 0, 9)["cascade"])
-    slow = clock_cost("audio", 1000, (8, 16))
+    slow = clock_cost("audio", "cw", 1000, (8, 16))
     assert slow == {"units": 35, "multiply_adds": 18 * 18 / 8 + 17 * 35 / 16}
