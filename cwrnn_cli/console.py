@@ -61,6 +61,7 @@ def command_line() -> str:
     unimportant = {
         "--resume",
         "--json",
+        "--collect",
         "--tensorboard",
         *(flag for option in LOUDNESS for flag in option.opts),
     }

@@ -25,6 +25,10 @@ _POLL = 0.05
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
+class InUse(UserError):
+    """Another process writes in a folder."""
+
+
 @dataclass
 class _Held:
     """A lock of this process.
@@ -64,7 +68,8 @@ def locked(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
         patience: seconds to wait for another process to let go.
 
     Raises:
-        UserError: another process writes in it, which is named; or it cannot be made.
+        InUse: another process writes in it, which is named.
+        UserError: it cannot be made.
     """
     place = folder.resolve()
     if place in _held:
@@ -121,7 +126,7 @@ def _acquire(folder: Path, until: float) -> tuple[int, list[Path]]:
                     os.write(handle, f"{os.getpid()} {socket.gethostname()}".encode())
                 return handle, made
             if time.monotonic() >= until:
-                raise UserError(f"in use by {_holder(handle)}; let it end, or stop it", folder)
+                raise InUse(f"in use by {_holder(handle)}; let it end, or stop it", folder)
         except BaseException:
             os.close(handle)
             raise

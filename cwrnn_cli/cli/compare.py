@@ -31,12 +31,13 @@ from ..training.configure import check, configure
 from ..training.device import check_device
 from ..training.folder import CONFIG, RunFolder, check_free, writing
 from ..training.folders import names_of
-from ..training.grid import RESULTS, Grid, open_grid, run_grid
+from ..training.grid import RESULTS, Grid, check_complete, open_grid, run_grid
 from ..training.jobs import cores, one_thread
 from ..training.manifest import MANIFEST, certified, certified_whole, note
 from ..training.memory import check_jobs
 from ..training.registry import AnyTask
 from ..training.results import read_results, write_runs
+from .cluster import check_collectable, meet, sharing, train_claimed, train_shard
 from .mistakes import did_you_mean
 from .options import (
     A_TASK,
@@ -112,6 +113,25 @@ _OF_ALL = {"whole", "quick", "data", "out", "jobs", "device", "resume", "as_json
     f"[default: {', '.join(_AT_ONCE)}: as many as cores; else one after the other, on all cores]",
 )
 @protocol_options(several=True)
+@section("On several machines: under torchrun, or as a job array (docs/cluster.md)")
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Train the I-th of N shares of the work, from 1/N on, in a folder that all of them see; "
+    "start it again to go on.",
+)
+@click.option(
+    "--collect",
+    is_flag=True,
+    help="Make of what all shards have trained the results, or say what is missing.",
+)
+@click.option(
+    "--block",
+    type=COUNT,
+    metavar="RUNS",
+    help="So many runs of a cell are a unit of work, where it is cut into units; how many changes "
+    "no number. Cells that no compiled loop trains are not cut.  [default: some 30 s on a core]",
+)
 @section("Of runs that are there")
 @click.option(
     "--run",
@@ -149,6 +169,9 @@ def command(
     device: str,
     out: Path | None,
     jobs: int | None,
+    shard: str | None,
+    collect: bool,
+    block: int | None,
     resume: bool,
     as_json: bool,
     **options: Any,
@@ -194,11 +217,9 @@ def command(
     }
     for model, own in of_model.items():
         check(experiment, model, **own)
-    if jobs and distributed.world_size() > 1:
-        raise UserError("--jobs: not under torchrun, whose processes share the networks out")
-    if asks_for_several(data):
-        if jobs:
-            raise UserError("--jobs: with one --data only")
+    several = asks_for_several(data)
+    how = sharing(shard, collect, block, jobs, several)
+    if several:
         out = out or RUNS_FOLDER / f"compare-{task}-several"
         compare_several(experiment, data, budgets, of_model, out, resume, as_json)
         return
@@ -215,32 +236,36 @@ def command(
     at_once = _jobs(experiment, jobs, devices)
     if jobs:
         check_jobs(min(jobs, len(grid.cells)), grid.cells)
-    distributed.start("cuda" if "cuda" in devices else "cpu", data_parallel=False)
+    if how.shard:
+        train_shard(grid, corpus, out, how, as_json)
+        return
+    if collect:
+        check_collectable(out)
     if first_process():
         click.get_current_context().with_resource(writing(out))
-        open_grid(out, grid, resume)
-    distributed.wait()
-    bar = progress_bar(grid.epochs, "all networks")
-
-    def show(epoch: int, values: dict[str, Any]) -> None:
-        bar.update(epoch - bar.n)
-
-    files: list[Path] = []
+    claims = None
+    if distributed.under_torchrun():
+        claims, units = meet(grid, out, how, resume, devices)
+    else:
+        units = open_grid(out, grid, resume or collect)
+    if collect:
+        check_complete(out, units)
+    bar = progress_bar(sum(unit.config.epochs for unit in units), "all networks")
     certificate = certified(out, command_line(), corpus, grid.configuration)
     with (
-        one_thread() if at_once else nullcontext(),
+        one_thread() if at_once or claims else nullcontext(),
         certificate if first_process() else nullcontext(),
     ):
-        try:
-            with resumable(bar, " of a network"):
-                run_grid(grid, corpus, out, show, at_once)
-        finally:
-            distributed.stop()
-        if first_process():
-            results = read_results(out / RESULTS)
-            files = write_report(experiment, results, command_line())
-    if not first_process():
-        return
+        with resumable(bar, " of a network"):
+            if claims:
+                train_claimed(claims, units, corpus, bar)
+            if not first_process():
+                return
+            run_grid(grid, corpus, out, lambda epoch, _: bar.update(epoch - bar.n), at_once)
+        results = read_results(out / RESULTS)
+        files = write_report(experiment, results, command_line())
+    if claims:
+        claims.part()
     note(out, tolerance=results.tolerances())
     if as_json:
         print_json(experiment.comparison(results))

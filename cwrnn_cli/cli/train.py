@@ -114,7 +114,7 @@ def command(
     check(experiment, **options)
     corpus = load_prepared(experiment, data)
     config = configure(corpus, params=params, **options)
-    distributed.start(config.device, data_parallel=True)
+    distributed.start(config.device)
     folder = _folder_of_all(config, out, resume)
     if curves:
         folder = CurvesFolder(folder.path)

@@ -293,7 +293,7 @@ def _plan(asked: Asked, parts: Sequence[Part]) -> tuple[str, list[Estimate], flo
 
 def _run(part: Part) -> None:
     """Train a part's grid, and make its tables and figures."""
-    bar = progress_bar(part.grid.epochs, part.task.name)
+    bar = progress_bar(sum(cell.epochs for cell in part.grid.cells), part.task.name)
 
     def show(epoch: int, values: dict[str, Any]) -> None:
         bar.update(epoch - bar.n)

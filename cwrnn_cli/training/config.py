@@ -66,6 +66,9 @@ class TrainConfig:
         reduction: what an update makes of its sequences' losses: their "mean", or in task 3 their
             "sum".
         data_options: how the corpus became frames; follows from data_sha256.
+        first_run: of a block of a cell's runs: the first of them; run r of a block trains as run
+            ``first_run + r`` of the cell, whatever else is in the block.
+        part_of: how many runs the cell has of which this is a block; 0: this is no block.
     """
 
     task: str
@@ -102,12 +105,19 @@ class TrainConfig:
     loss_at: str = "last"
     reduction: str = "mean"
     data_options: dict[str, Any] = field(default_factory=dict, compare=False)
+    first_run: int = 0
+    part_of: int = 0
 
     def __post_init__(self) -> None:
         """Raises UserError for a field that is not what it may be."""
         check_fields(vars(self))
         if not isinstance(self.cell, CellSpec):
             raise UserError(f"cell {self.cell!r}: expected a cell")
+        if self.first_run + self.runs > (self.part_of or self.runs):
+            raise UserError(
+                f"first_run {self.first_run}, runs {self.runs}, part_of {self.part_of}: expected a "
+                "block of a cell's runs"
+            )
         if self.task in PROTOCOLS and self.networks > MOST_NETWORKS:
             raise UserError(f"{self.networks} networks: expected at most {MOST_NETWORKS}")
 
@@ -162,9 +172,10 @@ class TrainConfig:
 
     def generators(self) -> list[np.random.Generator]:
         """One generator per network, a child of the root seed: the same whatever is beside it."""
-        keys: list[tuple[int, ...]] = [(r,) for r in range(self.runs)]
+        runs = range(self.first_run, self.first_run + self.runs)
+        keys: list[tuple[int, ...]] = [(r,) for r in runs]
         if self.protocol.network_per_sequence:
-            keys = [(r, s) for r in range(self.runs) for s in range(self.sequences)]
+            keys = [(r, s) for r in runs for s in range(self.sequences)]
         return [
             np.random.Generator(np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=key)))
             for key in keys
@@ -187,8 +198,9 @@ class TrainConfig:
         return ensemble.to(self.device), generators
 
     def values(self) -> dict[str, Any]:
-        """Every field by name, those of the cell among them."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cell"}
+        """Every field by name, those of the cell among them; those of a block if it is one."""
+        left_out = {"cell"} if self.part_of else {"cell", "first_run", "part_of"}
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
         return {"task": own.pop("task")} | self.cell.to_json() | own
 
     def computed(self) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Several processes under torchrun: each takes its part of every batch, gradients are averaged.
+"""Several processes under torchrun: how they meet, and how they train one run together.
+
+Each takes its part of every batch, and gradients are averaged; or, in a comparison, each takes
+units of work (:mod:`.claims`).
 
 torch's DistributedDataParallel averages them. Without torchrun everything here does nothing. One
 process and several compute the same sums, so the same global batch gives the same weights, but for
@@ -14,11 +17,14 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from data_prep.errors import UserError
 
 _MOST_PROCESSES = 1 << 16
+_PATIENCE = timedelta(days=7)
 _together = False  # whether the processes train one run
 
 
@@ -60,25 +66,55 @@ def _of_torchrun(name: str, otherwise: int, least: int = 0, below: str = "") -> 
     return int(text)
 
 
-def start(device: str, data_parallel: bool) -> None:
-    """Meet the other processes, if there are any: gloo on CPUs, NCCL on GPUs.
+def under_torchrun() -> bool:
+    """Whether torchrun has started this process, be it the only one."""
+    return world_size() > 1 or "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def restarts() -> int:
+    """How often torchrun has started the processes of this machine anew after one had failed."""
+    return _of_torchrun("TORCHELASTIC_RESTART_COUNT", 0)
+
+
+def _check_environment(device: str) -> None:
+    """Whether all is there by which processes meet; each takes its GPU.
+
+    Raises:
+        UserError: what is missing or wrong.
+    """
+    assert local_rank() <= rank() < world_size()  # or it says what is wrong
+    if missing := {"RANK", "MASTER_ADDR", "MASTER_PORT"} - os.environ.keys():
+        raise UserError(
+            f"WORLD_SIZE={world_size()}, but no {min(missing)} in the environment: start the "
+            "processes by torchrun, or `unset WORLD_SIZE`"
+        )
+    if device == "cuda":
+        torch.cuda.set_device(local_rank())
+
+
+def store(device: str) -> Store:
+    """What all processes under torchrun write in and read, where each trains what it takes.
 
     Args:
         device: "cpu" or "cuda", of which each process takes one.
-        data_parallel: whether they train one run together, or each runs of its own.
+    """
+    _check_environment(device)
+    found, _, _ = next(rendezvous("env://", timeout=_PATIENCE))
+    found.set_timeout(_PATIENCE)
+    return PrefixStore("cwrnn", found)
+
+
+def start(device: str) -> None:
+    """Meet the other processes, if there are any, to train one run: gloo on CPUs, NCCL on GPUs.
+
+    Args:
+        device: "cpu" or "cuda", of which each process takes one.
     """
     global _together
     if world_size() > 1:
-        assert local_rank() <= rank() < world_size()  # or it says what is wrong
-        if missing := {"RANK", "MASTER_ADDR", "MASTER_PORT"} - os.environ.keys():
-            raise UserError(
-                f"WORLD_SIZE={world_size()}, but no {min(missing)} in the environment: start the "
-                "processes by torchrun, or `unset WORLD_SIZE`"
-            )
-        if device == "cuda":
-            torch.cuda.set_device(local_rank())
-        dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timedelta(days=7))
-        _together = data_parallel
+        _check_environment(device)
+        dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=_PATIENCE)
+        _together = True
 
 
 def stop() -> None:

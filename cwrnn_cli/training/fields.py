@@ -115,6 +115,8 @@ RULES: dict[str, Rule] = {
     "loss_at": _word(("last", "every")),
     "reduction": _word(("mean", "sum")),
     "data_options": Rule(lambda value: isinstance(value, dict), "an object"),
+    "first_run": _whole(0, MOST_NETWORKS),
+    "part_of": _whole(0, MOST_NETWORKS),
 }
 
 

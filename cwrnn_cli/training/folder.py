@@ -17,7 +17,7 @@ from typing import Any
 
 from data_prep.errors import UserError
 from data_prep.files import append_text, drop_stale, is_occupied, sync, write_bytes, write_text
-from data_prep.locks import LOCK, locked
+from data_prep.locks import LOCK, PATIENCE, locked
 from data_prep.reading import content_of
 from data_prep.strict_json import dumps
 
@@ -39,17 +39,21 @@ _BY_FORMER_VERSIONS = re.compile(  # .checkpoint.pt.XXXXXXXX.pt
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
+def writing(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
     """Be the only process to write in a folder, and tidy up after one that was killed there.
 
     See :func:`.locks.locked`, of which this is the use for all that resumes.
+
+    Args:
+        folder: to write in.
+        patience: seconds to wait for another process to let go.
 
     Raises:
         UserError: as there; or it is a file.
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: no run folder; choose another --out")
-    with locked(folder):
+    with locked(folder, patience):
         drop_stale(folder)
         for path in folder.glob(".*.*.*"):
             if _BY_FORMER_VERSIONS.fullmatch(path.name):

@@ -1,11 +1,12 @@
-"""The paper's grid for one task: models x sizes x runs, a cell or several at a time, resumable.
+"""The paper's grid for one task: models x sizes x runs, in one process or many, resumable.
 
-Every cell is a run folder below ``cells/``. What the tables and figures need of a finished cell
-goes into ``results.h5``, one row per network, and only that stays in memory.
+Every cell is a run folder below ``cells/``, trained whole or in blocks of its runs (:mod:`.units`).
+What the tables and figures need of a finished cell goes into ``results.h5``, one row per network,
+and only that stays in memory.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,21 @@ import numpy as np
 
 from data_prep.errors import UserError
 from data_prep.files import is_occupied, write_text
+from data_prep.locks import PATIENCE, writer_of
 from data_prep.strict_json import dumps
 
-from . import distributed
 from .config import TrainConfig, versions
 from .data import Data
-from .folder import CELLS_FOLDER, CONFIG, RunFolder, check_free, writing
+from .folder import CONFIG, RunFolder, check_free, writing
 from .jobs import train_at_once
 from .loop import Progress, train
 from .registry import TASKS
 from .results import Cell, write_results
+from .units import Unit, block_of, cell_folder, cell_name, merge, train_units, units_of
 
 RESULTS = "results.h5"
+BLOCKS = "blocks"  # in config.json: runs of a unit, by the cells that are trained in blocks
+_SHOWN = 5  # units that are missing
 
 
 @dataclass(frozen=True)
@@ -43,26 +47,44 @@ class Grid:
         """What each cell computes, as JSON."""
         return [cell.computed() for cell in self.cells]
 
-    @property
-    def epochs(self) -> int:
-        """Of all cells together that this process trains."""
-        mine = self.cells[distributed.rank() :: distributed.world_size()]
-        return sum(cell.epochs for cell in mine)
+    def blocks(self, runs: int | None = None) -> dict[str, int]:
+        """Name of each cell -> runs of a unit: those given, or :func:`.block_of`."""
+        return {cell_name(cell): block_of(cell, runs) for cell in self.cells}
 
 
-def cell_folder(out: Path, config: TrainConfig) -> RunFolder:
-    """Where a cell is trained."""
-    return RunFolder(out / CELLS_FOLDER / f"{config.model}-{config.params}")
+def open_grid(
+    out: Path,
+    grid: Grid,
+    resume: bool,
+    blocks: Mapping[str, int] | None = None,
+    patience: float = PATIENCE,
+) -> list[Unit]:
+    """Make the folder of a grid, or check that it holds this one; what is to train in it.
 
-
-def open_grid(out: Path, grid: Grid, resume: bool) -> None:
-    """Make the folder of a grid, or check that it holds this one.
+    Args:
+        out: the folder.
+        grid: what to train there.
+        resume: whether it may hold something.
+        blocks: name of a cell -> runs of a unit; None: cells are trained whole. The folder notes
+            them: what was begun there in blocks goes on in these, however it is asked for.
+        patience: seconds to wait for another process that opens it.
 
     Raises:
         UserError: it holds something and ``resume`` is not set, or it holds another grid.
     """
-    with writing(out):
+    with writing(out, patience):
         _open(out, grid, resume)
+        path = out / CONFIG
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if blocks and BLOCKS not in values:
+            values[BLOCKS] = dict(blocks)
+            write_text(path, dumps(values, indent=1) + "\n")
+        units = units_of(out, grid.cells, values.get(BLOCKS, {}))
+        whole = {unit.folder.path for unit in units}
+        for cell in grid.cells:
+            if (folder := cell_folder(out, cell)).path not in whole:
+                folder.start_or_resume(cell)  # below which its blocks are
+        return units
 
 
 def _open(out: Path, grid: Grid, resume: bool) -> None:
@@ -96,31 +118,38 @@ def _open(out: Path, grid: Grid, resume: bool) -> None:
 
 
 def run_grid(
-    grid: Grid, data: Data, out: Path, progress: Progress | None = None, jobs: int = 0
+    grid: Grid,
+    data: Data,
+    out: Path,
+    progress: Progress | None = None,
+    jobs: int = 0,
 ) -> None:
-    """Train what is not trained yet, and collect.
-
-    Under torchrun the cells are dealt out to the processes, and the first one collects.
+    """Train what is not trained yet, and :func:`collect`.
 
     Args:
-        grid: what to train; :func:`open_grid` has been called with it.
+        grid: what to train.
         data: the prepared corpus.
-        out: the grid's folder.
-        progress: called with the epochs done over all cells and a summary.
-        jobs: cells to train at once, each on one thread; 0: one after the other, in this process.
+        out: the grid's folder, which may be there already.
+        progress: called with the epochs done over all units and a summary.
+        jobs: units to train at once, each on one thread; 0: one after the other, in this process.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; everything done so far is saved.
     """
-    mine = grid.cells[distributed.rank() :: distributed.world_size()]
-    cells = [(config, cell_folder(out, config)) for config in mine]
+    units = open_grid(out, grid, resume=True)
     if jobs:
-        train_at_once(cells, data, jobs, progress)
+        left = [unit for unit in units if not unit.done]
+        before = sum(unit.config.epochs for unit in units) - sum(u.config.epochs for u in left)
+        cells = [(unit.config, unit.folder) for unit in left]
+
+        def show(epochs: int, values: dict[str, Any]) -> None:
+            if progress:
+                progress(before + epochs, values)
+
+        train_at_once(cells, data, jobs, show)
     else:
-        train_cells(cells, data, progress)
-    distributed.wait()
-    if distributed.rank() == 0:
-        _collect(grid, data, out)
+        train_units(units, data, progress)
+    collect(grid, data, out)
 
 
 def train_cells(
@@ -139,13 +168,44 @@ def train_cells(
         done += config.epochs
 
 
-def _collect(grid: Grid, data: Data, out: Path) -> None:
-    """Write results.h5: a group per cell."""
+def check_complete(out: Path, units: Sequence[Unit]) -> None:
+    """Whether all units of a grid have been trained.
+
+    Raises:
+        UserError: which have not, and whether somebody is at work on them.
+    """
+    missing = [unit for unit in units if not unit.done]
+    if missing:
+        lines = [f"{unit.name} ({_state(unit)})" for unit in missing[:_SHOWN]]
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        raise UserError(
+            f"{len(missing)} of {len(units)} units are not trained yet: {'; '.join(lines)}{more}; "
+            "let their shards end, or start them again",
+            place=out,
+        )
+
+
+def _state(unit: Unit) -> str:
+    if writer := writer_of(unit.folder.path):
+        return f"at work: {writer}"
+    return "stopped" if unit.folder.has_checkpoint else "not begun"
+
+
+def collect(grid: Grid, data: Data, out: Path) -> None:
+    """Write results.h5: a group per cell; cells in blocks become whole first.
+
+    Raises:
+        UserError: something is not trained yet; or a block is damaged, and was taken away.
+    """
+    units = open_grid(out, grid, resume=True)
+    check_complete(out, units)
     cells: list[Cell] = []
     shared: dict[str, np.ndarray] = {}
     for config in grid.cells:
+        folder = cell_folder(out, config)
+        merge(config, folder, [u for u in units if folder.path in u.folder.path.parents])
         task = TASKS[config.task]
-        evaluation = task.evaluate_run(cell_folder(out, config), data)
+        evaluation = task.evaluate_run(folder, data)
         cells.append(task.cell(evaluation))
         shared = task.shared_arrays(evaluation)
     write_results(out / RESULTS, cells, shared)

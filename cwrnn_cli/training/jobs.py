@@ -24,8 +24,9 @@ from ..console import note
 from .config import TrainConfig
 from .data import Data
 from .folder import RunFolder
-from .loop import Interrupted, Progress, deferred_signals, train
+from .loop import Interrupted, Progress, deferred_signals
 from .registry import TASKS
+from .units import train_unit
 
 _CHILD = "import cwrnn_cli.tasks; from cwrnn_cli.training.jobs import child; child()"
 _POLL_SECONDS = 0.2  # between two looks for Ctrl-C
@@ -211,7 +212,7 @@ def child() -> None:
             corpus = TASKS[config.task].load(Path(data))
             if corpus.sha256 != config.data_sha256:
                 raise UserError("has changed since this command began", place=data)
-            train(config, corpus, folder, lambda epoch, _: say(epoch), leave=leave)
+            train_unit(config, corpus, folder, lambda epoch, _: say(epoch), leave=leave)
     except Interrupted as stop:
         say(stop)
     except Exception as error:

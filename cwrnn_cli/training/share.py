@@ -1,4 +1,4 @@
-"""What a task brings to `cwrnn compare --all` beside its protocol. A leaf."""
+"""What a task brings to `cwrnn compare` beside its protocol. A leaf."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +17,21 @@ class Excerpt(NamedTuple):
     data: Any
     epoch: float = 1.0
     evaluation: float = 1.0
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How a cell of a task may be trained in blocks of its networks.
+
+    Attributes:
+        exact: whether networks of a configuration train to the same bits whatever is beside them:
+            in compiled loops they do, in autograd's products not quite.
+        line: makes of :attr:`.Measured.each`, of all networks of a cell that were trained, what
+            metrics.jsonl says of them.
+    """
+
+    exact: Callable[[Any], bool]
+    line: Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ class Measured:
             default: now.
         excursions: (A,) number of epochs, of those measured, in which it was diverged, where
             several were measured at once; default: of the one.
+        each: name -> (A,) numbers of which :attr:`.Task.blocks` makes ``line``; a block of a cell
+            notes these, so that the cell's line can be made when all blocks are there.
     """
 
     error: np.ndarray
@@ -40,6 +42,7 @@ class Measured:
     at_best: Mapping[str, np.ndarray] = field(default_factory=dict)
     since: np.ndarray | None = None
     excursions: np.ndarray | None = None
+    each: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class StopRule(Protocol):

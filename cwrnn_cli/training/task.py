@@ -27,7 +27,7 @@ from .manifest import noted
 from .problem import Problem, Recognised, RunsReport
 from .results import Cell, Results
 from .sections import Found, Story
-from .share import Share
+from .share import Blocks, Share
 from .stopping import BestNetworks, all_diverged
 from .survey import Survey
 from .trainer import EnsembleTrainer
@@ -57,6 +57,7 @@ class Task(ABC, Generic[D, E]):
         progress: names of metrics.jsonl that the progress bar shows.
         gpu_rule: for the help, when :meth:`expects_gpu`; "": never.
         share: of `cwrnn compare --all`; None: it has no part in it.
+        blocks: how several processes may train one cell; None: they may not.
     """
 
     name: ClassVar[str]
@@ -73,6 +74,7 @@ class Task(ABC, Generic[D, E]):
     progress: ClassVar[tuple[str, ...]] = ()
     gpu_rule: ClassVar[str] = ""
     share: ClassVar[Share | None] = None
+    blocks: ClassVar[Blocks | None] = None
 
     # the corpus
 
@@ -163,8 +165,7 @@ class Task(ABC, Generic[D, E]):
             evaluation: on :attr:`default_split`.
         """
         found = self.arrays(evaluation)[self.protocol.metric]
-        published: np.ndarray = np.where(evaluation.diverged, np.inf, found)
-        return published
+        return np.asarray(np.where(evaluation.diverged, np.inf, found))
 
     @abstractmethod
     def arrays(self, evaluation: E) -> Arrays:
@@ -256,8 +257,7 @@ class Task(ABC, Generic[D, E]):
     def networks(self, run: RunFolder) -> Ensemble:
         """A run's networks, with the weights that :meth:`evaluate` evaluates.
 
-        As here for those that an :class:`.EarlyStop` stops: of each one's best epoch. Raises
-        UserError without a checkpoint.
+        As here after an :class:`.EarlyStop`: each one's best. UserError without a checkpoint.
         """
         return BestNetworks.of(run).ensemble
 
@@ -351,8 +351,8 @@ class Task(ABC, Generic[D, E]):
             with_shared: whether :meth:`shared_arrays` are among its arrays.
         """
         values = evaluation.config.values() | {"data_path": ""}
-        shared = self.shared_arrays(evaluation) if with_shared else {}
-        return Cell(values, self.summary(evaluation), self.arrays(evaluation) | shared)
+        rows = self.arrays(evaluation) | (self.shared_arrays(evaluation) if with_shared else {})
+        return Cell(values, self.summary(evaluation), rows)
 
     def data_label(self, name: str, standin: bool) -> str:
         """The data's name, with what it stands in for where it does."""
@@ -375,12 +375,11 @@ class Task(ABC, Generic[D, E]):
         """
         split = split or self.default_split
         if split not in self.splits:
-            names = f"the splits {', '.join(self.splits[:-1])} and {self.splits[-1]}"
-            if len(self.splits) == 1:
-                names = f"one split, {self.splits[0]}"
+            several = f"the splits {', '.join(self.splits[:-1])} and {self.splits[-1]}"
+            names = several if len(self.splits) > 1 else f"one split, {self.splits[0]}"
             raise UserError(f"--split {split}: task {self.name} has {names}")
-        config, known = run.config(), noted(run.path, "data")
-        return self.evaluate(run, self.data_of(config, data, known), split, **more)
+        held = self.data_of(run.config(), data, noted(run.path, "data"))
+        return self.evaluate(run, held, split, **more)
 
     def data_of(self, config: TrainConfig, data: D | Path | None = None, known: Any = None) -> D:
         """The corpus of a run, after :meth:`hold_out`: the one given, or the one at its place.

@@ -12,6 +12,8 @@ from .config import TrainConfig
 from .engine import Engine, LargestGradients, TrainState
 from .stopping import Measured, StopRule
 
+EACH = "each"  # in metrics.jsonl of a block of a cell: numbers of each of its networks
+
 
 class EnsembleTrainer(ABC):
     """Networks at some epoch of their training; a subclass says what an epoch was worth.
@@ -71,7 +73,10 @@ class EnsembleTrainer(ABC):
         self.epoch += count
         found = self.measure(active, losses)
         self.stop.update(self.epoch, active, found, self.engine.weights)
-        return {"epoch": self.epoch, **found.line, **self.after_update()}
+        line = found.line
+        if config.part_of:
+            line = {EACH: {name: values.tolist() for name, values in found.each.items()}}
+        return {"epoch": self.epoch, **line, **self.after_update()}
 
     @abstractmethod
     def measure(self, active: np.ndarray, losses: np.ndarray) -> Measured:

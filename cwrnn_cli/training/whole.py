@@ -25,12 +25,13 @@ from .config import TrainConfig
 from .configure import configure
 from .data import Data
 from .folder import RunFolder
-from .grid import RESULTS, Grid, cell_folder
+from .grid import RESULTS, Grid
 from .jobs import one_thread, paths
 from .manifest import has_ended
 from .registry import TASKS, AnyTask
 from .results import Cell, Key, Results
 from .share import Share
+from .units import cell_folder, usual_epochs
 
 _LEAST_SECONDS = 0.05  # of a measurement
 _SIZE = 768  # of a product to try cores with
@@ -137,9 +138,7 @@ def estimate(part: Part, tick: Callable[[], None] = lambda: None) -> Estimate:
     with scratch_folder() as place, one_thread() if part.jobs else nullcontext():
         for config in part.grid.cells:
             done = _epochs_done(part.out, config)
-            lasts = share.lasts.get(config.model, {}).get(config.params, config.epochs)
-            usual = lasts if config.patience else config.epochs
-            left = [max(epochs - done, 0) for epochs in (min(usual, config.epochs), config.epochs)]
+            left = [max(epochs - done, 0) for epochs in (usual_epochs(config), config.epochs)]
             run = cell_folder(place, config)
             first = type(config.cell) not in warm
             each = excerpt.epoch * _epoch_seconds(config, excerpt.data, run, warm)

@@ -50,6 +50,8 @@ NO_DEVIATIONS = {
     "standin": "data; said beside every number",
     "data_options": "data; those that the protocol names, below",
     "device": "says nothing about what is computed",
+    "first_run": "of a block of a cell: which of its networks these are",
+    "part_of": "of a block of a cell",
 }
 CORPUS_HAS = {"sequences", "length"}  # not the paper's to say, but in task 1
 CELL_OTHER = {

@@ -7,7 +7,7 @@ squares or their mean, backward, Nesterov step as in `torch.optim.SGD(nesterov=T
 on its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -237,17 +237,31 @@ def is_fused(cell: CellSpec) -> bool:
     return networks_of(cell) is not None
 
 
+def is_compiled(config: TrainConfig) -> bool:
+    """Whether the compiled loop trains a run."""
+    return config.device == "cpu" and has_loop(LOOPS, config.cell)
+
+
 def make_engine(config: TrainConfig, data: AudioData) -> Engine:
     """The ensemble of a run at its start, in the engine that trains it fastest on its device."""
     ensemble, generators = config.start()
     targets = torch.from_numpy(np.tile(data.targets, (config.runs, 1)))
-    if config.device == "cpu" and has_loop(LOOPS, config.cell):
+    if is_compiled(config):
         return CompiledEngine(ensemble, targets, generators, None, config.loss, config.delta_clip)
     if torch.device(config.device).type == "cuda" and is_fused(config.cell):
         from .fused import FusedEngine  # noqa: PLC0415  (imports Triton)
 
         return FusedEngine(ensemble, targets, generators, config.loss, config.delta_clip)
     return SilenceEngine(ensemble, targets, generators, "auto", config.loss, config.delta_clip)
+
+
+def line_of(each: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """For metrics.jsonl: quartiles of the (A,) ``mse`` of networks that have not diverged."""
+    worse = diverged(each["mse"])
+    finite = each["mse"][~worse]
+    quartiles = np.quantile(finite, (0.25, 0.5, 0.75)) if len(finite) else [None] * 3
+    names = ("mse_q25", "mse_median", "mse_q75")
+    return dict(zip(names, quartiles, strict=True)) | {"diverged": int(worse.sum())}
 
 
 class AudioTrainer(EnsembleTrainer):
@@ -274,15 +288,9 @@ class AudioTrainer(EnsembleTrainer):
         worse = diverged(mse)
         begun = self.epoch - len(mse)
         since = np.where(worse.any(axis=0), begun + worse.argmax(axis=0), -1)
-        finite = mse[-1][~worse[-1]]
-        quartiles = np.quantile(finite, (0.25, 0.5, 0.75)) if len(finite) else [None] * 3
-        line = {
-            "mse_q25": quartiles[0],
-            "mse_median": quartiles[1],
-            "mse_q75": quartiles[2],
-            "diverged": int(worse[-1].sum()),
-        }
-        return Measured(mse[-1], worse[-1], line, since=since, excursions=worse.sum(axis=0))
+        each = {"mse": mse[-1]}
+        count = worse.sum(axis=0)
+        return Measured(mse[-1], worse[-1], line_of(each), since=since, excursions=count, each=each)
 
     def after_update(self) -> dict[str, Any]:
         """Nothing: no network stops before the end."""

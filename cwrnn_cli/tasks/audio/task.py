@@ -15,13 +15,13 @@ from ...training.folder import RunFolder
 from ...training.problem import Problem
 from ...training.results import Results
 from ...training.sections import Found, Story
-from ...training.share import Share
+from ...training.share import Blocks, Share
 from ...training.stopping import last_networks
 from ...training.task import Arrays, Task
 from . import evaluate, report
 from .analysis import AudioAnalyser
 from .data import LOSSES, AudioData, deviation, load
-from .engines import NETWORKS_PER_CORE, AudioTrainer, is_fused
+from .engines import NETWORKS_PER_CORE, AudioTrainer, is_compiled, is_fused, line_of
 from .evaluate import AudioEvaluation
 from .sounds import SoundsSurvey
 
@@ -56,6 +56,7 @@ class AudioTask(Task[AudioData, AudioEvaluation]):
         quick={"runs": 10},
         lasts={},  # all train to the last epoch
     )
+    blocks = Blocks(is_compiled, line_of)
     progress = ("mse_median", "diverged")
     gpu_rule = f"from {NETWORKS_PER_CORE} networks (runs x sequences) per core of the CPU on"
 

@@ -3,7 +3,7 @@
 Autograd trains on GPUs and under torchrun, with other optimisers and cells, and is the loop's test.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -294,10 +294,15 @@ def transcripts(
     return distributed.merged(written)
 
 
+def is_compiled(config: TrainConfig) -> bool:
+    """Whether the compiled loop trains a run, in one process."""
+    plain = config.device == "cpu" and config.optimizer == PUBLISHED
+    return plain and has_loop(LAYOUTS, config.cell)
+
+
 def make_engine(config: TrainConfig, data: IamondbData) -> LinesEngine:
     """The ensemble of a run at its start, in the engine that trains it fastest on its device."""
-    plain = config.device == "cpu" and config.optimizer == PUBLISHED
-    if plain and has_loop(LAYOUTS, config.cell) and not distributed.together():
+    if is_compiled(config) and not distributed.together():
         return CompiledEngine(config, data)
     return CtcEngine(config, data)
 
@@ -325,13 +330,15 @@ class IamondbTrainer(EnsembleTrainer):
         right = self.data.valid.text or []
         written = self._engine.transcripts(active, self.data.valid)
         error = np.array([error_rate(right, own) for own in written])
-        line = {
-            "ctc": losses[-1].tolist(),
-            "largest_gradient": self._engine.gradient_lengths.max(axis=0).tolist(),
-            "valid_cer": error.tolist(),
-        }
-        return Measured(error, ~np.isfinite(losses[-1]), line)
+        lengths = self._engine.gradient_lengths.max(axis=0)
+        each = {"ctc": losses[-1], "largest_gradient": lengths, "valid_cer": error}
+        return Measured(error, ~np.isfinite(losses[-1]), line_of(each), each=each)
 
     def after_update(self) -> dict[str, Any]:
         """And the lowest error so far."""
         return {"best_valid_cer": float(self._early.lowest.min())} | super().after_update()
+
+
+def line_of(each: Mapping[str, np.ndarray]) -> dict[str, list[float]]:
+    """For metrics.jsonl: every network's numbers."""
+    return {name: values.tolist() for name, values in each.items()}

@@ -15,13 +15,13 @@ from ...training.optimizer import OPTIMIZERS, PUBLISHED
 from ...training.problem import Problem, Recognised, RunsReport
 from ...training.results import Results
 from ...training.sections import Found, Story
-from ...training.share import Share
+from ...training.share import Blocks, Share
 from ...training.task import Arrays, Task
 from . import evaluate, report, runs_report
 from .analysis import IamondbAnalyser
 from .data import IamondbData, check_aligned, excerpt, load
 from .decode import BeamOptions
-from .engines import IamondbTrainer
+from .engines import IamondbTrainer, is_compiled, line_of
 from .evaluate import IamondbEvaluation
 from .place import expects_gpu
 
@@ -86,6 +86,7 @@ class IamondbTask(Task[IamondbData, IamondbEvaluation]):
         },
         excerpt=excerpt,
     )
+    blocks = Blocks(is_compiled, line_of)
     standin_label = "synthetic writers, not IAM-OnDB"
     progress = ("best_valid_cer", "active", "diverged")
     gpu_rule = "an update should take the CPU twice as long or more: wide layers, large batches"

@@ -6,7 +6,7 @@ An update learns from the mean of a few sequences, of one in the protocol; every
 order and its own noise.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -286,11 +286,16 @@ def is_fused(config: TrainConfig) -> bool:
     return unsupported(config.shape, learning_of(config)) is None
 
 
+def is_compiled(config: TrainConfig) -> bool:
+    """Whether the compiled loop trains a run."""
+    return config.device == "cpu" and has_loop(LAYOUTS, config.cell)
+
+
 def make_engine(config: TrainConfig, data: TimitData) -> WordsEngine:
     """The ensemble of a run at its start, in the engine that trains it fastest on its device."""
     ensemble, generators = config.start()
     learning = learning_of(config)
-    if config.device == "cpu" and has_loop(LAYOUTS, config.cell):
+    if is_compiled(config):
         return CompiledEngine(ensemble, data.train, config.noise, generators, learning=learning)
     if torch.device(config.device).type == "cuda" and is_fused(config):
         from .fused import FusedEngine  # noqa: PLC0415  (imports Triton)
@@ -325,13 +330,15 @@ class TimitTrainer(EnsembleTrainer):
         assert self._words.labels is not None
         clean = cross_entropy(logits, self._words.labels)
         wrong = error_rate(logits, self._words.labels)
-        line = {
-            "noisy_cross_entropy": _median(losses[-1]),
-            "cross_entropy": _median(clean),
-            "train_error": _median(wrong),
-        }
+        each = {"noisy_cross_entropy": losses[-1], "cross_entropy": clean, "train_error": wrong}
         error = {"cross_entropy": clean, "train_error": wrong}[self.config.stop_on or ""]
-        return Measured(error, ~np.isfinite(clean), line, {"train_error": wrong})
+        best = {"train_error": wrong}
+        return Measured(error, ~np.isfinite(clean), line_of(each), best, each=each)
+
+
+def line_of(each: Mapping[str, np.ndarray]) -> dict[str, float | None]:
+    """For metrics.jsonl: medians over networks."""
+    return {name: _median(values) for name, values in each.items()}
 
 
 def _median(values: np.ndarray) -> float | None:

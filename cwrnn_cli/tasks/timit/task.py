@@ -15,12 +15,12 @@ from ...training.folder import RunFolder
 from ...training.problem import Problem, Recognised
 from ...training.results import Results
 from ...training.sections import Found, Story
-from ...training.share import Share
+from ...training.share import Blocks, Share
 from ...training.task import Arrays, Task
 from . import evaluate, report
 from .analysis import TimitAnalyser
 from .data import TimitData, load
-from .engines import NETWORKS_PER_CORE, TimitTrainer, is_fused
+from .engines import NETWORKS_PER_CORE, TimitTrainer, is_compiled, is_fused, line_of
 from .evaluate import TimitEvaluation
 
 LIKELIEST = 5  # words shown for a recording
@@ -87,6 +87,7 @@ class TimitTask(Task[TimitData, TimitEvaluation]):
             ClockworkSpec.name: {500: 268, 1000: 331, 2500: 402, 5000: 422, 10000: 416},
         },
     )
+    blocks = Blocks(is_compiled, line_of)
     progress = ("cross_entropy", "train_error", "active", "diverged")
     gpu_rule = f"from {NETWORKS_PER_CORE} networks per core on"
 
