@@ -1,0 +1,259 @@
+"""What a comparison costs on many processes: measured on few, and simulated from measured units.
+
+``python -m cwrnn_cli.benchmarks.cluster measure`` trains a small grid under torchrun with 1, 2, 4
+and 8 processes and says what lies between units (the queue, folders, files) and how long processes
+wait at the end. ``... simulate RESULTS`` takes the units that a grid has noted (``times.json``) and
+deals them out to as many processes as asked for, the longest first, as the queue does.
+"""
+
+import heapq
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+
+from data_prep.errors import UserError
+from data_prep.files import write_text
+from data_prep.scratch import scratch_folder
+from data_prep.strict_json import dumps
+
+from ..console import json_option, print_json, print_text
+from ..option import numbers
+from ..reporting.plan import duration
+from ..reporting.tables import table
+from ..training.folder import CELLS_FOLDER, RunFolder
+from ..training.manifest import machine
+from ..training.units import TIMES, times_of
+
+_FILES = 5  # of a unit: its lock, configuration, metrics, checkpoint and times
+_WORDS = 2  # to the store for a unit: to take it, and that it is done
+_REPORTS = 1.0  # words a second of each process: how many epochs are done
+_SMALL = ("--sizes", "100,250", "--runs", "64", "--epochs", "500", "--block", "16")
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a grid went on some processes.
+
+    Attributes:
+        processes: how many.
+        seconds: until the last unit was done, from the first one's begin.
+        work: of all units together, in seconds.
+        idle: seconds that processes waited at the end, each for the last.
+    """
+
+    processes: int
+    seconds: float
+    work: float
+    idle: float
+
+    @property
+    def busy(self) -> float:
+        """Share of the processes' time in which they trained."""
+        return self.work / (self.processes * self.seconds)
+
+
+def units_in(out: Path) -> list[dict[str, Any]]:
+    """What a grid has noted of its units.
+
+    Raises:
+        UserError: nothing.
+    """
+    folders = [RunFolder(path.parent) for path in sorted(out.glob(f"{CELLS_FOLDER}/*/{TIMES}"))]
+    found = [unit for folder in folders for unit in times_of(folder)]
+    if not found:
+        place = f"{CELLS_FOLDER}/*/{TIMES}"
+        raise UserError(f"no {place}; expected the folder of a `cwrnn compare` that has ended", out)
+    return found
+
+
+def cut(units: Sequence[dict[str, Any]], seconds: float) -> list[float]:
+    """Seconds of the units if none that has several runs took longer than ``seconds``."""
+    found: list[float] = []
+    for unit in units:
+        runs, took = unit["runs"], unit["seconds"]
+        parts = min(-(-took // seconds), runs) if took > 0 else 1
+        found += [took / parts] * int(parts)
+    return found
+
+
+def simulated(seconds: Sequence[float], processes: int, overhead: float) -> Run:
+    """Deal units out, the longest first, each to the process that is free first.
+
+    Args:
+        seconds: of each unit.
+        processes: how many.
+        overhead: seconds beside each unit.
+    """
+    free = [0.0] * processes
+    for each in sorted(seconds, reverse=True):
+        heapq.heapreplace(free, free[0] + each + overhead)
+    end = max(free)
+    return Run(processes, end, sum(seconds), sum(end - each for each in free))
+
+
+def overheads(units: Sequence[dict[str, Any]]) -> list[float]:
+    """Seconds between one unit and the next, wherever a process has trained two."""
+    of: dict[str, list[tuple[float, float]]] = {}
+    for unit in units:
+        of.setdefault(unit["process"], []).append((unit["began"], unit["began"] + unit["seconds"]))
+    gaps = []
+    for spans in of.values():
+        spans.sort()
+        gaps += [after[0] - before[1] for before, after in zip(spans, spans[1:], strict=False)]
+    return gaps
+
+
+def observed(units: Sequence[dict[str, Any]], processes: int) -> Run:
+    """How a grid that was trained went."""
+    ends: dict[str, float] = {}
+    for unit in units:
+        end = unit["began"] + unit["seconds"]
+        ends[unit["process"]] = max(end, ends.get(unit["process"], 0.0))
+    begin, end = min(unit["began"] for unit in units), max(ends.values())
+    idle = sum(end - each for each in ends.values()) + (processes - len(ends)) * (end - begin)
+    return Run(processes, end - begin, sum(unit["seconds"] for unit in units), idle)
+
+
+@click.group()
+def main() -> None:
+    """What a comparison costs on many processes."""
+
+
+@main.command()
+@click.option("--processes", "which", default="1,2,4,8", show_default=True, metavar="N,...")
+@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--out", type=click.Path(path_type=Path), help="JSON to write.")
+@json_option
+def measure(which: str, data: Path, out: Path | None, as_json: bool) -> None:
+    """Train a small grid of the first task under torchrun, and look at what is no training."""
+    counts = numbers(which, "--processes", "1,2,4,8")
+    found = []
+    with scratch_folder() as place:
+        for count in counts:
+            folder, began = place / str(count), time.monotonic()
+            words: tuple[str, ...] = (
+                "-m",
+                "torch.distributed.run",
+                "--standalone",
+                "--nproc-per-node",
+                str(count),
+            )
+            words += ("-m", "cwrnn_cli", "-q", "compare", "--data", str(data.resolve()), *_SMALL)
+            subprocess.run(
+                [sys.executable, *words, "--out", str(folder)],
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+            whole, units = time.monotonic() - began, units_in(folder)
+            run, gaps = observed(units, count), overheads(units)
+            found.append(
+                {
+                    "processes": count,
+                    "units": len(units),
+                    "longest_unit_s": max(unit["seconds"] for unit in units),
+                    "train_s": run.seconds,
+                    "work_s": run.work,
+                    "busy": run.busy,
+                    "overhead_per_unit_s": median(gaps) if gaps else None,
+                    "largest_overhead_s": max(gaps, default=None),
+                    "idle_per_process_s": run.idle / count,
+                    "command_s": whole,
+                }
+            )
+    result = {"machine": machine(), "runs": found}
+    if out:
+        write_text(out, dumps(result, indent=1) + "\n")
+    if as_json:
+        print_json(result)
+        return
+    header = ("processes", "units", "train s", "busy %", "overhead per unit ms", "idle s", "all s")
+    rows = [
+        [
+            str(each["processes"]),
+            str(each["units"]),
+            f"{each['train_s']:.1f}",
+            f"{100 * each['busy']:.1f}",
+            "–" if (gap := each["overhead_per_unit_s"]) is None else f"{1000 * gap:.0f}",
+            f"{each['idle_per_process_s']:.2f}",
+            f"{each['command_s']:.1f}",
+        ]
+        for each in found
+    ]
+    print_text(table(header, rows))
+
+
+@main.command()
+@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--processes", "which", default="1,16,1000", show_default=True, metavar="N,...")
+@click.option("--times", default="1,1000", show_default=True, metavar="N,...")
+@click.option(
+    "--cut", "seconds", default=30.0, show_default=True, help="Longest unit of many runs."
+)
+@click.option("--overhead", default=0.1, show_default=True, help="Seconds beside each unit.")
+@json_option
+def simulate(
+    results: tuple[Path, ...],
+    which: str,
+    times: str,
+    seconds: float,
+    overhead: float,
+    as_json: bool,
+) -> None:
+    """Deal the units of grids out to many processes, as measured or so many times."""
+    measured = cut([unit for out in results for unit in units_in(out)], seconds)
+    found = []
+    for factor in numbers(times, "--times", "1,1000"):
+        units = measured * factor
+        for count in numbers(which, "--processes", "1,16,1000"):
+            run = simulated(units, count, overhead)
+            found.append(
+                {
+                    "times": factor,
+                    "processes": count,
+                    "units": len(units),
+                    "work_s": run.work,
+                    "seconds": run.seconds,
+                    "longest_unit_s": max(units),
+                    "bound_s": max(run.work / count, max(units)),
+                    "busy": run.busy,
+                    "idle_per_process_s": run.idle / count,
+                    "words_per_s": _WORDS * len(units) / run.seconds + _REPORTS * count,
+                    "files_per_s": _FILES * len(units) / run.seconds,
+                }
+            )
+    if as_json:
+        print_json({"overhead_s": overhead, "cut_s": seconds, "runs": found})
+        return
+    header = (
+        "times", "processes", "units", "work", "takes", "no less than", "busy %",
+        "idle per process", "words/s", "files/s",
+    )  # fmt: skip
+    rows = [
+        [
+            str(each["times"]),
+            str(each["processes"]),
+            str(each["units"]),
+            duration(each["work_s"]),
+            duration(each["seconds"]),
+            duration(each["bound_s"]),
+            f"{100 * each['busy']:.1f}",
+            f"{each['idle_per_process_s']:.1f} s",
+            f"{each['words_per_s']:.3g}",
+            f"{each['files_per_s']:.3g}",
+        ]
+        for each in found
+    ]
+    print_text(table(header, rows))
+
+
+if __name__ == "__main__":
+    import cwrnn_cli.tasks  # noqa: F401  (registers them)
+
+    main()

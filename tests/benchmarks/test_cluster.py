@@ -1,0 +1,78 @@
+"""What a comparison costs on many processes: the deal of units, and what grids have noted."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from cwrnn_cli.benchmarks import cluster
+from data_prep.files import write_text
+
+
+def unit(process: str, began: float, seconds: float, runs: int = 1) -> dict:
+    return {"process": process, "began": began, "seconds": seconds, "runs": runs, "first_run": 0}
+
+
+def test_units_are_dealt_out_the_longest_first():
+    run = cluster.simulated([1.0, 5.0, 2.0, 4.0], processes=2, overhead=0.5)
+    # 5 | 4 2 -> 5.5 | 4.5; then 2 -> 7.0 on the second; 1 -> 7.0 on the first
+    assert (run.seconds, run.work, run.idle) == (7.0, 12.0, 0.0)
+    assert run.busy == 12.0 / 14.0
+    alone = cluster.simulated([5.0, 1.0], processes=3, overhead=0.0)
+    assert (alone.seconds, alone.idle) == (5.0, 4.0 + 5.0)
+
+
+def test_a_unit_of_many_runs_is_cut_and_one_of_one_run_is_not():
+    units = [unit("a", 0, 100.0, runs=50), unit("a", 0, 100.0), unit("a", 0, 90.0, runs=2)]
+    assert cluster.cut(units, 30.0) == [25.0] * 4 + [100.0] + [45.0] * 2
+
+
+def test_what_lies_between_units_and_behind_the_last():
+    units = [unit("a", 10, 4), unit("a", 14.5, 3.5), unit("b", 10.25, 5), unit("a", 18.25, 1.75)]
+    assert cluster.overheads(units) == [0.5, 0.25]
+    run = cluster.observed(units, processes=2)
+    assert (run.seconds, run.work, run.idle) == (10.0, 14.25, 4.75)
+    assert cluster.observed(units, processes=3).idle == 14.75
+
+
+def test_grids_are_simulated_from_what_they_have_noted(tmp_path):
+    for cell, seconds in (("cw-100", 60.0), ("srn-100", 30.0)):
+        path = tmp_path / "cells" / cell / "times.json"
+        path.parent.mkdir(parents=True)
+        write_text(path, json.dumps({"units": [unit("a", 0.0, seconds, runs=100)]}))
+    words = ["simulate", str(tmp_path), "--processes", "1,3,9", "--times", "1,10", "--overhead"]
+    result = CliRunner().invoke(cluster.main, [*words, "1", "--json"])
+    assert result.exit_code == 0, result.output
+    runs = json.loads(result.stdout)["runs"]
+    assert [run["seconds"] for run in runs] == [93.0, 31.0, 31.0, 930.0, 310.0, 124.0]
+    assert [run["bound_s"] for run in runs] == [90.0, 30.0, 30.0, 900.0, 300.0, 100.0]
+    text = CliRunner().invoke(cluster.main, [*words, "0"]).stdout.splitlines()
+    assert text[0].startswith("times  processes  units") and len(text) == 2 + 6
+    nothing = CliRunner().invoke(cluster.main, ["simulate", str(tmp_path / "cells")])
+    assert nothing.exit_code == 2 and "that has ended" in nothing.stderr
+
+
+def test_a_small_grid_is_measured(piece, tmp_path, monkeypatch):
+    small = (
+        "--sizes",
+        "100",
+        "--models",
+        "srn,cw",
+        "--runs",
+        "4",
+        "--epochs",
+        "20",
+        "--block",
+        "1",
+    )
+    monkeypatch.setattr(cluster, "_SMALL", small)
+    words = ["measure", "--data", str(piece), "--processes", "1,2", "--out"]
+    result = CliRunner().invoke(cluster.main, [*words, str(tmp_path / "found.json")])
+    assert result.exit_code == 0, result.output
+    one, two = json.loads((tmp_path / "found.json").read_text())["runs"]
+    for run in (one, two):
+        assert run["units"] == 8 and 0 < run["busy"] <= 1
+        assert 0 < run["overhead_per_unit_s"] <= run["largest_overhead_s"]
+        assert run["train_s"] < run["command_s"]
+    assert one["idle_per_process_s"] == pytest.approx(0, abs=1e-6)
+    assert two["idle_per_process_s"] >= 0
