@@ -10,6 +10,9 @@ rounding.
 
 import gc
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -25,6 +28,7 @@ from data_prep.errors import UserError
 
 _MOST_PROCESSES = 1 << 16
 _PATIENCE = timedelta(days=7)
+_LOST = re.compile(r"gloo|nccl|connection (closed|reset)", re.IGNORECASE)
 _together = False  # whether the processes train one run
 
 
@@ -126,6 +130,19 @@ def stop() -> None:
         gc.collect()
         dist.destroy_process_group()
     _together = False
+
+
+@contextmanager
+def one_line_if_lost() -> Iterator[None]:
+    """Train together inside: of a process that has ended, or its machine, one line is made."""
+    try:
+        yield
+    except RuntimeError as error:  # gloo's is no more than that
+        if not (_together and _LOST.search(str(error))):
+            raise
+        raise UserError(
+            "another process that trains this run has ended; the same command with --resume goes on"
+        ) from error
 
 
 def together() -> bool:

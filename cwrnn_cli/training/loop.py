@@ -74,13 +74,14 @@ def train(
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the checkpoint is of the last epoch done, which may be the
             last of all.
-        UserError: a damaged checkpoint, a place that cannot be written, or a device whose memory is
-            full: what would fit.
+        UserError: a damaged checkpoint, a place that cannot be written, a device whose memory is
+            full (what would fit), or another process of the same run has ended.
     """
     writes = not distributed.together() or distributed.rank() == 0
     with (
         writing(folder.path) if writes else nullcontext(),
         one_line_if_full(config, folder, writes),
+        distributed.one_line_if_lost(),
     ):
         _train(config, data, folder, progress, checkpoint_seconds, leave, writes)
 

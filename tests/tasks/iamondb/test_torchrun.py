@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -42,3 +45,34 @@ def test_two_processes_train_as_one(lines, tmp_path, batch):
     assert torch.equal(one.extra["best_epoch"], two.extra["best_epoch"])
     assert json.loads(result.stdout)["networks"] == 2  # one object, from the first process
     assert len((tmp_path / "two" / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_of_a_process_that_dies_the_other_makes_one_line(lines, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    words = ("train", "--task", "iamondb", "--model", "gru", "--params", 1000, "--runs", 1)
+    words += ("--epochs", 10000, "--patience", 10000, "--data", lines, "--out", "run")
+    first, second = (
+        subprocess.Popen(
+            [sys.executable, "-m", "cwrnn_cli", "-q", *map(str, words)],
+            cwd=tmp_path,
+            env=ENVIRONMENT | place | {"WORLD_SIZE": "2", "RANK": rank, "LOCAL_RANK": rank},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in "01"
+    )
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    while first.poll() is None and not (metrics.exists() and metrics.stat().st_size):
+        time.sleep(0.05)
+    second.kill()
+    _, said = first.communicate(timeout=30)
+    assert first.returncode == 2 and second.wait() == -signal.SIGKILL
+    lines = [line for line in said.splitlines() if line.startswith("Error: ")]
+    assert lines == [
+        "Error: another process that trains this run has ended; "
+        "the same command with --resume goes on"
+    ]
+    assert "Traceback" not in said
+    second.stderr.close()
