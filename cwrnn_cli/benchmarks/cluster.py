@@ -32,7 +32,7 @@ from ..training.manifest import machine
 from ..training.units import TIMES, times_of
 
 _FILES = 5  # of a unit: its lock, configuration, metrics, checkpoint and times
-_WORDS = 2  # to the store for a unit: to take it, and that it is done
+_WORDS = 1  # to the store for a unit: to take it
 _REPORTS = 1.0  # words a second of each process: how many epochs are done
 _SMALL = ("--sizes", "100,250", "--runs", "64", "--epochs", "500", "--block", "16")
 

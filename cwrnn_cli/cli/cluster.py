@@ -51,8 +51,7 @@ def sharing(
     Raises:
         UserError: they do not go together, or --shard is none.
     """
-    together = distributed.world_size() > 1
-    if jobs and together:
+    if jobs and distributed.under_torchrun():
         raise UserError("--jobs: not under torchrun, whose processes share the networks out")
     for option, given in (("--shard", shard), ("--collect", collect)):
         if given and distributed.under_torchrun():

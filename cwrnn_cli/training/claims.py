@@ -56,6 +56,8 @@ class Claims:
         """
         for key, value in ((_NEXT, "0"), (_EPOCHS, str(epochs)), (_OPENED, json.dumps(blocks))):
             self._store.set(key, value)
+        for key in (_ENDED, _LEFT):  # of the time before a restart
+            self._store.delete_key(key)
 
     def opened(self) -> dict[str, int]:
         """How the cells are cut, once the folder is there."""
@@ -63,17 +65,16 @@ class Claims:
             found: dict[str, int] = json.loads(self._store.get(_OPENED))
         return found
 
-    def report(self, epochs: int, at_once: bool = False) -> int | None:
+    def report(self, epochs: int) -> int | None:
         """Add to what all have done.
 
         Args:
             epochs: that this process has done so far.
-            at_once: even if it has just reported.
 
         Returns:
             All processes' epochs; None: it was too soon.
         """
-        if not at_once and time.monotonic() - self._when < _REPORT:
+        if time.monotonic() - self._when < _REPORT:
             return None
         with _first_is_there():
             found = int(self._store.add(_EPOCHS, epochs - self._said))

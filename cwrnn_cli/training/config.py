@@ -211,7 +211,7 @@ class TrainConfig:
         """Names of the fields in which two runs compute something else."""
         alike = {f.name for f in fields(self) if not f.compare}
         mine, theirs = self.values(), other.values()
-        return [n for n, value in mine.items() if n not in alike and value != theirs.get(n)]
+        return [n for n in mine | theirs if n not in alike and mine.get(n) != theirs.get(n)]
 
     def deviations(self) -> list[dict[str, Any]]:
         """Where this run departs from the paper's protocol: name, the paper's value, ours.

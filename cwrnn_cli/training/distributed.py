@@ -28,7 +28,9 @@ from data_prep.errors import UserError
 
 _MOST_PROCESSES = 1 << 16
 _PATIENCE = timedelta(days=7)
-_LOST = re.compile(r"gloo|nccl|connection (closed|reset)", re.IGNORECASE)
+_LOST = re.compile(
+    r"connection (closed|reset|refused)|broken pipe|remote process exited|socket", re.IGNORECASE
+)
 _together = False  # whether the processes train one run
 
 

@@ -195,15 +195,19 @@ def collect(grid: Grid, data: Data, out: Path) -> None:
     """Write results.h5: a group per cell; cells in blocks become whole first.
 
     Raises:
-        UserError: something is not trained yet; or a block is damaged, and was taken away.
+        UserError: something is not trained yet, or is another run; or a block is damaged, and was
+            taken away.
     """
     units = open_grid(out, grid, resume=True)
     check_complete(out, units)
+    for unit in units:
+        unit.folder.check_is(unit.config)
     cells: list[Cell] = []
     shared: dict[str, np.ndarray] = {}
     for config in grid.cells:
         folder = cell_folder(out, config)
         merge(config, folder, [u for u in units if folder.path in u.folder.path.parents])
+        folder.start_or_resume(config)  # that is, note where the data are now
         task = TASKS[config.task]
         evaluation = task.evaluate_run(folder, data)
         cells.append(task.cell(evaluation))

@@ -69,7 +69,9 @@ class Unit:
 
     @property
     def done(self) -> bool:
-        """Whether it has been trained to its end."""
+        """Whether it has been trained to its end, or is in its cell already, which comes first."""
+        if self.config.part_of and RunFolder(self.folder.path.parents[1]).has_checkpoint:
+            return True
         return (self.folder.path / TIMES).exists() and self.folder.has_checkpoint
 
 

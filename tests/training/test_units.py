@@ -11,7 +11,14 @@ from cwrnn_cli.tasks import TASKS
 from cwrnn_cli.training.config import TrainConfig
 from cwrnn_cli.training.configure import configure
 from cwrnn_cli.training.folder import RunFolder
-from cwrnn_cli.training.grid import RESULTS, Grid, check_complete, open_grid, run_grid
+from cwrnn_cli.training.grid import (
+    RESULTS,
+    Grid,
+    check_complete,
+    collect,
+    open_grid,
+    run_grid,
+)
 from cwrnn_cli.training.jobs import one_thread
 from cwrnn_cli.training.loop import train
 from cwrnn_cli.training.units import (
@@ -116,8 +123,33 @@ def test_what_was_begun_in_blocks_goes_on_in_these(small, tmp_path):
     units = open_grid(tmp_path / "out", grid, False, grid.blocks(3))
     assert [unit.config.runs for unit in units] == [3, 1, 3, 1]
     again = open_grid(tmp_path / "out", grid, True, grid.blocks(1))
-    assert again == units or [u.folder.path for u in again] == [u.folder.path for u in units]
+    assert [u.folder.path for u in again] == [u.folder.path for u in units]
     assert blocks_of(again) == {"srn-500": 3, "lstm-500": 3}
+
+
+def test_a_unit_of_another_run_is_not_collected(small, tmp_path):
+    """Whether a whole cell or a block: what is there is that of this grid, or refused."""
+    grid, data = small
+    other = Grid([replace(cell, seed=7) for cell in grid.cells])
+    out, theirs = tmp_path / "out", tmp_path / "theirs"
+    for block, name in ((None, "srn-500"), (2, "srn-500/units/2")):
+        for place, each in ((out, grid), (theirs, other)):
+            shutil.rmtree(place, ignore_errors=True)
+            units = open_grid(place, each, True, each.blocks(block) if block else None)
+            train_units(units, data)
+        shutil.rmtree(out / "cells" / name)
+        shutil.copytree(theirs / "cells" / name, out / "cells" / name)
+        with pytest.raises(UserError, match="a run that differs in seed"):
+            collect(grid, data, out)
+
+
+def test_a_block_is_done_once_it_is_in_its_cell(small, tmp_path):
+    """A process that looked before it was taken there does not begin it anew."""
+    grid, data = small
+    units = open_grid(tmp_path, grid, True, grid.blocks(2))
+    train_units(units, data)
+    collect(grid, data, tmp_path)
+    assert not (tmp_path / "cells/srn-500/units").exists() and all(unit.done for unit in units)
 
 
 def test_what_is_not_done_is_named(small, tmp_path):

@@ -257,7 +257,7 @@ def _unsupported_by_compiled(arguments: Arguments) -> str | None:
     if reason := _unsupported_by_cascade(arguments):
         return reason
     if arguments.layer is None:
-        return "nothing is compiled for such modules"
+        return "no layer is compiled for such modules, nor one that clips deltas in torch.compile"
     return unsupported_by_numba(arguments.weight_hh)
 
 
