@@ -1,12 +1,16 @@
 """Numbers that only pages quote, made from raw rows or from the paper's own."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..clock import Clock
 from ..models.sizing import hidden_size_for
 from ..paper import PROTOCOLS
+from ..statistics import median
+from ..training.scan import points_of
 
 FOLLOWS = 0.2  # a tenth of the range [-1, 1]
 
@@ -66,6 +70,28 @@ def clock_cost(task: str, model: str, params: int, periods: Sequence[int]) -> di
     inputs = protocol.input_size
     each = zip(clock.sizes, clock.starts[1:], clock.periods, strict=True)
     return {"units": n, "multiply_adds": sum(k * (end + inputs) / t for k, end, t in each)}
+
+
+def scanned(path: Path) -> dict[str, dict[str, Any]]:
+    """Every point of a scan, those too that were not the best: by name, as its folders are called.
+
+    Args:
+        path: of scan.h5.
+
+    Returns:
+        ``errors`` of the networks, by which choices are made, their ``mean``, ``median`` and its
+        interval ``low``, ``high`` (networks resampled); ``diverged`` of ``networks``.
+    """
+    return {
+        name: median(rows["error"].astype(float))
+        | {
+            "errors": rows["error"].tolist(),
+            "mean": float(rows["error"].astype(float).mean()),
+            "diverged": int(rows["diverged"].sum()),
+            "networks": len(rows["error"]),
+        }
+        for name, rows in points_of(path).items()
+    }
 
 
 def mean_interval(values: Sequence[float]) -> dict[str, float | None]:

@@ -24,6 +24,7 @@ from ..reporting import page, tables
 from ..tasks import TASKS
 from ..training.grid import RESULTS
 from ..training.results import Results, read_results
+from ..training.scan import SCAN_ROWS
 from ..training.sections import Claim
 from ..training.survey import read_survey
 from . import measures
@@ -164,7 +165,8 @@ def _environment(root: Path) -> jinja2.Environment:
     comparison; ``survey(NAME)``: JSON of `cwrnn compare` on several corpora;
     ``together(NAME, ...)``: parameters -> model -> the runs of `cwrnn compare --run`, one or more
     of them, their JSON, ``name`` and ``folder``;
-    ``rows(NAME, MODEL, PARAMS)`` and ``shared(NAME)``: arrays of a grid;
+    ``rows(NAME, MODEL, PARAMS)`` and ``shared(NAME)``: arrays of a grid; ``scanned(NAME)``: every
+    point of a scan;
     ``json(NAME)``, ``lines(NAME)`` and ``text(NAME)``: a file's contents, of each line its JSON;
     ``manifest(NAME)``; ``claims()``: see :mod:`.claims`; ``published``: task -> the paper's
     protocol; ``operations``: of :mod:`..benchmarks.layer`; ``clock_cost``, ``mean_interval``,
@@ -228,6 +230,10 @@ def _environment(root: Path) -> jinja2.Environment:
                 cell.setdefault(summary["model"], []).append(summary)
         return found
 
+    @functools.cache
+    def scanned(name: str) -> dict[str, dict[str, Any]]:
+        return dict(_of_file(root, f"{name}/{SCAN_ROWS}", measures.scanned))
+
     def rows(name: str, model: str, params: int) -> Mapping[str, Any]:
         return results_of(name).cells[model, params].arrays
 
@@ -239,6 +245,7 @@ def _environment(root: Path) -> jinja2.Environment:
         "survey": survey,
         "together": together,
         "rows": rows,
+        "scanned": scanned,
         "shared": shared,
         "json": loads,
         "lines": load_lines,

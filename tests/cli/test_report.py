@@ -273,7 +273,8 @@ def test_in_a_browser(grids, tmp_path, task, width):
         assert len(played) == (20 if task == "audio" else 0)
         assert all(0.25 < duration < 0.35 and runs and fine for duration, runs, fine in played)
         # the filter of verdicts, without a script
-        shown = "[...document.querySelectorAll('.claims tbody tr:not(.of)')].filter(r => r.offsetHeight)"
+        rows = "document.querySelectorAll('.claims tbody tr:not(.of)')"
+        shown = f"[...{rows}].filter(r => r.offsetHeight)"
         every = page.ask(f"{shown}.length")
         assert bool(every) == (task == "audio")  # the others have none of the paper's sizes
         if every:

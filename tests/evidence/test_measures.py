@@ -1,5 +1,8 @@
 """Numbers that only pages quote."""
 
+from pathlib import Path
+
+import h5py
 import numpy as np
 import pytest
 
@@ -9,6 +12,7 @@ from cwrnn_cli.evidence.measures import (
     FOLLOWS,
     clock_cost,
     mean_interval,
+    scanned,
     steps_followed,
     table1_by_formula,
 )
@@ -77,3 +81,20 @@ def test_a_clock_costs_what_its_ticks_do():
     assert paper["multiply_adds"] == pytest.approx(operations(40, 0, 9)["cascade"])
     slow = clock_cost("audio", "cw", 1000, (8, 16))
     assert slow == {"units": 35, "multiply_adds": 18 * 18 / 8 + 17 * 35 / 16}
+
+
+def test_every_point_of_a_scan_is_there_by_name():
+    """Of one published here, at a rate that was not the best, which its scan.json leaves out."""
+    folder = Path(__file__).parents[2] / "results/future/low-pass-guit_em9"
+    found = scanned(folder / "scan.h5")
+    assert len(found) == 4 * 2 * 3
+    name = "cw-250-ramp-0.0001,periods=8,16,32,64,128,256"
+    point = found[name]
+    with h5py.File(folder / "scan.h5") as file:
+        at = (file["params"][()] == 250) & np.isclose(file["lr"][()], 1e-4)
+        (row,) = np.flatnonzero(at & (file["level of periods"][()] == 3))
+        errors = file["error"][row].astype(float)
+    assert point["errors"] == errors.tolist() and point["networks"] == 500
+    assert point["mean"] == pytest.approx(errors.mean())
+    assert point["median"] == pytest.approx(np.median(errors))
+    assert point["low"] < point["median"] < point["high"]

@@ -183,7 +183,7 @@ def test_the_commands(cwrnn, lines, tmp_path):
     cwrnn("train", *small, "--params", 1000, "--model", "lstm")
     text = cwrnn("eval", "--plot", "ink.png").stdout
     assert "synthetic writers, not IAM-OnDB" in text and "line 0\n  right: " in text
-    assert "1 of 1 networks had not stopped" in text
+    assert "1 of 1 network had not stopped" in text
     assert Path("ink.png").read_bytes().startswith(b"\x89PNG")
     found = json.loads(cwrnn("eval", "--split", "valid", "--json").stdout)
     assert found["metrics"]["cer"]["mean"] == found["metrics"]["valid_cer"]["mean"]
