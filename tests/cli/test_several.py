@@ -114,7 +114,7 @@ def test_what_is_there_is_not_written_over(cwrnn, sounds):
     error = one_line_error(cwrnn(*GRID, "--data", sounds, "--out", "all", expect=2))
     assert "all: exists already" in error
     other = (*GRID, "--seed", 1, "--data", sounds, "--out", "all", "--resume")
-    assert "another seed" in one_line_error(cwrnn(*other, expect=2))
+    assert "differs in seed" in one_line_error(cwrnn(*other, expect=2))
     assert Path("all/manifest.json").read_bytes() == before
     Path("mine").mkdir()
     Path("mine/file").write_text("")
@@ -138,7 +138,7 @@ def test_mistakes_are_one_line(cwrnn, sounds, spoken, tmp_path):
     audio.prepare(tmp_path / "a.h5", start=3.0, sequences=2, length=40)
     assert "the same name as" in error(*GRID, *a, "--data", "a.h5")
     audio.prepare(tmp_path / "long.h5", start=3.0, sequences=2, length=41)
-    assert "another length" in error(*GRID, *a, "--data", "long.h5")
+    assert " in length" in error(*GRID, *a, "--data", "long.h5")
     words = ("compare", "--task", "timit", "--data", spoken, "--data", spoken)
     assert error(*words) == "--data: several files, or a folder, are not for --task timit"
     assert "--data" in error("compare", "--run", "x", *a, *a)
