@@ -305,6 +305,7 @@ def test_a_changed_table_is_found_though_the_manifest_knows_it(tree):
         (folder, folder / "table.txt")
         for folder in result_folders(tree / "results")
         if (folder / "table.txt").exists()
+        and not (folder / "analysis.json").exists()  # of which the tables as CSV are made anew
     ]
     for folder, path in draw.sample(tables, 8):
         manifest = (folder / "manifest.json").read_bytes()
