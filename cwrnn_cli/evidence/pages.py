@@ -21,6 +21,7 @@ from ..benchmarks import layer
 from ..models import CELLS
 from ..paper import PROTOCOLS
 from ..reporting import page, tables
+from ..statistics import ratio
 from ..tasks import TASKS
 from ..training.grid import RESULTS
 from ..training.results import Results, read_results
@@ -170,7 +171,8 @@ def _environment(root: Path) -> jinja2.Environment:
     ``json(NAME)``, ``lines(NAME)`` and ``text(NAME)``: a file's contents, of each line its JSON;
     ``manifest(NAME)``; ``claims()``: see :mod:`.claims`; ``published``: task -> the paper's
     protocol; ``operations``: of :mod:`..benchmarks.layer`; ``clock_cost``, ``mean_interval``,
-    ``steps_followed``, ``table1_by_formula``: of :mod:`.measures`. NAMEs are relative to RESULTS.
+    ``steps_followed``, ``table1_by_formula``: of :mod:`.measures`; ``ratio_of_errors``: of
+    :mod:`..statistics`. NAMEs are relative to RESULTS.
     Filters: ``num``, ``pm``, ``pct``, ``pct_pm``, ``interval``, ``fixed(digits)``, ``g``, ``e``,
     ``median``.
     """
@@ -257,6 +259,7 @@ def _environment(root: Path) -> jinja2.Environment:
         "clock_cost": measures.clock_cost,
         "mean_interval": measures.mean_interval,
         "steps_followed": measures.steps_followed,
+        "ratio_of_errors": ratio,
         "table1_by_formula": measures.table1_by_formula,
         "cells": CELLS,
         "data_of": page.data_of,
