@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import UserError
-from data_prep.files import is_occupied
+from data_prep.files import is_occupied, write_text
 
 from ..console import first_process, print_json, print_text, progress_bar, quoted
 from ..training import distributed
@@ -19,6 +19,7 @@ from .options import resumable
 
 _PATIENCE = 60.0  # seconds that a shard waits for others that begin with it
 _MOST_SHARDS = 1 << 16
+_RUN = ".torchrun"  # in a folder: which run of torchrun has begun it
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,11 @@ def meet(
     claims = Claims("cuda" if "cuda" in devices else "cpu")
     if not first_process():
         return claims, units_of(out, grid.cells, claims.opened())
-    units = open_grid(out, grid, resume or claims.restarted, grid.blocks(how.block))
+    name, begun = distributed.run_name(), out / _RUN
+    if not resume:  # torchrun starts what it has begun anew when a process was killed
+        resume = begun.is_file() and begun.read_text(encoding="utf-8") == name
+    units = open_grid(out, grid, resume, grid.blocks(how.block))
+    write_text(begun, name)
     done = sum(unit.config.epochs for unit in units if unit.done)
     claims.open(blocks_of(units), done)
     return claims, units

@@ -1,11 +1,10 @@
 """Who trains which unit under torchrun: a counter in torch's store, and the folders' locks.
 
-A process adds one to the counter, and takes the unit of that number, the longest first; then it
-holds the lock of the unit's folder, which the system lets go when the process ends, however it
-ends. So the store makes it quick and the locks make it right: a unit has one writer whatever became
-of the store, and that of a process which was killed is free again. torchrun starts all processes
-anew when one is killed, or when a machine joins; what is done is in the folders, and the rest is
-dealt out again.
+A process adds one to the counter, and takes the unit of that number, the longest first: no two take
+the same. torchrun starts all processes anew when one is killed, or when a machine joins, and the
+counter with them; what is done is in the folders, and the rest is dealt out again. One of before
+may still be at a unit then: it holds the lock of the unit's folder, which the system lets go when
+the process ends, however it ends. Who took that unit from the counter waits for it, nobody else.
 """
 
 import json
@@ -40,12 +39,6 @@ class Claims:
             self._store = distributed.store(device)
         self._rank, self._world = distributed.rank(), distributed.world_size()
         self._said, self._when = 0, 0.0
-
-    @property
-    def restarted(self) -> bool:
-        """Whether torchrun has started the processes before: then what is there is ours."""
-        with _first_is_there():
-            return bool(distributed.restarts() or self._store.check([_OPENED]))
 
     def open(self, blocks: Mapping[str, int], epochs: int) -> None:
         """The first process says that the folder is there; the counters begin.
@@ -91,17 +84,18 @@ class Claims:
         Raises:
             UserError: the first process is gone.
         """
-        order = longest_first(units)
-        left = order if self._rank == 0 else order[self._rank :: self._world]
+        order, mine = longest_first(units), list[Unit]()
+        while (number := self._number()) < len(order):
+            mine.append(order[number])
+            yield from _locked(order[number])
+        watched = order if self._rank == 0 else mine
         while True:
-            while (number := self._number()) < len(order):
-                yield from _locked(order[number])
-            # what is taken and not done is with another process, or with none any more
-            left = [unit for unit in left if not unit.done]
-            if self._has_ended(not left):
+            watched = [unit for unit in watched if not unit.done]
+            if self._has_ended(not watched):
                 return
-            for unit in left:
-                yield from _locked(unit)
+            for unit in watched:
+                if unit in mine:  # a process of before was at it
+                    yield from _locked(unit)
             tick()
             time.sleep(_POLL)
 

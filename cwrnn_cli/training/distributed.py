@@ -11,6 +11,7 @@ rounding.
 import gc
 import os
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -77,9 +78,10 @@ def under_torchrun() -> bool:
     return world_size() > 1 or "TORCHELASTIC_RUN_ID" in os.environ
 
 
-def restarts() -> int:
-    """How often torchrun has started the processes of this machine anew after one had failed."""
-    return _of_torchrun("TORCHELASTIC_RESTART_COUNT", 0)
+def run_name() -> str:
+    """What torchrun calls its run, the same when it starts the processes anew."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    return name if name != "none" else f"{socket.gethostname()}:{os.getppid()}"  # it has no name
 
 
 def _check_environment(device: str) -> None:

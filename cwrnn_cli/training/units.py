@@ -17,7 +17,9 @@ import os
 import shutil
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,11 +31,12 @@ from data_prep.files import write_bytes, write_text
 from data_prep.strict_json import dumps
 
 from .checkpoints import Checkpoint
-from .config import TrainConfig
+from .config import TrainConfig, versions
 from .data import Data
 from .engine import Weights
 from .folder import CELLS_FOLDER, METRICS, Damaged, RunFolder, writing
 from .loop import Progress, train
+from .manifest import machine
 from .registry import TASKS
 from .trainer import EACH
 
@@ -195,6 +198,8 @@ def train_unit(
                 "resumed": resumed,  # then the seconds are those since
                 "began": round(clock, 3),
                 "process": f"{socket.gethostname()}:{os.getpid()}",
+                "processor": machine()["processor"],
+                "versions": versions(),
             }
             _note_times(folder, [own])
 
@@ -207,10 +212,35 @@ def times_of(folder: RunFolder) -> list[dict[str, Any]]:
     """What units of a cell took, by their first runs.
 
     Of each ``first_run``, ``runs``, ``seconds`` to train it (``resumed``: since it was resumed),
-    when that ``began`` (seconds since 1970) and in which ``process``.
+    when that ``began`` (seconds since 1970), in which ``process``, on which ``processor``, with
+    which ``versions``.
+
+    Raises:
+        Damaged: the file cannot be read.
     """
-    found = json.loads((folder.path / TIMES).read_text(encoding="utf-8"))["units"]
-    return list(found)
+    path = folder.path / TIMES
+    try:
+        return list(json.loads(path.read_text(encoding="utf-8"))["units"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Damaged("damaged: not what a unit notes at its end", path) from error
+
+
+def of_several(folders: Iterable[RunFolder]) -> str:
+    """Of units that several kinds of processor or several versions trained, a line; "" of one.
+
+    Args:
+        folders: of cells.
+    """
+    units = [unit for folder in folders for unit in times_of(folder)]
+    kinds = Counter(unit.get("processor") for unit in units)
+    sets = {dumps(unit.get("versions")) for unit in units}
+    if len(kinds) < 2 and len(sets) < 2:
+        return ""
+    what = ", ".join(f"{kind or 'unknown'}: {count}" for kind, count in kinds.most_common())
+    return (
+        f"units were trained on different processors or with different versions ({what}); "
+        "another time they may come to other last places"
+    )
 
 
 def train_units(units: Iterable[Unit], data: Data, progress: Progress | None = None) -> None:
@@ -255,27 +285,42 @@ def merge(cell: TrainConfig, folder: RunFolder, units: Sequence[Unit]) -> None:
     with writing(folder.path):
         if not folder.has_checkpoint:
             folder.start_or_resume(cell)
-            parts = [_checkpoint(unit) for unit in units]
-            noted = [_lines(unit) for unit in units]
+            parts, noted, times = [], [], list[dict[str, Any]]()
+            for unit in units:
+                with _whole(unit):
+                    parts.append(unit.folder.checkpoint())
+                    noted.append(_lines(unit))
+                    times += times_of(unit.folder)
             text = "".join(dumps(line) + "\n" for line in merged_lines(cell, noted))
             write_bytes(folder.path / METRICS, text.encode())
-            _note_times(folder, [time for unit in units for time in times_of(unit.folder)])
+            _note_times(folder, times)
             folder.save(merged(parts))
         shutil.rmtree(folder.path / UNITS_FOLDER, ignore_errors=True)
 
 
-def _checkpoint(unit: Unit) -> Checkpoint:
+@contextmanager
+def _whole(unit: Unit) -> Iterator[None]:
+    """Take a unit away of which something turns out to be damaged inside."""
     try:
-        return unit.folder.checkpoint()
+        yield
     except Damaged as error:
         shutil.rmtree(unit.folder.path)
-        reason = "damaged, and taken away; the same command with --resume trains that unit again"
-        raise Damaged(reason, error.place) from error
+        raise Damaged(
+            "damaged; the unit is taken away, to be trained again: by its shard, or by the same "
+            "command with --resume",
+            error.place,
+        ) from error
 
 
 def _lines(unit: Unit) -> list[dict[str, Any]]:
-    text = (unit.folder.path / METRICS).read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
+    path = unit.folder.path / METRICS
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if not all(isinstance(line["epoch"], int) and line[EACH] for line in lines[:1] + lines):
+            raise ValueError
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise Damaged("damaged", path) from error
+    return lines
 
 
 def merged(parts: Sequence[Checkpoint]) -> Checkpoint:

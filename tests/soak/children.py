@@ -151,7 +151,7 @@ def _command(words: list[str], folder: Path, said: Path) -> int:
     os.setsid()
     end_with_parent()
     tqdm.set_lock(threading.RLock())  # its own is shared by all children: killed, one keeps it
-    torch.set_num_threads(1)  # after a fork torch makes its pool anew: two threads at once fail at it
+    torch.set_num_threads(1)  # the pool is made anew, here, before threads need it
     os.chdir(folder)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with said.open("wb") as file, open(os.devnull, "rb") as nothing:

@@ -19,14 +19,17 @@ from cwrnn_cli.reporting.csv import CSV
 from cwrnn_cli.reporting.page import TABLE
 from cwrnn_cli.training.folder import CHECKPOINT, CONFIG, RunFolder
 from cwrnn_cli.training.manifest import MANIFEST
+from cwrnn_cli.training.units import TIMES, times_of
 from data_prep import audio
 from data_prep.features import RATE
+from data_prep.locks import LOCK
 from tests import corpora
 from tests.data_prep import test_iamondb, test_timit
 
 from .children import run
 
 NETWORK = ["--model", "cw", "--params", "100", "--runs", "2"]
+_BLOCKS = "compare --data {data}/audio.h5 --models cw --sizes 100 --runs 2 --epochs 1 --out grid"
 _STUDY = "study.log"  # Optuna's journal, with times in it: its trials' numbers stand in trial.json
 LEFT = "left over"  # a temporary file or folder
 # how a trial came about: in its JSON, and so in the table and the digests of all
@@ -80,6 +83,8 @@ SETTINGS = {
             "--runs 1 --epochs 1 --jobs 2 --out grid",
             slow=True,
         ),
+        Setting("shard", f"{_BLOCKS} --block 1 --shard 1/1", False),
+        Setting("collect", f"{_BLOCKS} --collect", False, f"{_BLOCKS} --block 1 --shard 1/1"),
         Setting(
             "scan",
             "scan --data {data}/audio.h5 --models srn --sizes 100 --rates 1e-4,3e-4 --runs 1 "
@@ -212,7 +217,7 @@ def state(folder: Path) -> dict[str, str]:
     """Name -> digest of everything that must not depend on what happened on the way.
 
     Of a run the content of its checkpoint and not the file, of a manifest all but when and where
-    and what it says of that file;
+    and what it says of that file, of units' times their runs;
     what begins with a dot, or is kept beside a checkpoint, is by its name only.
     """
     found = {}
@@ -220,12 +225,17 @@ def state(folder: Path) -> dict[str, str]:
         for name in names:
             path = Path(here) / name
             key = path.relative_to(folder).as_posix()
-            if name.startswith(".") or not path.exists():
+            if name == LOCK and TIMES in names:
+                pass  # of a unit that is done: whoever collects takes both away
+            elif name.startswith(".") or not path.exists():
                 found[key] = LEFT
             elif name == CHECKPOINT:
                 found[key] = digest(_content(path.parent))
             elif name == MANIFEST:
                 found[key] = _manifest(path)
+            elif name == TIMES:  # and who trained them when
+                units = [unit["first_run"] for unit in times_of(RunFolder(path.parent))]
+                found[key] = digest(units)
             elif path.suffix == ".json":
                 found[key] = digest(_timeless(json.loads(path.read_text(encoding="utf-8"))))
             elif name in (TABLE, CSV) and (path.parent / _STUDY).exists():

@@ -185,17 +185,18 @@ def test_killed_while_blocks_become_a_cell_it_becomes_the_same(small, tmp_path):
     assert not (folder.path / "units").exists()
 
 
-def test_a_damaged_block_is_trained_again(small, tmp_path):
+@pytest.mark.parametrize("name", ["checkpoint.pt", "metrics.jsonl", "times.json"])
+def test_a_damaged_block_is_trained_again(small, tmp_path, name):
     grid, data = small
     whole = trained(grid, data, tmp_path / "whole", None)
     out = tmp_path / "out"
     units = open_grid(out, grid, False, grid.blocks(2))
     train_units(units, data)
-    path = units[1].folder.path / "checkpoint.pt"
+    path = units[1].folder.path / name
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[len(content) // 2] ^= 0x80  # of text: no UTF-8 any more
     path.write_bytes(content)
-    with pytest.raises(UserError, match="2/checkpoint.pt: damaged, and taken away"):
+    with pytest.raises(UserError, match=f"2/{name}: damaged; the unit is taken away, to be"):
         run_grid(grid, data, out)
     assert not units[1].done and not (out / RESULTS).exists()
     assert_same(grid, whole, trained(grid, data, out, None))
