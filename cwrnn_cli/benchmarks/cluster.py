@@ -3,7 +3,7 @@
 ``python -m cwrnn_cli.benchmarks.cluster measure`` trains a small grid under torchrun with 1, 2, 4
 and 8 processes and says what lies between units (the queue, folders, files) and how long processes
 wait at the end. ``... simulate RESULTS`` takes the units that a grid has noted (``times.json``) and
-deals them out to as many processes as asked for, the longest first, as the queue does.
+deals them out to as many processes as asked for, in the order in which the queue does.
 """
 
 import heapq
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,7 +29,7 @@ from ..reporting.plan import duration
 from ..reporting.tables import table
 from ..training.folder import CELLS_FOLDER, RunFolder
 from ..training.manifest import machine
-from ..training.units import TIMES, times_of
+from ..training.units import TIMES, expected_seconds, times_of
 
 _FILES = 5  # of a unit: its lock, configuration, metrics, checkpoint and times
 _WORDS = 1  # to the store for a unit: to take it
@@ -65,37 +65,80 @@ def units_in(out: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: nothing.
     """
-    folders = [RunFolder(path.parent) for path in sorted(out.glob(f"{CELLS_FOLDER}/*/{TIMES}"))]
-    found = [unit for folder in folders for unit in times_of(folder)]
+    return [unit for path in _noted(out) for unit in times_of(RunFolder(path.parent))]
+
+
+def _noted(out: Path) -> list[Path]:
+    found = sorted(out.glob(f"{CELLS_FOLDER}/*/{TIMES}"))
     if not found:
         place = f"{CELLS_FOLDER}/*/{TIMES}"
         raise UserError(f"no {place}; expected the folder of a `cwrnn compare` that has ended", out)
     return found
 
 
-def cut(units: Sequence[dict[str, Any]], seconds: float) -> list[float]:
-    """Seconds of the units if none that has several runs took longer than ``seconds``."""
-    found: list[float] = []
-    for unit in units:
-        runs, took = unit["runs"], unit["seconds"]
-        parts = min(-(-took // seconds), runs) if took > 0 else 1
-        found += [took / parts] * int(parts)
+@dataclass(frozen=True)
+class Piece:
+    """A unit that is dealt out.
+
+    Attributes:
+        expected: seconds, which decide when its turn is: known beforehand, from the configuration.
+        seconds: that it takes: measured.
+    """
+
+    expected: float
+    seconds: float
+
+
+def pieces_of(out: Path, longest: float) -> list[Piece]:
+    """A grid's units, with what they took and what was to be expected of them.
+
+    Args:
+        out: the grid's folder.
+        longest: as of :func:`cut`.
+
+    Raises:
+        UserError: it has noted no units; or one of a time since it was resumed only.
+    """
+    found: list[Piece] = []
+    for path in _noted(out):
+        folder = RunFolder(path.parent)
+        units = times_of(folder)
+        if any(unit["resumed"] for unit in units):
+            reason = "a unit was resumed: how long all of it took is not known"
+            raise UserError(f"{reason}; expected a grid that ran through", path)
+        found += cut(units, expected_seconds(replace(folder.config(), runs=1)), longest)
     return found
 
 
-def simulated(seconds: Sequence[float], processes: int, overhead: float) -> Run:
-    """Deal units out, the longest first, each to the process that is free first.
+def cut(units: Sequence[dict[str, Any]], expected: float, longest: float) -> list[Piece]:
+    """Units of a cell, of which none that has several runs takes longer than ``longest``.
 
     Args:
-        seconds: of each unit.
+        units: as they were noted.
+        expected: seconds of a run of it.
+        longest: in seconds.
+    """
+    found: list[Piece] = []
+    for unit in units:
+        runs, took = unit["runs"], unit["seconds"]
+        parts = int(min(-(-took // longest), runs)) if took > 0 else 1
+        found += [Piece(expected * runs / parts, took / parts)] * parts
+    return found
+
+
+def simulated(pieces: Sequence[Piece], processes: int, overhead: float) -> Run:
+    """Deal units out, those expected to take longest first, each to whoever is free first.
+
+    Args:
+        pieces: the units.
         processes: how many.
         overhead: seconds beside each unit.
     """
     free = [0.0] * processes
-    for each in sorted(seconds, reverse=True):
-        heapq.heapreplace(free, free[0] + each + overhead)
-    end = max(free)
-    return Run(processes, end, sum(seconds), sum(end - each for each in free))
+    for each in sorted(pieces, key=lambda piece: -piece.expected):
+        heapq.heapreplace(free, free[0] + each.seconds + overhead)
+    end, work = max(free), sum(piece.seconds for piece in pieces)
+    return Run(processes, end, work, sum(end - each for each in free))
 
 
 def overheads(units: Sequence[dict[str, Any]]) -> list[float]:
@@ -207,8 +250,8 @@ def simulate(
     as_json: bool,
 ) -> None:
     """Deal the units of grids out to many processes, as measured or so many times."""
-    measured = cut([unit for out in results for unit in units_in(out)], seconds)
-    found = []
+    measured = [piece for out in results for piece in pieces_of(out, seconds)]
+    longest, found = max(piece.seconds for piece in measured), []
     for factor in numbers(times, "--times", "1,1000"):
         units = measured * factor
         for count in numbers(which, "--processes", "1,16,1000"):
@@ -220,8 +263,8 @@ def simulate(
                     "units": len(units),
                     "work_s": run.work,
                     "seconds": run.seconds,
-                    "longest_unit_s": max(units),
-                    "bound_s": max(run.work / count, max(units)),
+                    "longest_unit_s": longest,
+                    "bound_s": max(run.work / count, longest),
                     "busy": run.busy,
                     "idle_per_process_s": run.idle / count,
                     "words_per_s": _WORDS * len(units) / run.seconds + _REPORTS * count,

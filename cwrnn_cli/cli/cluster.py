@@ -8,13 +8,21 @@ from typing import Any
 from data_prep.errors import UserError
 from data_prep.files import is_occupied, write_text
 
-from ..console import first_process, print_json, print_text, progress_bar, quoted
+from ..console import first_process, print_json, print_text, progress_bar, quoted, warn
 from ..training import distributed
 from ..training.claims import Claims
 from ..training.data import Data
 from ..training.grid import Grid, open_grid
 from ..training.jobs import one_thread
-from ..training.units import Unit, blocks_of, dealt, train_units, units_of
+from ..training.units import (
+    Unit,
+    blocks_of,
+    cell_folder,
+    dealt,
+    train_units,
+    trained_by,
+    units_of,
+)
 from .options import resumable
 
 _PATIENCE = 60.0  # seconds that a shard waits for others that begin with it
@@ -158,3 +166,15 @@ def train_claimed(claims: Claims, units: list[Unit], data: Data, bar: Any) -> No
             bar.update(total - bar.n)
 
     train_units(claims.take(units, lambda: show(mine, {})), data, show)
+
+
+def processors_of(out: Path, grid: Grid) -> dict[str, Any]:
+    """For the manifest: on what the units were trained; with a word where that was not the same."""
+    found = trained_by(cell_folder(out, cell) for cell in grid.cells)
+    if len(found) > 1:
+        kinds = "; ".join(f"{kind['processor']}: {kind['units']} units" for kind in found)
+        warn(
+            f"trained on different processors or with different versions ({kinds}; manifest.json): "
+            "one kind alone may come to other last places"
+        )
+    return {"trained_by": found}

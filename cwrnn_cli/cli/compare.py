@@ -37,7 +37,14 @@ from ..training.manifest import MANIFEST, certified, certified_whole, note
 from ..training.memory import check_jobs
 from ..training.registry import AnyTask
 from ..training.results import read_results, write_runs
-from .cluster import check_collectable, meet, sharing, train_claimed, train_shard
+from .cluster import (
+    check_collectable,
+    meet,
+    processors_of,
+    sharing,
+    train_claimed,
+    train_shard,
+)
 from .mistakes import did_you_mean
 from .options import (
     A_TASK,
@@ -266,7 +273,8 @@ def command(
         files = write_report(experiment, results, command_line())
     if claims:
         claims.part()
-    note(out, tolerance=results.tolerances())
+    shared = processors_of(out, grid) if claims or collect else {}
+    note(out, tolerance=results.tolerances(), **shared)
     if as_json:
         print_json(experiment.comparison(results))
     else:

@@ -167,7 +167,7 @@ class _Model:
         far = [(self.distance(at), at) for at in self.at_rates()]
         finite = sorted((each for each in far if np.isfinite(each[0])), key=lambda each: each[0])
         for distance, at in finite[:NEAREST]:
-            low, high = map(_number, ends(self.distances(at)))
+            low, high = self.ends(self.distances(at))
             more = {"distance": distance, "low": low, "high": high}
             sizes = {
                 str(size): median(self._published(at, size), self.rows.sequence) | {"paper": paper}
@@ -185,6 +185,13 @@ class _Model:
             axis=0,
         )
         return found
+
+    def ends(self, resampled: np.ndarray) -> tuple[float | None, float | None]:
+        """Of an interval; (None, None) where there is one network of each sequence only."""
+        if (self.drawn == self.drawn[0]).all():
+            return None, None
+        low, high = ends(resampled)
+        return _number(low), _number(high)
 
     def _measures(self) -> list[tuple[str, np.ndarray]]:
         """What effects are shown on: the paper's metric, and what choices are made by."""
@@ -249,9 +256,8 @@ class _Model:
                 picked = there[generator.integers(len(there), size=(RESAMPLES, len(there)))]
                 every = _ratios(again[:, level], again[:, 0])
                 drawn = np.take_along_axis(every, picked[:, :, None], axis=1)
-                low, high = ends(_middle(drawn, (1, 2)))
-                row |= {"ratio": _number(_middle(ratios, (0, 1)))}
-                row |= {"low": _number(low), "high": _number(high)}
+                low, high = self.ends(_middle(drawn, (1, 2)))
+                row |= {"ratio": _number(_middle(ratios, (0, 1))), "low": low, "high": high}
             middles = _middle(mine[level], 0)
             sizes = {str(size): _number(m) for size, m in zip(self.sizes, middles, strict=True)}
             used = int((~np.isnan(ratios if level else mine[0])).any(axis=1).sum())
@@ -279,14 +285,16 @@ def _readings(models: Sequence[_Model]) -> list[dict[str, Any]]:
     rows = []
     for distance, rate, own in sorted(found, key=lambda each: each[0])[:NEAREST]:
         _, first, one = next(iter(own.values()))
-        low, high = ends(np.max([model.distances(at) for _, model, at in own.values()], axis=0))
+        low, high = first.ends(
+            np.max([model.distances(at) for _, model, at in own.values()], axis=0)
+        )
         rows.append(
             {
                 "settings": first.settings(one, shared),
                 "rate": rate,
                 "distance": distance,
-                "low": _number(low),
-                "high": _number(high),
+                "low": low,
+                "high": high,
                 "models": {
                     name: {
                         "settings": model.settings(

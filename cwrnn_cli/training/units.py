@@ -97,7 +97,7 @@ def usual_epochs(config: TrainConfig) -> int:
     return min(lasts, config.epochs)
 
 
-def _seconds(config: TrainConfig) -> float:
+def expected_seconds(config: TrainConfig) -> float:
     """That a core should take for all runs of a configuration."""
     steps = usual_epochs(config) * config.sequences * config.length
     return config.runs * steps * config.parameter_count() / _WEIGHT_STEPS
@@ -114,7 +114,7 @@ def block_of(config: TrainConfig, runs: int | None = None) -> int:
         return config.runs
     if runs:
         return min(runs, config.runs)
-    most = max(int(UNIT_SECONDS * config.runs / _seconds(config)), 1)
+    most = max(int(UNIT_SECONDS * config.runs / expected_seconds(config)), 1)
     each = -(-config.runs // -(-config.runs // most))
     whole = -(-each // _TOGETHER) * _TOGETHER if each > _TOGETHER else each
     return min(whole, config.runs)
@@ -133,13 +133,13 @@ def units_of(out: Path, cells: Iterable[TrainConfig], blocks: Mapping[str, int])
     for cell in cells:
         folder, block = cell_folder(out, cell), blocks.get(cell_name(cell), cell.runs)
         if block >= cell.runs or folder.has_checkpoint:
-            units.append(Unit(cell, folder, _seconds(cell)))
+            units.append(Unit(cell, folder, expected_seconds(cell)))
             continue
         for first in range(0, cell.runs, block):
             runs = min(block, cell.runs - first)
             own = replace(cell, runs=runs, first_run=first, part_of=cell.runs)
             place = folder.path / UNITS_FOLDER / str(first)
-            units.append(Unit(own, RunFolder(place), _seconds(own)))
+            units.append(Unit(own, RunFolder(place), expected_seconds(own)))
     return units
 
 
@@ -225,22 +225,13 @@ def times_of(folder: RunFolder) -> list[dict[str, Any]]:
         raise Damaged("damaged: not what a unit notes at its end", path) from error
 
 
-def of_several(folders: Iterable[RunFolder]) -> str:
-    """Of units that several kinds of processor or several versions trained, a line; "" of one.
-
-    Args:
-        folders: of cells.
-    """
-    units = [unit for folder in folders for unit in times_of(folder)]
-    kinds = Counter(unit.get("processor") for unit in units)
-    sets = {dumps(unit.get("versions")) for unit in units}
-    if len(kinds) < 2 and len(sets) < 2:
-        return ""
-    what = ", ".join(f"{kind or 'unknown'}: {count}" for kind, count in kinds.most_common())
-    return (
-        f"units were trained on different processors or with different versions ({what}); "
-        "another time they may come to other last places"
-    )
+def trained_by(folders: Iterable[RunFolder]) -> list[dict[str, Any]]:
+    """On what the units of cells were trained: ``processor``, ``versions``, and how many units."""
+    counts: Counter[str] = Counter()
+    for folder in folders:
+        for unit in times_of(folder):
+            counts[dumps({name: unit.get(name) for name in ("processor", "versions")})] += 1
+    return [json.loads(kind) | {"units": count} for kind, count in counts.most_common()]
 
 
 def train_units(units: Iterable[Unit], data: Data, progress: Progress | None = None) -> None:

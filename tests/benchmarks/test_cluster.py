@@ -6,25 +6,40 @@ import pytest
 from click.testing import CliRunner
 
 from cwrnn_cli.benchmarks import cluster
+from cwrnn_cli.tasks import TASKS
+from cwrnn_cli.training.configure import configure
+from cwrnn_cli.training.folder import RunFolder
 from data_prep.files import write_text
 
 
 def unit(process: str, began: float, seconds: float, runs: int = 1) -> dict:
-    return {"process": process, "began": began, "seconds": seconds, "runs": runs, "first_run": 0}
+    span = {"began": began, "seconds": seconds, "resumed": False}
+    return span | {"process": process, "runs": runs, "first_run": 0}
+
+
+def pieces(*seconds: float) -> list[cluster.Piece]:
+    return [cluster.Piece(each, each) for each in seconds]
 
 
 def test_units_are_dealt_out_the_longest_first():
-    run = cluster.simulated([1.0, 5.0, 2.0, 4.0], processes=2, overhead=0.5)
+    run = cluster.simulated(pieces(1.0, 5.0, 2.0, 4.0), processes=2, overhead=0.5)
     # 5 | 4 2 -> 5.5 | 4.5; then 2 -> 7.0 on the second; 1 -> 7.0 on the first
     assert (run.seconds, run.work, run.idle) == (7.0, 12.0, 0.0)
     assert run.busy == 12.0 / 14.0
-    alone = cluster.simulated([5.0, 1.0], processes=3, overhead=0.0)
+    alone = cluster.simulated(pieces(5.0, 1.0), processes=3, overhead=0.0)
     assert (alone.seconds, alone.idle) == (5.0, 4.0 + 5.0)
+
+
+def test_what_a_unit_will_take_is_not_known_when_it_is_dealt_out():
+    wrong = [cluster.Piece(3.0, 1.0), cluster.Piece(2.0, 1.0), cluster.Piece(1.0, 10.0)]
+    assert cluster.simulated(wrong, processes=2, overhead=0.0).seconds == 11.0
 
 
 def test_a_unit_of_many_runs_is_cut_and_one_of_one_run_is_not():
     units = [unit("a", 0, 100.0, runs=50), unit("a", 0, 100.0), unit("a", 0, 90.0, runs=2)]
-    assert cluster.cut(units, 30.0) == [25.0] * 4 + [100.0] + [45.0] * 2
+    found = cluster.cut(units, 1.0, 30.0)
+    assert [piece.seconds for piece in found] == [25.0] * 4 + [100.0] + [45.0] * 2
+    assert [piece.expected for piece in found] == [12.5] * 4 + [1.0] + [1.0] * 2
 
 
 def test_what_lies_between_units_and_behind_the_last():
@@ -35,10 +50,12 @@ def test_what_lies_between_units_and_behind_the_last():
     assert cluster.observed(units, processes=3).idle == 14.75
 
 
-def test_grids_are_simulated_from_what_they_have_noted(tmp_path):
-    for cell, seconds in (("cw-100", 60.0), ("srn-100", 30.0)):
-        path = tmp_path / "cells" / cell / "times.json"
-        path.parent.mkdir(parents=True)
+def test_grids_are_simulated_from_what_they_have_noted(piece, tmp_path):
+    data = TASKS["audio"].load(piece)
+    for model, seconds in (("cw", 60.0), ("srn", 30.0)):
+        folder = RunFolder(tmp_path / "cells" / f"{model}-100")
+        folder.start_or_resume(configure(data, model, 100, "--sizes", runs=100))
+        path = folder.path / "times.json"
         write_text(path, json.dumps({"units": [unit("a", 0.0, seconds, runs=100)]}))
     words = ["simulate", str(tmp_path), "--processes", "1,3,9", "--times", "1,10", "--overhead"]
     result = CliRunner().invoke(cluster.main, [*words, "1", "--json"])
@@ -50,6 +67,9 @@ def test_grids_are_simulated_from_what_they_have_noted(tmp_path):
     assert text[0].startswith("times  processes  units") and len(text) == 2 + 6
     nothing = CliRunner().invoke(cluster.main, ["simulate", str(tmp_path / "cells")])
     assert nothing.exit_code == 2 and "that has ended" in nothing.stderr
+    write_text(path, json.dumps({"units": [unit("a", 0.0, 30.0) | {"resumed": True}]}))
+    resumed = CliRunner().invoke(cluster.main, words[:2])
+    assert resumed.exit_code == 2 and "expected a grid that ran through" in resumed.stderr
 
 
 def test_a_small_grid_is_measured(piece, tmp_path, monkeypatch):

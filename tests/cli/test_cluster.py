@@ -63,6 +63,16 @@ def test_as_many_processes_as_you_like(words, one, tmp_path, processes):
     assert [unit["first_run"] for unit in units] == [0, 1, 2, 3, 4]
 
 
+def test_a_folder_that_was_there_is_refused_however_often_it_starts_anew(words, tmp_path):
+    short = (*words, "--epochs", 1, "--patience", 1, "--out", "out", "--block", 5)
+    ended(tmp_path, started(tmp_path, *torchrun("--standalone", *short)))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    again = torchrun("--standalone", "--max-restarts", 2, *short, processes=1)
+    assert started(tmp_path, *again).wait(300)
+    assert (tmp_path / "said.txt").read_text().count("out: exists already") == 3
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
+
+
 def test_shares_in_any_order_and_a_collection(cwrnn, lines, one, tmp_path):
     common = (*WORDS, "--data", lines, "--out", "out")
     line = one_line_error(cwrnn(*common, "--collect", expect=2))
@@ -83,6 +93,19 @@ def test_shares_in_any_order_and_a_collection(cwrnn, lines, one, tmp_path):
     assert result(tmp_path / "out") == one
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     assert "--collect" not in manifest["command"] and manifest["files"]["results.h5"]
+    assert [kind["units"] for kind in manifest["trained_by"]] == [10]
+
+
+def test_units_of_other_processors_are_told(cwrnn, lines, tmp_path):
+    common = ("compare", "--task", "iamondb", "--sizes", 1000, "--models", "srn", "--runs", 3)
+    common += ("--epochs", 1, "--data", lines, "--out", "out")
+    cwrnn(*common, "--block", 1, "--shard", "1/1")
+    path = tmp_path / "out/cells/srn-1000/units/1/times.json"
+    path.write_text(path.read_text().replace('"processor": "', '"processor": "another '))
+    said = cwrnn(*common, "--collect").stderr
+    assert "trained on different processors" in said and "another" in said and ": 2 units" in said
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert [kind["units"] for kind in manifest["trained_by"]] == [2, 1]
 
 
 def test_a_share_waits_for_another_that_opens_the_folder(cwrnn, lines, monkeypatch, tmp_path):

@@ -125,6 +125,17 @@ def test_the_interval_of_a_constant_effect_is_a_point_where_combinations_are_mis
     assert row["combinations"] == 3
 
 
+def test_of_one_network_there_is_no_interval():
+    rows = experiment(lambda c: 0.5 ** (c.settings["forget_bias"] == "5") * 0.1 / c.params)
+    one = Rows(
+        rows.about, rows.factors, rows.cells,
+        rows.error[:, :1], rows.diverged[:, :1], rows.published[:, :1], rows.sequence[:1],
+    )  # fmt: skip
+    row = effects_of(one, "forget-bias")["5"]
+    assert (row["ratio"], row["low"], row["high"]) == (pytest.approx(0.5), None, None)
+    assert {row["low"] for row in analysis(one)["nearest"]} == {None}
+
+
 def test_a_reading_is_for_all_models_and_as_far_as_the_furthest():
     middle, papers = np.median(NOISE), AUDIO.medians
     off = {"lstm": {"0.1": 1.1, "0.02": 1.5}, "cw": {"0.1": 3.0, "0.02": 1.2}}

@@ -18,11 +18,20 @@ from ..autograd import Arguments, FastFunction, Tensors
 from ..backend import compiling
 from ..numba import memory
 from ..numba.cache import log_compilation
-from ..numba.gates import apart, for_rows, numbers_of, pad, pad_gates, unpad_gates
+from ..numba.gates import (
+    Rows,
+    Sizes,
+    apart,
+    for_rows,
+    numbers_of,
+    pad,
+    pad_gates,
+    unpad_gates,
+)
 from ..numba.simd import LANES
 from ..operator import as_operator
 from . import loops
-from .layout import History, Rows, Sizes
+from .layout import History
 
 
 @lru_cache

@@ -9,10 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..lstm.layout import Rows, Sizes
-
-__all__ = ["History", "Rows", "Sizes"]
-
 
 class History(NamedTuple):
     """All steps of a layer.

@@ -12,34 +12,6 @@ TANH, TWICE_TANH, SIGMOID = range(3)  # what squashes a cell's output
 CELL_OUTPUTS = {"tanh": TANH, "2tanh": TWICE_TANH, "sigmoid": SIGMOID}
 
 
-class Sizes(NamedTuple):
-    """Of a layer and its input.
-
-    Attributes:
-        cells: n.
-        width: vectors of a row.
-        steps: T.
-        batch: B.
-    """
-
-    cells: int
-    width: int
-    steps: int
-    batch: int
-
-
-class Rows(NamedTuple):
-    """Rows of the batch that a call computes.
-
-    Attributes:
-        begin: the first.
-        end: behind the last.
-    """
-
-    begin: int
-    end: int
-
-
 class History(NamedTuple):
     """All steps of a layer.
 

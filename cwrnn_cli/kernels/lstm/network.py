@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..numba.gates import Rows
 from ..numba.parameters import Readout
 from ..numba.products import Numbers, Vectors, accumulate, clear, jit, vectors_for
 from ..numba.simd import LANES, fma, get, load, put, store
 from . import loops
-from .layout import Rows
 
 PIECE = 1 << 16  # numbers of the gates that are worked on at a time
 

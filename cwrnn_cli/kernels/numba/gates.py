@@ -1,15 +1,43 @@
 """What the compiled layers with gates have in common: units padded to vectors, rows for threads."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..lstm.layout import Rows
 from .threads import run_all
 
 _INLINE = 1 << 16  # multiply-adds below which a thread costs more than it saves
+
+
+class Sizes(NamedTuple):
+    """Of a layer and its input.
+
+    Attributes:
+        cells: n.
+        width: vectors of a row.
+        steps: T.
+        batch: B.
+    """
+
+    cells: int
+    width: int
+    steps: int
+    batch: int
+
+
+class Rows(NamedTuple):
+    """Rows of the batch that a call computes.
+
+    Attributes:
+        begin: the first.
+        end: behind the last.
+    """
+
+    begin: int
+    end: int
 
 
 def numbers_of(tensor: Tensor, network: int) -> np.ndarray:

@@ -12,8 +12,8 @@ import numpy as np
 from ..clockwork import loops as clockwork_loops
 from ..clockwork import network as clockwork_network
 from ..clockwork.layout import Gradients, GradPlaces, History, Rows, Sizes, Weights
-from ..lstm import layout as lstm_layout
 from ..lstm import network as lstm_network
+from . import gates
 from .classifier import Units, compute_logits, cross_entropy, readout_backward
 from .nesterov import nesterov
 from .products import clear, jit, vectors_for
@@ -161,7 +161,7 @@ def lstm_logits(sequences, network, theta, buffers, results):
     for s in range(offsets.size - 1):
         steps = offsets[s + 1] - offsets[s]
         x = frames[offsets[s] * features : offsets[s + 1] * features]  # (T, m)
-        sizes = lstm_layout.Sizes(network.cells, width, steps, 1)
+        sizes = gates.Sizes(network.cells, width, steps, 1)
         lstm_network.forward(theta, network, weight_hh, peephole, x, sizes, features, history)
         units = Units(steps * width, width * LANES)
         compute_logits(theta, network.readout, y, units, results[s])
@@ -193,7 +193,7 @@ def lstm_epoch(sequences, network, parameters, updates, buffers):
         for s in order[first:behind]:
             steps = offsets[s + 1] - offsets[s]
             x = frames[offsets[s] * features : offsets[s + 1] * features]  # (T, m)
-            sizes = lstm_layout.Sizes(network.cells, width, steps, 1)
+            sizes = gates.Sizes(network.cells, width, steps, 1)
             lstm_network.forward(theta, network, weight_hh, peephole, x, sizes, features, history)
             clear(grad_y, 0, (1 + steps) * width)
             clear(grad_c, 0, (1 + steps) * width)

@@ -18,8 +18,8 @@ from numba.extending import overload
 from ..clockwork import loops as clockwork_loops
 from ..clockwork import network as clockwork_network
 from ..clockwork.layout import Gradients, GradPlaces, History, Rows, Sizes, Weights
-from ..lstm import layout as lstm_layout
 from ..lstm import network as lstm_network
+from . import gates
 from .ctc import ctc
 from .nesterov import nesterov, scale, sum_squares
 from .products import Numbers, Vectors, accumulate, clear, jit, vectors_for
@@ -130,7 +130,7 @@ def _learn_clockwork(
 def _run_lstm(theta, direction, features, piece, x, buffers, contributions, places, width):
     layer, history = direction.layer, buffers.history
     own, count = vectors_for(layer.cells), piece.which.size
-    sizes = lstm_layout.Sizes(layer.cells, own, piece.steps, count)
+    sizes = gates.Sizes(layer.cells, own, piece.steps, count)
     weight_hh = theta[layer.weight_hh * LANES :]
     peephole = lstm_network.peephole_of(theta, layer)
     lstm_network.forward(theta, layer, weight_hh, peephole, x, sizes, features, history)
@@ -158,7 +158,7 @@ def _learn_lstm(
     clockwork_loops.add_outer(
         gradient, w_at, y, y_at, contributions, places[0], layer.cells, outputs
     )
-    sizes = lstm_layout.Sizes(layer.cells, own, piece.steps, count)
+    sizes = gates.Sizes(layer.cells, own, piece.steps, count)
     peephole = lstm_network.peephole_of(theta, layer)
     lstm_network.backward(
         theta, layer, peephole, x, sizes, features, history, gradients, gradient, clip
