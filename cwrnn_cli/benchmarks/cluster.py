@@ -1,35 +1,27 @@
 """What a comparison costs on many processes: measured on few, and simulated from measured units.
 
-``python -m cwrnn_cli.benchmarks.cluster measure`` trains a small grid under torchrun with 1, 2, 4
-and 8 processes and says what lies between units (the queue, folders, files) and how long processes
-wait at the end. ``... simulate RESULTS`` takes the units that a grid has noted (``times.json``) and
-deals them out to as many processes as asked for, in the order in which the queue does.
+`cwrnn bench cluster` trains a small grid under torchrun and says what lies between units (the
+queue, folders, files) and how long processes wait at the end. `cwrnn bench cluster-cost` takes the
+units that grids have noted (``times.json``) and deals them out to as many processes as asked for,
+in the order in which the queue does.
 """
 
 import heapq
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import click
-
 from data_prep.errors import UserError
-from data_prep.files import write_text
 from data_prep.scratch import scratch_folder
-from data_prep.strict_json import dumps
 
-from ..console import json_option, print_json, print_text
-from ..option import numbers
-from ..reporting.plan import duration
-from ..reporting.tables import table
 from ..training.folder import CELLS_FOLDER, RunFolder
-from ..training.manifest import machine
 from ..training.units import TIMES, expected_seconds, times_of
+from . import machine
 
 _FILES = 5  # of a unit: its lock, configuration, metrics, checkpoint and times
 _WORDS = 1  # to the store for a unit: to take it
@@ -164,39 +156,37 @@ def observed(units: Sequence[dict[str, Any]], processes: int) -> Run:
     return Run(processes, end - begin, sum(unit["seconds"] for unit in units), idle)
 
 
-@click.group()
-def main() -> None:
-    """What a comparison costs on many processes."""
+def measured(
+    counts: Sequence[int], data: Path, tick: Callable[[], object] = lambda: None
+) -> dict[str, Any]:
+    """Train a small grid of the first task under torchrun, on as many processes as each says.
 
+    Args:
+        counts: of processes, one after the other.
+        data: its corpus.
+        tick: called after each.
 
-@main.command()
-@click.option("--processes", "which", default="1,2,4,8", show_default=True, metavar="N,...")
-@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True)
-@click.option("--out", type=click.Path(path_type=Path), help="JSON to write.")
-@json_option
-def measure(which: str, data: Path, out: Path | None, as_json: bool) -> None:
-    """Train a small grid of the first task under torchrun, and look at what is no training."""
-    counts = numbers(which, "--processes", "1,2,4,8")
-    found = []
+    Returns:
+        machine, and rows: ``processes``; ``units`` and the ``longest_unit_s``; ``train_s`` from
+        the first one's begin to the last one's end, and the ``work_s`` of all, which is the share
+        ``busy`` of the processes' time; ``overhead_per_unit_s``, the median between a unit's end
+        and the next one's begin, and the largest; ``idle_per_process_s`` at the end; and
+        ``command_s``, with interpreters and evaluation.
+    """
+    rows = []
     with scratch_folder() as place:
         for count in counts:
             folder, began = place / str(count), time.monotonic()
-            words: tuple[str, ...] = (
-                "-m",
-                "torch.distributed.run",
-                "--standalone",
-                "--nproc-per-node",
-                str(count),
-            )
-            words += ("-m", "cwrnn_cli", "-q", "compare", "--data", str(data.resolve()), *_SMALL)
+            launch = ("torch.distributed.run", "--standalone", "--nproc-per-node", str(count))
+            words = ("cwrnn_cli", "-q", "compare", "--data", str(data.resolve()), *_SMALL)
             subprocess.run(
-                [sys.executable, *words, "--out", str(folder)],
+                [sys.executable, "-m", *launch, "-m", *words, "--out", str(folder)],
                 check=True,
                 stdout=subprocess.DEVNULL,
             )
             whole, units = time.monotonic() - began, units_in(folder)
             run, gaps = observed(units, count), overheads(units)
-            found.append(
+            rows.append(
                 {
                     "processes": count,
                     "units": len(units),
@@ -210,53 +200,32 @@ def measure(which: str, data: Path, out: Path | None, as_json: bool) -> None:
                     "command_s": whole,
                 }
             )
-    result = {"machine": machine(), "runs": found}
-    if out:
-        write_text(out, dumps(result, indent=1) + "\n")
-    if as_json:
-        print_json(result)
-        return
-    header = ("processes", "units", "train s", "busy %", "overhead per unit ms", "idle s", "all s")
-    rows = [
-        [
-            str(each["processes"]),
-            str(each["units"]),
-            f"{each['train_s']:.1f}",
-            f"{100 * each['busy']:.1f}",
-            "–" if (gap := each["overhead_per_unit_s"]) is None else f"{1000 * gap:.0f}",
-            f"{each['idle_per_process_s']:.2f}",
-            f"{each['command_s']:.1f}",
-        ]
-        for each in found
-    ]
-    print_text(table(header, rows))
+            tick()
+    return {"machine": machine.describe(), "rows": rows}
 
 
-@main.command()
-@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option("--processes", "which", default="1,16,1000", show_default=True, metavar="N,...")
-@click.option("--times", default="1,1000", show_default=True, metavar="N,...")
-@click.option(
-    "--cut", "seconds", default=30.0, show_default=True, help="Longest unit of many runs."
-)
-@click.option("--overhead", default=0.1, show_default=True, help="Seconds beside each unit.")
-@json_option
-def simulate(
-    results: tuple[Path, ...],
-    which: str,
-    times: str,
-    seconds: float,
-    overhead: float,
-    as_json: bool,
-) -> None:
-    """Deal the units of grids out to many processes, as measured or so many times."""
-    measured = [piece for out in results for piece in pieces_of(out, seconds)]
-    longest, found = max(piece.seconds for piece in measured), []
-    for factor in numbers(times, "--times", "1,1000"):
-        units = measured * factor
-        for count in numbers(which, "--processes", "1,16,1000"):
+def costs(
+    pieces: Sequence[Piece], counts: Sequence[int], times: Sequence[int], overhead: float
+) -> list[dict[str, Any]]:
+    """What units take on many processes, as measured or so many times over.
+
+    Args:
+        pieces: the units.
+        counts: of processes.
+        times: how often all of them.
+        overhead: seconds beside each unit.
+
+    Returns:
+        A row for each: ``times``, ``processes``, ``units``; seconds that all take: their ``work_s``
+        on one core, ``seconds`` here, and no less than ``bound_s``; the share ``busy``,
+        ``idle_per_process_s``; words to the store and files made, a second.
+    """
+    longest, rows = max(piece.seconds for piece in pieces), []
+    for factor in times:
+        units = list(pieces) * factor
+        for count in counts:
             run = simulated(units, count, overhead)
-            found.append(
+            rows.append(
                 {
                     "times": factor,
                     "processes": count,
@@ -271,32 +240,4 @@ def simulate(
                     "files_per_s": _FILES * len(units) / run.seconds,
                 }
             )
-    if as_json:
-        print_json({"overhead_s": overhead, "cut_s": seconds, "runs": found})
-        return
-    header = (
-        "times", "processes", "units", "work", "takes", "no less than", "busy %",
-        "idle per process", "words/s", "files/s",
-    )  # fmt: skip
-    rows = [
-        [
-            str(each["times"]),
-            str(each["processes"]),
-            str(each["units"]),
-            duration(each["work_s"]),
-            duration(each["seconds"]),
-            duration(each["bound_s"]),
-            f"{100 * each['busy']:.1f}",
-            f"{each['idle_per_process_s']:.1f} s",
-            f"{each['words_per_s']:.3g}",
-            f"{each['files_per_s']:.3g}",
-        ]
-        for each in found
-    ]
-    print_text(table(header, rows))
-
-
-if __name__ == "__main__":
-    import cwrnn_cli.tasks  # noqa: F401  (registers them)
-
-    main()
+    return rows

@@ -19,7 +19,11 @@ from .groups import LazyGroup
 from .of_tasks import places
 from .options import A_MODEL, chosen_models, load_prepared, models_option, task_option
 
-_OWN = {"gpu-check": ("cwrnn_cli.cli.gpu_check:command", "")}
+_OWN = {
+    "cluster": ("cwrnn_cli.cli.bench_cluster:measure", ""),
+    "cluster-cost": ("cwrnn_cli.cli.bench_cluster:cost", ""),
+    "gpu-check": ("cwrnn_cli.cli.gpu_check:command", ""),
+}
 
 
 @click.group(

@@ -16,6 +16,7 @@ from ..reporting.benchmarks import (
     precision_text,
     saving_text,
 )
+from ..reporting.cluster import costs_text, measured_text
 from ..reporting.csv import CSV, csv_text, runs_rows
 from ..reporting.page import TABLE, report_texts
 from ..reporting.scan import SCAN_TEXT, scan_rows, scan_text
@@ -298,6 +299,8 @@ def _bench_text(result: Any) -> str | None:
         return precision_text(result)
     if "safety_share" in result["rows"][0]:
         return saving_text(result)
+    if "busy" in result["rows"][0]:
+        return costs_text(result) if "grids" in result else measured_text(result)
     if "width" in result["rows"][0]:
         return layer_text(result)
     return next(filter(None, (task.bench_text(result) for task in TASKS.values())), None)

@@ -3,13 +3,14 @@
 import json
 
 import pytest
-from click.testing import CliRunner
 
 from cwrnn_cli.benchmarks import cluster
+from cwrnn_cli.evidence.folders import check_folder
 from cwrnn_cli.tasks import TASKS
 from cwrnn_cli.training.configure import configure
 from cwrnn_cli.training.folder import RunFolder
 from data_prep.files import write_text
+from tests.conftest import one_line_error
 
 
 def unit(process: str, began: float, seconds: float, runs: int = 1) -> dict:
@@ -50,49 +51,38 @@ def test_what_lies_between_units_and_behind_the_last():
     assert cluster.observed(units, processes=3).idle == 14.75
 
 
-def test_grids_are_simulated_from_what_they_have_noted(piece, tmp_path):
+def test_grids_are_simulated_from_what_they_have_noted(cwrnn, piece, tmp_path):
     data = TASKS["audio"].load(piece)
     for model, seconds in (("cw", 60.0), ("srn", 30.0)):
         folder = RunFolder(tmp_path / "cells" / f"{model}-100")
         folder.start_or_resume(configure(data, model, 100, "--sizes", runs=100))
         path = folder.path / "times.json"
         write_text(path, json.dumps({"units": [unit("a", 0.0, seconds, runs=100)]}))
-    words = ["simulate", str(tmp_path), "--processes", "1,3,9", "--times", "1,10", "--overhead"]
-    result = CliRunner().invoke(cluster.main, [*words, "1", "--json"])
-    assert result.exit_code == 0, result.output
-    runs = json.loads(result.stdout)["runs"]
-    assert [run["seconds"] for run in runs] == [93.0, 31.0, 31.0, 930.0, 310.0, 124.0]
-    assert [run["bound_s"] for run in runs] == [90.0, 30.0, 30.0, 900.0, 300.0, 100.0]
-    text = CliRunner().invoke(cluster.main, [*words, "0"]).stdout.splitlines()
-    assert text[0].startswith("times  processes  units") and len(text) == 2 + 6
-    nothing = CliRunner().invoke(cluster.main, ["simulate", str(tmp_path / "cells")])
-    assert nothing.exit_code == 2 and "that has ended" in nothing.stderr
+    words = ("bench", "cluster-cost", tmp_path, "--processes", "1,3,9", "--times", "1,10")
+    found = json.loads(cwrnn(*words, "--overhead", 1, "--json").stdout)
+    rows = found["rows"]
+    assert [row["seconds"] for row in rows] == [93.0, 31.0, 31.0, 930.0, 310.0, 124.0]
+    assert [row["bound_s"] for row in rows] == [90.0, 30.0, 30.0, 900.0, 300.0, 100.0]
+    text = cwrnn(*words, "--overhead", 0).stdout.splitlines()
+    assert text[3].startswith("times  processes  units") and len(text) == 5 + 6
+    line = one_line_error(cwrnn(*words[:2], tmp_path / "cells", expect=2))
+    assert "that has ended" in line
     write_text(path, json.dumps({"units": [unit("a", 0.0, 30.0) | {"resumed": True}]}))
-    resumed = CliRunner().invoke(cluster.main, words[:2])
-    assert resumed.exit_code == 2 and "expected a grid that ran through" in resumed.stderr
+    assert "expected a grid that ran through" in one_line_error(cwrnn(*words, expect=2))
 
 
-def test_a_small_grid_is_measured(piece, tmp_path, monkeypatch):
-    small = (
-        "--sizes",
-        "100",
-        "--models",
-        "srn,cw",
-        "--runs",
-        "4",
-        "--epochs",
-        "20",
-        "--block",
-        "1",
-    )
-    monkeypatch.setattr(cluster, "_SMALL", small)
-    words = ["measure", "--data", str(piece), "--processes", "1,2", "--out"]
-    result = CliRunner().invoke(cluster.main, [*words, str(tmp_path / "found.json")])
-    assert result.exit_code == 0, result.output
-    one, two = json.loads((tmp_path / "found.json").read_text())["runs"]
-    for run in (one, two):
-        assert run["units"] == 8 and 0 < run["busy"] <= 1
-        assert 0 < run["overhead_per_unit_s"] <= run["largest_overhead_s"]
-        assert run["train_s"] < run["command_s"]
+def test_a_small_grid_is_measured(cwrnn, piece, tmp_path, monkeypatch):
+    small = "--sizes 100 --models srn,cw --runs 4 --epochs 20 --block 1"
+    monkeypatch.setattr(cluster, "_SMALL", tuple(small.split()))
+    words = ("bench", "cluster", "--data", piece, "--processes", "1,2")
+    one, two = json.loads(cwrnn(*words, "--out", "results/cluster", "--json").stdout)["rows"]
+    for row in (one, two):
+        assert row["units"] == 8 and 0 < row["busy"] <= 1
+        assert 0 < row["overhead_per_unit_s"] <= row["largest_overhead_s"]
+        assert row["train_s"] < row["command_s"]
     assert one["idle_per_process_s"] == pytest.approx(0, abs=1e-6)
     assert two["idle_per_process_s"] >= 0
+    folder = tmp_path / "results" / "cluster"
+    assert not check_folder(folder, "cluster")
+    write_text(folder / "bench.txt", (folder / "bench.txt").read_text().replace("busy", "idle"))
+    assert check_folder(folder, "cluster")
