@@ -8,11 +8,15 @@ from ..benchmarks.options import kept, out_option, show
 from ..console import json_option, progress_bar
 from ..help import Command, section
 from ..option import SECONDS, numbers
+from ..tasks import TASKS
+from .options import load_prepared
+
+_TASK = next(iter(TASKS))
 
 
 @click.command(
     cls=Command,
-    examples=[("1 to 8 processes, a minute", "cwrnn bench cluster --data data/audio.h5")],
+    examples=[("1 to 8 processes, a minute", "cwrnn bench cluster")],
 )
 @section("Measurement")
 @click.option(
@@ -23,15 +27,12 @@ from ..option import SECONDS, numbers
     help="Under torchrun, one count after the other.",
 )
 @click.option(
-    "--data",
-    type=click.Path(path_type=Path, exists=True),
-    required=True,
-    help="Prepared by `cwrnn prepare audio`.",
+    "--data", type=click.Path(path_type=Path), help=f"HDF5 file.  [default: data/{_TASK}.h5]"
 )
 @section("Output")
 @out_option
 @json_option
-def measure(processes: str, data: Path, out: Path | None, as_json: bool) -> None:
+def measure(processes: str, data: Path | None, out: Path | None, as_json: bool) -> None:
     """What units of work cost beside their training, on few processes.
 
     Trains a small grid of task 1 in 24 units under torchrun. See docs/cluster.md.
@@ -40,9 +41,10 @@ def measure(processes: str, data: Path, out: Path | None, as_json: bool) -> None
     from ..reporting.cluster import measured_text  # noqa: PLC0415
 
     counts = numbers(processes, "--processes", "1,2,4,8")
-    with kept(out, {"processes": counts}) as folder:
+    corpus = load_prepared(TASKS[_TASK], data)
+    with kept(out, {"processes": counts}, corpus) as folder:
         with progress_bar(len(counts), "grids") as bar:
-            result = measured(counts, data, lambda: bar.update(1))
+            result = measured(counts, corpus.path, lambda: bar.update(1))
         show(result, measured_text(result), as_json, folder)
 
 
@@ -55,7 +57,7 @@ def measure(processes: str, data: Path, out: Path | None, as_json: bool) -> None
         )
     ],
 )
-@click.argument("grids", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.argument("grids", nargs=-1, required=True, type=click.Path(path_type=Path))
 @section("Simulation")
 @click.option(
     "--processes",
