@@ -21,6 +21,7 @@ from ..benchmarks import layer
 from ..models import CELLS
 from ..paper import PROTOCOLS
 from ..reporting import page, tables
+from ..reporting.plan import duration
 from ..statistics import ratio
 from ..tasks import TASKS
 from ..training.grid import RESULTS
@@ -275,6 +276,7 @@ def _environment(root: Path) -> jinja2.Environment:
         "interval": lambda values, write=tables.number: tables.interval(values, write),
         "fixed": lambda value, digits: "–" if value is None else f"{value:.{digits}f}",
         "g": lambda value: f"{value:g}",
+        "duration": duration,
         "median": statistics.median,
         "e": lambda value, digits=1: f"{value:.{digits}e}",
     }
