@@ -31,7 +31,7 @@ _ATTRIBUTES = 64  # of one object
 _KINDS = "biuf"  # truth values, numbers; and texts
 _FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE}
 _REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("index", "<u4")])  # to a text
-_HEAP, _HEAP_HEADER = b"GCOL\1\0\0\0", 16  # signature and version; bytes of it and of each part
+_HEAP, _HEAP_HEADER = b"GCOL\1", 16  # signature and version; bytes of a header and of each part
 # what h5py raises
 FAILURES = (
     OSError,
@@ -108,7 +108,7 @@ def _check_heaps(content: bytes) -> None:
             if step < _HEAP_HEADER or begin + step > end:
                 raise ValueError(f"{size} bytes at {begin} of a heap")
             begin += step
-        at = content.find(_HEAP, end)
+        at = content.find(_HEAP, at + 1)
 
 
 class _Look:

@@ -1,7 +1,8 @@
 """Figures as PNG files or SVG: waves (Figure 5), box plots (Figures 3 and 4), curves."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,23 @@ def save(figure: Any, path: Target) -> None:
         return
     about = PngImagePlugin.PngInfo()
     about.add_text("Software", AUTHOR)
-    with BytesIO() as drawn, atomic_write(path) as file:
+    with BytesIO() as drawn, atomic_write(path) as file, _full_memory():
         figure.savefig(drawn, dpi=_DPI, format="png")
         with Image.open(drawn) as image:
             small = image.convert("RGB").quantize()  # a third of the bytes
-        small.save(file, format="png", optimize=True, pnginfo=about)
+            small.save(file, format="png", optimize=True, pnginfo=about)
     pyplot().close(figure)
+
+
+@contextmanager
+def _full_memory() -> Iterator[None]:
+    """Call it so where Pillow, which gets none, has other words for it."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if str(error).startswith(("quantization error", "codec configuration error")):
+            raise MemoryError from error
+        raise
 
 
 def finish(figure: Any, path: Target, caption: str) -> None:

@@ -20,6 +20,7 @@ from data_prep.sealed import opened_hdf5, sealed_hdf5
 from data_prep.strict_json import dumps
 
 from ..models import CELLS
+from ..paper import PROTOCOLS
 from .config import TrainConfig
 from .results import MAGIC, store_array
 
@@ -176,6 +177,8 @@ def _check(rows: Rows) -> None:
     Raises:
         ValueError: not so.
     """
+    if (task := rows.about["task"]) not in PROTOCOLS:
+        raise ValueError(f"{task} is no task")
     shape = (len(rows.cells), len(rows.sequence))
     arrays = {"error": rows.error, "diverged": rows.diverged, "published": rows.published}
     for name, values in arrays.items():

@@ -215,3 +215,15 @@ def test_a_changed_byte_anywhere_reads_or_is_refused(tmp_path):
         except UserError:
             answers.add("refused")
     assert answers == {"read", "refused"}
+
+
+def test_a_heap_of_texts_is_looked_at_whatever_its_reserved_bytes(tmp_path):
+    """HDF5 does not look at them, and never ends in a heap of another size."""
+    path = tmp_path / "c.h5"
+    store.write(path, corpus())
+    whole = bytearray(path.read_bytes()[512:])
+    at = whole.find(b"GCOL\1")
+    whole[at + 7], whole[at + 8] = 0xFF, 0xFF  # reserved; the least byte of the size
+    path.write_bytes(sealing.header(store._MAGIC, hashlib.sha256(whole).hexdigest()) + whole)
+    with pytest.raises(UserError, match=r"damaged one \(.* of a heap\)"):
+        store.read(path)

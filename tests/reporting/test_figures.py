@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from matplotlib import pyplot
 from matplotlib.colors import to_hex
+from PIL import Image
 
 from cwrnn_cli.models import CELLS
 from cwrnn_cli.reporting import figures
@@ -15,6 +16,21 @@ def colours_of(axis) -> list[str]:
 
 def texts_of(figure) -> list[str]:
     return [text.get_text() for text in figure.texts]
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("quantization error"), OSError("codec configuration error when writing")]
+)
+def test_pillows_words_for_full_memory_are_understood(tmp_path, monkeypatch, error):
+    def full(*_: object, **__: object) -> None:
+        raise error
+
+    figure = pyplot.figure()
+    monkeypatch.setattr(Image.Image, "quantize", full)
+    with pytest.raises(MemoryError):
+        figures.save(figure, tmp_path / "f.png")
+    assert not list(tmp_path.iterdir())
+    pyplot.close(figure)
 
 
 def test_waves(drawn, tmp_path):

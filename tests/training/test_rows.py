@@ -79,6 +79,7 @@ def _of_no_level(rows):
         (_of_another_size, "not every size of every combination"),
         (lambda rows: rows.cells.append(rows.cells[-1]), r"error is of shape \(2304, 15\)"),
         (_of_no_level, "0.5 is no level of std"),
+        (lambda rows: rows.about.update(task="a"), "a is no task"),
     ],
 )
 def test_rows_that_are_no_scans_are_refused(tmp_path, change, expected):
