@@ -54,6 +54,12 @@ def _off(distance: float | None) -> str:
     return "–" if distance is None else f"x{exp(distance):.2f}"
 
 
+def _off_ends(row: Row) -> str:
+    """And its interval, if there is one."""
+    ends = f" ({_off(row['low'])}..{_off(row['high'])})"
+    return _off(row["distance"]) + ends * (row["low"] is not None)
+
+
 def _nearest(result: Row) -> list[str]:
     rows, cells = result["nearest"], []
     sizes = _sizes(rows)
@@ -63,11 +69,9 @@ def _nearest(result: Row) -> list[str]:
         papers = _of_sizes(mine[0], sizes, lambda size: number(size["paper"]))
         cells.append([f"{model}, paper", *blank, "", "", *papers, ""])
         for row in mine:
-            ends = f" ({_off(row['low'])}..{_off(row['high'])})"
             medians = _of_sizes(row, sizes, lambda size: interval(size, number))
             rate = [row["rate"], f"{row['lr']:g}"]
-            off = _off(row["distance"]) + ends
-            cells.append([model, *_settings(row, result), *rate, *medians, off])
+            cells.append([model, *_settings(row, result), *rate, *medians, _off_ends(row)])
     header = ("model", *result["factors"], "rate", "", *sizes, "off (95 %)")
     return table(header, cells).splitlines()
 
@@ -85,7 +89,7 @@ def _readings(result: Row) -> list[str]:
             row["rate"],
             *row["settings"].values(),
             *(write(row["models"][model]) for model in models),
-            f"{_off(row['distance'])} ({_off(row['low'])}..{_off(row['high'])})",
+            _off_ends(row),
         ]
         for row in rows
     ]

@@ -110,7 +110,7 @@ def _train(
         folder.cut_metrics(trainer.epoch)
     saves = _Saves(folder, trainer.epoch)
     trainer.at_most = 1
-    with deferred_signals() as stop, _Deadline(lambda: leave(saves.last())) as deadline:
+    with _Deadline(lambda: leave(saves.last())) as deadline, deferred_signals() as stop:
         while not trainer.finished:
             before, began = trainer.epoch, time.monotonic()
             summary = trainer.advance()
