@@ -179,11 +179,10 @@ def measured(
             folder, began = place / str(count), time.monotonic()
             launch = ("torch.distributed.run", "--standalone", "--nproc-per-node", str(count))
             words = ("cwrnn_cli", "-q", "compare", "--data", str(data.resolve()), *_SMALL)
-            subprocess.run(
-                [sys.executable, "-m", *launch, "-m", *words, "--out", str(folder)],
-                check=True,
-                stdout=subprocess.DEVNULL,
-            )
+            command = [sys.executable, "-m", *launch, "-m", *words, "--out", str(folder)]
+            status = subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode
+            if status:
+                raise UserError(f"a comparison under torchrun, {count} processes: exit {status}")
             whole, units = time.monotonic() - began, units_in(folder)
             run, gaps = observed(units, count), overheads(units)
             rows.append(

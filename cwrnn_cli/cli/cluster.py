@@ -1,5 +1,6 @@
 """`cwrnn compare` on several processes or machines: under torchrun, or in shares (--shard)."""
 
+import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,11 +8,13 @@ from typing import Any
 
 from data_prep.errors import UserError
 from data_prep.files import is_occupied, write_text
+from data_prep.strict_json import dumps
 
 from ..console import first_process, print_json, print_text, progress_bar, quoted, warn
 from ..training import distributed
 from ..training.claims import Claims
 from ..training.data import Data
+from ..training.folder import Damaged, check_free
 from ..training.grid import Grid, open_grid
 from ..training.jobs import one_thread
 from ..training.units import (
@@ -98,7 +101,8 @@ def train_shard(grid: Grid, data: Data, out: Path, how: Sharing, as_json: bool) 
         as_json: whether to print JSON.
     """
     assert how.shard
-    every = open_grid(out, grid, True, grid.blocks(how.block), _PATIENCE)
+    patience = _PATIENCE + how.shard[1]  # all of them open it, one after the other
+    every = open_grid(out, grid, True, grid.blocks(how.block), patience)
     units = dealt(every, *how.shard)
     bar = progress_bar(sum(unit.config.epochs for unit in units), "the shard's networks")
     with one_thread(), resumable(bar, " of a network"):
@@ -136,16 +140,24 @@ def meet(
         Who trains what; and the units, the same in all processes.
     """
     claims = Claims("cuda" if "cuda" in devices else "cpu")
+    digest = hashlib.sha256(dumps(grid.configuration).encode()).hexdigest()
     if not first_process():
-        return claims, units_of(out, grid.cells, claims.opened())
+        return claims, units_of(out, grid.cells, claims.opened(digest))
     name, begun = distributed.run_name(), out / _RUN
-    if not resume:  # torchrun starts what it has begun anew when a process was killed
-        resume = begun.is_file() and begun.read_text(encoding="utf-8") == name
-    units = open_grid(out, grid, resume, grid.blocks(how.block))
+    # what a process that was killed has begun under this torchrun goes on
+    if not (resume or (begun.is_file() and begun.read_text(encoding="utf-8") == name)):
+        check_free(out)
     write_text(begun, name)
+    units = open_grid(out, grid, True, grid.blocks(how.block))
     done = sum(unit.config.epochs for unit in units if unit.done)
-    claims.open(blocks_of(units), done)
+    claims.open(digest, blocks_of(units), done)
     return claims, units
+
+
+def part(claims: Claims, out: Path) -> None:
+    """What the first process does at last, when results are written."""
+    (out / _RUN).unlink(missing_ok=True)
+    claims.part()
 
 
 def train_claimed(claims: Claims, units: list[Unit], data: Data, bar: Any) -> None:
@@ -170,7 +182,11 @@ def train_claimed(claims: Claims, units: list[Unit], data: Data, bar: Any) -> No
 
 def processors_of(out: Path, grid: Grid) -> dict[str, Any]:
     """For the manifest: on what the units were trained; with a word where that was not the same."""
-    found = trained_by(cell_folder(out, cell) for cell in grid.cells)
+    try:
+        found = trained_by(cell_folder(out, cell) for cell in grid.cells)
+    except Damaged as error:
+        warn(f"{error.place}: damaged; on what the units were trained is not noted")
+        return {}
     if len(found) > 1:
         kinds = "; ".join(f"{kind['processor']}: {kind['units']} units" for kind in found)
         warn(

@@ -40,6 +40,7 @@ from ..training.results import read_results, write_runs
 from .cluster import (
     check_collectable,
     meet,
+    part,
     processors_of,
     sharing,
     train_claimed,
@@ -260,7 +261,7 @@ def command(
     bar = progress_bar(sum(unit.config.epochs for unit in units), "all networks")
     certificate = certified(out, command_line(), corpus, grid.configuration)
     with (
-        one_thread() if at_once or claims else nullcontext(),
+        one_thread() if at_once or claims or collect else nullcontext(),
         certificate if first_process() else nullcontext(),
     ):
         with resumable(bar, " of a network"):
@@ -271,10 +272,10 @@ def command(
             run_grid(grid, corpus, out, lambda epoch, _: bar.update(epoch - bar.n), at_once)
         results = read_results(out / RESULTS)
         files = write_report(experiment, results, command_line())
-    if claims:
-        claims.part()
     shared = processors_of(out, grid) if claims or collect else {}
     note(out, tolerance=results.tolerances(), **shared)
+    if claims:
+        part(claims, out)
     if as_json:
         print_json(experiment.comparison(results))
     else:

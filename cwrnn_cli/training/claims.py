@@ -1,13 +1,17 @@
-"""Who trains which unit under torchrun: a counter in torch's store, and the folders' locks.
+"""Who trains which unit under torchrun: a counter in a store, signs of life, the folders' locks.
 
 A process adds one to the counter, and takes the unit of that number, the longest first: no two take
 the same. torchrun starts all processes anew when one is killed, or when a machine joins, and the
-counter with them; what is done is in the folders, and the rest is dealt out again. One of before
-may still be at a unit then: it holds the lock of the unit's folder, which the system lets go when
-the process ends, however it ends. Who took that unit from the counter waits for it, nobody else.
+counter with them; what is done is in the folders, and the rest is dealt out again.
+
+A machine may be lost without a word, which torchrun does not see. So each process gives a sign of
+life now and then, and the units of one that gives none any more are free for the others. Whoever
+trains a unit holds the lock of its folder, which the system lets go when a process ends, however it
+ends: that guards against a process from before a restart, or one that is only cut off.
 """
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,9 +26,11 @@ from .units import Unit, longest_first
 
 _POLL = 0.5  # seconds between two looks at what others still train
 _REPORT = 1.0  # seconds between two words of how many epochs are done
+_SIGN, _SILENCE = 5.0, 60.0  # seconds between two signs of life; without one, a process is lost
 _PARTING = 5.0  # seconds that the first process waits for the others to have seen the end
 # keys in the store
 _OPENED, _NEXT, _EPOCHS, _ENDED, _LEFT = "opened", "next", "epochs", "ended", "left"
+_TAKER, _ALIVE = "taker/", "alive/"
 
 
 class Claims:
@@ -35,27 +41,38 @@ class Claims:
     """
 
     def __init__(self, device: str) -> None:
-        with _first_is_there():
-            self._store = distributed.store(device)
+        self._store = distributed.store(device)
         self._rank, self._world = distributed.rank(), distributed.world_size()
         self._said, self._when = 0, 0.0
+        self._heard: dict[int, tuple[int, float]] = {}  # rank -> its last sign, and when it came
+        self._over = threading.Event()
+        threading.Thread(target=self._give_signs, daemon=True).start()
 
-    def open(self, blocks: Mapping[str, int], epochs: int) -> None:
-        """The first process says that the folder is there; the counters begin.
+    def open(self, grid: str, blocks: Mapping[str, int], epochs: int) -> None:
+        """The first process says that the folder is there.
 
         Args:
+            grid: what is trained, as a digest.
             blocks: how its cells are cut.
             epochs: that are done.
         """
-        for key, value in ((_NEXT, "0"), (_EPOCHS, str(epochs)), (_OPENED, json.dumps(blocks))):
-            self._store.set(key, value)
-        for key in (_ENDED, _LEFT):  # of the time before a restart
-            self._store.delete_key(key)
+        self._store.add(_EPOCHS, epochs)
+        self._store.set(_OPENED, json.dumps([grid, dict(blocks)]))
 
-    def opened(self) -> dict[str, int]:
-        """How the cells are cut, once the folder is there."""
+    def opened(self, grid: str) -> dict[str, int]:
+        """How the cells are cut, once the folder is there.
+
+        Raises:
+            UserError: the first process trains something else, or is gone.
+        """
         with _first_is_there():
-            found: dict[str, int] = json.loads(self._store.get(_OPENED))
+            first, blocks = json.loads(self._store.get(_OPENED))
+        if first != grid:
+            raise UserError(
+                "the first process trains something else: the same command, corpus and --device "
+                "are needed on all machines"
+            )
+        found: dict[str, int] = blocks
         return found
 
     def report(self, epochs: int) -> int | None:
@@ -77,6 +94,8 @@ class Claims:
     def take(self, units: Sequence[Unit], tick: Callable[[], object]) -> Iterator[Unit]:
         """Units for this process, one at a time, until all are done.
 
+        The others stay until the first process has said by :meth:`part` that nothing is left to do.
+
         Args:
             units: of the grid, in the same order in all processes.
             tick: called now and then while others train the last.
@@ -84,40 +103,56 @@ class Claims:
         Raises:
             UserError: the first process is gone.
         """
-        order, mine = longest_first(units), list[Unit]()
-        while (number := self._number()) < len(order):
-            mine.append(order[number])
+        order, mine = longest_first(units), set[int]()
+        while (number := self._add(_NEXT, 1) - 1) < len(order):
+            mine.add(number)
+            with _first_is_there():
+                self._store.set(f"{_TAKER}{number}", str(self._rank))
             yield from _locked(order[number])
-        watched = order if self._rank == 0 else mine
+        left = list(range(len(order)))
         while True:
-            watched = [unit for unit in watched if not unit.done]
-            if self._has_ended(not watched):
+            left = [number for number in left if not order[number].done]
+            if self._rank == 0 and not left:
                 return
-            for unit in watched:
-                if unit in mine:  # a process of before was at it
-                    yield from _locked(unit)
+            with _first_is_there():
+                if self._store.check([_ENDED]):
+                    self._over.set()
+                    self._store.add(_LEFT, 1)
+                    return
+            for number in left:
+                if number in mine or self._is_lost(number):
+                    yield from _locked(order[number])
             tick()
             time.sleep(_POLL)
 
-    def _number(self) -> int:
+    def _add(self, key: str, count: int) -> int:
         with _first_is_there():
-            return int(self._store.add(_NEXT, 1)) - 1
+            return int(self._store.add(key, count))
 
-    def _has_ended(self, none_left: bool) -> bool:
-        """Whether all units are done: the first process, which looks at all of them, says so."""
+    def _is_lost(self, number: int) -> bool:
+        """Whether who took a unit has given no sign of life for long."""
         with _first_is_there():
-            if self._rank == 0 and none_left:
-                self._store.set(_ENDED, "")
-            ended = self._store.check([_ENDED])
-            if ended and self._rank:
-                self._store.add(_LEFT, 1)
-            return bool(ended)
+            if not self._store.check([f"{_TAKER}{number}"]):
+                return False  # it is just being taken
+            taker = int(self._store.get(f"{_TAKER}{number}"))
+            sign = int(self._store.add(f"{_ALIVE}{taker}", 0))
+        if self._heard.get(taker, (-1, 0.0))[0] != sign:
+            self._heard[taker] = sign, time.monotonic()
+        return time.monotonic() - self._heard[taker][1] > _SILENCE
+
+    def _give_signs(self) -> None:
+        with suppress(dist.DistError):
+            while not self._over.is_set():
+                self._store.add(f"{_ALIVE}{self._rank}", 1)
+                self._over.wait(_SIGN)
 
     def part(self) -> None:
-        """The first process may hold the store: it stays until the others need it no more."""
+        """The first process has done what was left; it stays until the others know, who need it."""
         until = time.monotonic() + _PARTING
+        self._over.set()
         with suppress(dist.DistError):
-            while self._rank == 0 and time.monotonic() < until:
+            self._store.set(_ENDED, "")
+            while time.monotonic() < until:
                 if self._store.add(_LEFT, 0) >= self._world - 1:
                     return
                 time.sleep(_POLL / 10)

@@ -12,6 +12,7 @@ import gc
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,7 +22,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from torch.distributed.distributed_c10d import Store
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
@@ -29,6 +31,9 @@ from data_prep.errors import UserError
 
 _MOST_PROCESSES = 1 << 16
 _PATIENCE = timedelta(days=7)
+_MEETING, _REACH = timedelta(minutes=10), timedelta(seconds=2)  # all of it, and each attempt
+_PLACE = "cwrnn/port"
+_kept: list[Store] = []
 _LOST = re.compile(
     r"connection (closed|reset|refused)|broken pipe|remote process exited|socket", re.IGNORECASE
 )
@@ -103,13 +108,37 @@ def _check_environment(device: str) -> None:
 def store(device: str) -> Store:
     """What all processes under torchrun write in and read, where each trains what it takes.
 
+    torchrun's own outlives the processes that it starts anew, with all that they wrote. So the
+    first process has another, which ends with it, and says in torchrun's where that is.
+
     Args:
         device: "cpu" or "cuda", of which each process takes one.
+
+    Raises:
+        UserError: the processes do not meet.
     """
     _check_environment(device)
-    found, _, _ = next(rendezvous("env://", timeout=_PATIENCE))
-    found.set_timeout(_PATIENCE)
-    return PrefixStore("cwrnn", found)
+    until = time.monotonic() + _MEETING.total_seconds()
+    host = os.environ["MASTER_ADDR"]
+    try:
+        common, _, _ = next(rendezvous("env://", timeout=_MEETING))
+        if rank() == 0:
+            own = TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=_PATIENCE)
+            common.set(_PLACE, str(own.port))
+            _kept.append(common)  # which may be in this process
+            return own
+        while True:
+            port = int(common.get(_PLACE))
+            try:
+                found = TCPStore(host, port, is_master=False, timeout=_REACH)
+                found.set_timeout(_PATIENCE)
+                return found
+            except dist.DistError:  # the place of a first process that has ended
+                if time.monotonic() > until:
+                    raise
+    except dist.DistError as error:
+        where = f"{host}:{os.environ['MASTER_PORT']}"
+        raise UserError(f"no connection to the first process, by way of {where}") from error
 
 
 def start(device: str) -> None:

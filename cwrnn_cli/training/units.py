@@ -226,12 +226,21 @@ def times_of(folder: RunFolder) -> list[dict[str, Any]]:
 
 
 def trained_by(folders: Iterable[RunFolder]) -> list[dict[str, Any]]:
-    """On what the units of cells were trained: ``processor``, ``versions``, and how many units."""
-    counts: Counter[str] = Counter()
+    """On what the units of cells were trained to their ends.
+
+    Of each kind ``processor``, ``versions``, how many ``units``, and how many of them were
+    ``resumed``: begun by another process, which may have had another processor.
+    """
+    counts, resumed = Counter[str](), Counter[str]()
     for folder in folders:
         for unit in times_of(folder):
-            counts[dumps({name: unit.get(name) for name in ("processor", "versions")})] += 1
-    return [json.loads(kind) | {"units": count} for kind, count in counts.most_common()]
+            kind = dumps({name: unit.get(name) for name in ("processor", "versions")})
+            counts[kind] += 1
+            resumed[kind] += bool(unit["resumed"])
+    return [
+        json.loads(kind) | {"units": count, "resumed": resumed[kind]}
+        for kind, count in counts.most_common()
+    ]
 
 
 def train_units(units: Iterable[Unit], data: Data, progress: Progress | None = None) -> None:
@@ -280,7 +289,7 @@ def merge(cell: TrainConfig, folder: RunFolder, units: Sequence[Unit]) -> None:
             for unit in units:
                 with _whole(unit):
                     parts.append(unit.folder.checkpoint())
-                    noted.append(_lines(unit))
+                    noted.append(_lines(unit, parts[-1].epoch))
                     times += times_of(unit.folder)
             text = "".join(dumps(line) + "\n" for line in merged_lines(cell, noted))
             write_bytes(folder.path / METRICS, text.encode())
@@ -297,19 +306,25 @@ def _whole(unit: Unit) -> Iterator[None]:
     except Damaged as error:
         shutil.rmtree(unit.folder.path)
         raise Damaged(
-            "damaged; the unit is taken away, to be trained again: by its shard, or by the same "
-            "command with --resume",
+            "damaged; the unit is taken away, to be trained again: start all shards again, or the "
+            "same command with --resume",
             error.place,
         ) from error
 
 
-def _lines(unit: Unit) -> list[dict[str, Any]]:
+def _lines(unit: Unit, last: int) -> list[dict[str, Any]]:
+    """Of a unit that ended with epoch ``last``."""
     path = unit.folder.path / METRICS
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        if not all(isinstance(line["epoch"], int) and line[EACH] for line in lines[:1] + lines):
+        names, each = lines[0].keys(), lines[0][EACH].keys()
+        for line in lines:
+            lengths = {len(values) for values in line[EACH].values()}
+            if line.keys() != names or line[EACH].keys() != each or len(lengths) > 1:
+                raise ValueError
+        if lines[-1]["epoch"] != last:
             raise ValueError
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise Damaged("damaged", path) from error
     return lines
 
