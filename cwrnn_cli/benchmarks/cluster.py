@@ -24,8 +24,8 @@ from ..training.units import TIMES, expected_seconds, times_of
 from . import machine
 
 _FILES = 5  # of a unit: its lock, configuration, metrics, checkpoint and times
-_WORDS = 1  # to the store for a unit: to take it
-_REPORTS = 1.0  # words a second of each process: how many epochs are done
+_WORDS = 2  # to the store for a unit: to take it, and who does
+_REPORTS = 1.2  # words a second of each process: how many epochs are done, and a sign of life
 _SMALL = ("--sizes", "100,250", "--runs", "64", "--epochs", "500", "--block", "16")
 
 

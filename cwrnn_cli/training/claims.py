@@ -5,9 +5,10 @@ the same. torchrun starts all processes anew when one is killed, or when a machi
 counter with them; what is done is in the folders, and the rest is dealt out again.
 
 A machine may be lost without a word, which torchrun does not see. So each process gives a sign of
-life now and then, and the units of one that gives none any more are free for the others. Whoever
-trains a unit holds the lock of its folder, which the system lets go when a process ends, however it
-ends: that guards against a process from before a restart, or one that is only cut off.
+life now and then, and when the first has nothing else to do it deals the units of those that give
+none any more out again. Whoever trains a unit holds the lock of its folder, which the system lets
+go when a process ends, however it ends: that guards against a process from before a restart, or one
+that is only cut off.
 """
 
 import json
@@ -30,7 +31,7 @@ _SIGN, _SILENCE = 5.0, 60.0  # seconds between two signs of life; without one, a
 _PARTING = 5.0  # seconds that the first process waits for the others to have seen the end
 # keys in the store
 _OPENED, _NEXT, _EPOCHS, _ENDED, _LEFT = "opened", "next", "epochs", "ended", "left"
-_TAKER, _ALIVE = "taker/", "alive/"
+_TAKER, _AGAIN, _ALIVE = "taker/", "again/", "alive/"
 
 
 class Claims:
@@ -94,7 +95,9 @@ class Claims:
     def take(self, units: Sequence[Unit], tick: Callable[[], object]) -> Iterator[Unit]:
         """Units for this process, one at a time, until all are done.
 
-        The others stay until the first process has said by :meth:`part` that nothing is left to do.
+        Each number is a ticket: for the unit of that number, and those beyond for what the first
+        process deals out again. The others stay until that has said by :meth:`part` that nothing is
+        left to do.
 
         Args:
             units: of the grid, in the same order in all processes.
@@ -103,42 +106,53 @@ class Claims:
         Raises:
             UserError: the first process is gone.
         """
-        order, mine = longest_first(units), set[int]()
-        while (number := self._add(_NEXT, 1) - 1) < len(order):
-            mine.add(number)
-            with _first_is_there():
-                self._store.set(f"{_TAKER}{number}", str(self._rank))
-            yield from _locked(order[number])
-        left = list(range(len(order)))
+        order, mine = longest_first(units), list[Unit]()
+        again = _Again(self, order) if self._rank == 0 else None
         while True:
-            left = [number for number in left if not order[number].done]
-            if self._rank == 0 and not left:
-                return
             with _first_is_there():
-                if self._store.check([_ENDED]):
-                    self._over.set()
-                    self._store.add(_LEFT, 1)
+                ticket = int(self._store.add(_NEXT, 1)) - 1
+                self._store.set(f"{_TAKER}{ticket}", str(self._rank))
+            while (number := self._unit_of(ticket, len(order))) is None:
+                if again.all_done() if again else self._has_ended():
                     return
-            for number in left:
-                if number in mine or self._is_lost(number):
-                    yield from _locked(order[number])
-            tick()
-            time.sleep(_POLL)
+                mine = [unit for unit in mine if not unit.done]
+                for unit in mine:  # a process from before the restart was at it
+                    yield from _locked(unit)
+                tick()
+                time.sleep(_POLL)
+            mine.append(order[number])
+            yield from _locked(order[number])
 
-    def _add(self, key: str, count: int) -> int:
+    def _unit_of(self, ticket: int, count: int) -> int | None:
+        """What a ticket is for; None: nothing yet."""
+        if ticket < count:
+            return ticket
         with _first_is_there():
-            return int(self._store.add(key, count))
+            key = f"{_AGAIN}{ticket}"
+            return int(self._store.get(key)) if self._store.check([key]) else None
 
-    def _is_lost(self, number: int) -> bool:
-        """Whether who took a unit has given no sign of life for long."""
+    def _has_ended(self) -> bool:
         with _first_is_there():
-            if not self._store.check([f"{_TAKER}{number}"]):
-                return False  # it is just being taken
-            taker = int(self._store.get(f"{_TAKER}{number}"))
+            if ended := bool(self._store.check([_ENDED])):
+                self._over.set()
+                self._store.add(_LEFT, 1)
+            return ended
+
+    def is_lost(self, ticket: int) -> bool:
+        """Whether who has a ticket has given no sign of life for long."""
+        with _first_is_there():
+            if not self._store.check([f"{_TAKER}{ticket}"]):
+                return False  # nobody has it yet
+            taker = int(self._store.get(f"{_TAKER}{ticket}"))
             sign = int(self._store.add(f"{_ALIVE}{taker}", 0))
         if self._heard.get(taker, (-1, 0.0))[0] != sign:
             self._heard[taker] = sign, time.monotonic()
         return time.monotonic() - self._heard[taker][1] > _SILENCE
+
+    def deal_again(self, ticket: int, number: int) -> None:
+        """A ticket beyond the units is for this one."""
+        with _first_is_there():
+            self._store.set(f"{_AGAIN}{ticket}", str(number))
 
     def _give_signs(self) -> None:
         with suppress(dist.DistError):
@@ -156,6 +170,29 @@ class Claims:
                 if self._store.add(_LEFT, 0) >= self._world - 1:
                     return
                 time.sleep(_POLL / 10)
+
+
+class _Again:
+    """What the first process deals out again: units of processes that are lost.
+
+    Args:
+        claims: of the first process.
+        order: all units, by their tickets.
+    """
+
+    def __init__(self, claims: Claims, order: Sequence[Unit]) -> None:
+        self._claims, self._order, self._next = claims, order, len(order)
+        self._tickets = dict(enumerate(range(len(order))))  # of units that are left, the last one
+
+    def all_done(self) -> bool:
+        """Whether all units are done; what is lost is dealt out again."""
+        self._tickets = {n: t for n, t in self._tickets.items() if not self._order[n].done}
+        for number, ticket in self._tickets.items():
+            if self._claims.is_lost(ticket):
+                self._claims.deal_again(self._next, number)
+                self._tickets[number] = self._next
+                self._next += 1
+        return not self._tickets
 
 
 def _locked(unit: Unit) -> Iterator[Unit]:
