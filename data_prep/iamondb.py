@@ -9,9 +9,10 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import islice, pairwise
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
 from os import cpu_count
 from pathlib import Path
@@ -267,6 +268,18 @@ def _end_with_parent() -> None:
     Thread(target=watch, daemon=True).start()
 
 
+@contextmanager
+def _no_waiting(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """Where something goes wrong inside, or Ctrl-C comes, what was begun is not waited for."""
+    try:
+        yield
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in active_children():
+            worker.kill()
+        raise
+
+
 def _parsed(
     files: Iterable[tuple[str, int, str, bytes]],
     options: PathOptions,
@@ -276,7 +289,10 @@ def _parsed(
     done = 0
     # not forked: torch's and numba's threads would not survive it
     context = get_context("spawn")
-    with ProcessPoolExecutor(cpu_count(), context, initializer=_end_with_parent) as pool:
+    with (
+        ProcessPoolExecutor(cpu_count(), context, initializer=_end_with_parent) as pool,
+        _no_waiting(pool),
+    ):
         waiting: list[tuple[str, int, str]] = []
         pending: Iterator[_Line | str] = iter(())
         remaining = iter(files)

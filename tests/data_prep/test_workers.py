@@ -55,3 +55,28 @@ def test_workers_end_with_the_process_that_began_them_however_it_was_killed(tmp_
     while any(map(runs, workers)) and time.monotonic() < until:
         time.sleep(0.1)
     assert not any(map(runs, workers))
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
+def test_an_interrupt_waits_for_nothing_that_was_begun(tmp_path):
+    program = tmp_path / "prepares.py"
+    program.write_text(
+        "from data_prep import iamondb; import time\n"
+        "def _parse(given): time.sleep(0.1); return 'slow'\n"  # 512 of them are begun
+        "iamondb._parse = _parse\n" + _PREPARES.replace("range(1024)", "range(512)")
+    )
+    where = {"env": os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}}
+    with subprocess.Popen(
+        [sys.executable, program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **where
+    ) as process:
+        assert process.stdout.readline() == b"begun\n"
+        workers = children(process.pid)
+        assert len(workers) >= 2
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == -signal.SIGINT
+        assert time.monotonic() - began < 2
+    until = time.monotonic() + 5
+    while any(map(runs, workers)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(runs, workers))
