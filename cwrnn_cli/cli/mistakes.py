@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from data_prep.errors import NO_ROOM, UserError, refused
+from data_prep.errors import NO_ROOM, UserError, refused, shown
 
 from ..console import warn
 
@@ -41,7 +41,7 @@ class Fault(click.ClickException):
     def __init__(self, error: BaseException) -> None:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"
-        message = " ".join(str(error).split())
+        message = shown(" ".join(str(error).split()))
         super().__init__(
             f"this is a fault of cwrnn: {type(error).__name__} in {where}: {message}; "
             "with -v the same command says how it came there"

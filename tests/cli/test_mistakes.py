@@ -198,8 +198,9 @@ def test_what_the_system_refuses_is_one_line(cwrnn, monkeypatch, error, line):
 
 def test_a_fault_of_ours_is_one_line_with_a_status_of_its_own(cwrnn, monkeypatch):
     """With -v where it is from."""
-    fails(monkeypatch, OSError(errno.EBADF, "a bug"))
+    fails(monkeypatch, OSError(errno.EBADF, "a bug \x1b[31m"))
     result = cwrnn("eval", expect=70)
+    assert r"a bug \x1b[31m" in result.stderr and "\x1b" not in result.stderr
     assert result.stderr.startswith("Error: this is a fault of cwrnn: OSError in test_mistakes.py:")
     assert result.stderr.count("\n") == 1 and "a bug" in result.stderr
     assert "Traceback" in cwrnn("eval", "-v", expect=70).stderr

@@ -67,7 +67,7 @@ class Target:
         try:
             found = self.read(content)
         except UserError as error:
-            return "" if "\n" not in error.message else "a message of several lines"
+            return "" if error.message.isprintable() else "a message that a terminal would obey"
         except MemoryError:
             return "more than 1 GiB of memory"
         except Exception as error:

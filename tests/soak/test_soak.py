@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from data_prep.errors import UserError
 from tests.soak import shim
 from tests.soak.cases import unsynced
 from tests.soak.mutate import mutated
 from tests.soak.record import Tally
+from tests.soak.targets import Target
 
 ROOT = Path(__file__).parents[2]
 needs_compiler = pytest.mark.skipif(not shim.compiler(), reason="needs a C compiler")
@@ -119,6 +121,17 @@ def test_mutations_follow_from_the_name():
     good = [os.urandom(50), b"two"]
     made = {mutated(good, str(number)) for number in range(200)}
     assert made == {mutated(good, str(number)) for number in range(200)} and len(made) > 150
+
+
+def test_a_line_that_a_terminal_would_obey_is_a_fault():
+    def read(content):
+        error = UserError("right")
+        error.message = content.decode()
+        raise error
+
+    for said, fault in (("right", False), ("two\nlines", True), ("red \x1b[31m", True)):
+        target = Target([b""], read, sealed=lambda _, said=said: said.encode())
+        assert bool(target.fault("fuzz/none/1", "")) == fault
 
 
 def test_failures_that_differ_in_a_number_only_are_one():
