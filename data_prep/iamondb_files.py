@@ -21,7 +21,7 @@ LINES, TEXTS = "lineStrokes", "ascii"
 LISTS = ("trainset.txt", "testset_v.txt", "testset_t.txt", "testset_f.txt")
 _LINE = re.compile(r"([a-z]\d\d-\d\d\d[a-z]?)-(\d\d)\.xml")
 _TEXT = re.compile(r"([a-z]\d\d-\d\d\d[a-z]?)\.txt")
-_LARGEST = 1 << 21  # bytes of one file: the corpus' largest has a twentieth of it
+LARGEST = 1 << 21  # bytes of one file: the corpus' largest has a twentieth of it
 _DEEPEST = 3  # levels below the source folder in which things are looked for
 
 
@@ -58,7 +58,7 @@ class Source:
             found = pattern.fullmatch(name.rpartition("/")[2])
             return found if found and found[1] in forms else None
 
-        read = members(self.path, lambda name: match(name) is not None, _LARGEST, self.digests)
+        read = members(self.path, lambda name: match(name) is not None, LARGEST, self.digests)
         for name, content in read:
             matched = match(name)
             assert matched is not None
@@ -72,7 +72,7 @@ class Source:
             for name in sorted(names):
                 match, place = pattern.fullmatch(name), Path(folder) / name
                 if match and match[1] in forms and place.is_file():
-                    content = content_of(place, _LARGEST)
+                    content = content_of(place, LARGEST)
                     inside = place.relative_to(self.path.parent).as_posix()
                     self.digests[inside] = hashlib.sha256(content).hexdigest()
                     yield match, str(place), content
@@ -106,7 +106,7 @@ def find(
                 "of IAM-OnDB; name their folder with --splits"
             )
         try:
-            content = content_of(path, _LARGEST)
+            content = content_of(path, LARGEST)
             lists[name] = content.decode("ascii").split()
         except (UserError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: expected a form's name per line") from error

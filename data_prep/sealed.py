@@ -70,7 +70,7 @@ def opened_hdf5(path: Path, magic: str, **options: Any) -> Iterator[h5py.File]:
         UserError: it cannot be read, is not as it was written, has what ours do not have, or what
             is asked of it is not there.
     """
-    content = content_of(path, LARGEST)
+    content = content_of(path, LARGEST, (magic.encode(), _UNSEALED))
     if not content.startswith(_UNSEALED):
         digest = hashlib.sha256(memoryview(content)[USER_BLOCK:]).hexdigest()
         if content[:USER_BLOCK] != header(magic, digest):

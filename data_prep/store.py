@@ -157,7 +157,7 @@ def read(path: Path, corpus: str | None = None) -> Corpus:
     path = Path(path)
     again = f"make it with `cwrnn prepare {corpus or 'audio'}`"
     try:
-        content = content_of(path, hdf5.LARGEST)
+        content = content_of(path, hdf5.LARGEST, (_MAGIC.encode(),))
     except UserError as error:
         raise UserError(f"{error.reason}; name it with --data, or {again}", place=path) from error
     if not content.startswith(_MAGIC.encode()):

@@ -1,17 +1,15 @@
 """Memory: what a run takes, what there is, and what would fit."""
 
-import os
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 
 import torch
 
 from data_prep.errors import UserError
+from data_prep.memory import free_bytes
 
 from ..option import within
 from .config import TrainConfig
@@ -69,38 +67,6 @@ def check_jobs(jobs: int, configs: Iterable[TrainConfig]) -> None:
 
 def _size(count: int) -> str:
     return f"{count / 2**30:.3g} GiB"
-
-
-def free_bytes() -> int:
-    """Bytes that this process may still take: of the machine, its control group and its limits."""
-    found = [sys.maxsize]
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        words = {line.split(":")[0]: int(line.split()[1]) << 10 for line in lines}
-        found.append(words["MemAvailable"] + words["SwapFree"])
-    except (OSError, ValueError, LookupError):  # not Linux
-        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    try:
-        place = Path("/proc/self/cgroup").read_text(encoding="utf-8").rpartition("::/")[2].strip()
-        group = Path("/sys/fs/cgroup") / place
-        for folder in (group, *group.parents[: len(Path(place).parts)]):
-            most = (folder / "memory.max").read_text(encoding="ascii").strip()
-            if most.isdecimal():
-                used = int((folder / "memory.current").read_text(encoding="ascii"))
-                stat = (folder / "memory.stat").read_text(encoding="ascii").split()
-                found.append(int(most) - used + int(stat[stat.index("inactive_file") + 1]))
-    except (OSError, ValueError):  # no control groups, or of another kind
-        pass
-    try:
-        import resource  # noqa: PLC0415  (not on Windows)
-
-        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-        if limit != resource.RLIM_INFINITY:
-            pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-            found.append(limit - pages * resource.getpagesize())
-    except (ImportError, OSError, ValueError):
-        pass
-    return max(min(found), 0)
 
 
 @dataclass(frozen=True)

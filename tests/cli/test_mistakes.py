@@ -13,8 +13,9 @@ import pytest
 from cwrnn_cli.cli import main
 from cwrnn_cli.tasks import TASKS
 from cwrnn_cli.training.configure import configure
-from cwrnn_cli.training.memory import free_bytes, least_bytes
+from cwrnn_cli.training.memory import least_bytes
 from data_prep.errors import MAKE_ROOM
+from data_prep.memory import free_bytes
 from tests.conftest import one_line_error
 
 ROOT = Path(__file__).parents[2]

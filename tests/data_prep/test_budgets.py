@@ -126,4 +126,4 @@ def test_the_largest_xml_there_may_be(what):
     )
     message, taken = memory.refusal(begin, "print(type(read_strokes(content)))")
     assert message == "" and taken < 300
-    assert len(eval(XML[what])) < iamondb_files._LARGEST * 2
+    assert len(eval(XML[what])) < iamondb_files.LARGEST * 2

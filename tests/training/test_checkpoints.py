@@ -1,4 +1,5 @@
 import io
+import json
 import pickle
 import shutil
 import subprocess
@@ -123,7 +124,8 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 
 def test_two_deflated_gigabytes_a_hole_and_an_array_take_no_memory(tmp_path, checkpoint):
-    folders = deflated, hole, long = [tmp_path / name for name in ("deflated", "hole", "long")]
+    names = ("deflated", "hole", "long", "vast")
+    folders = deflated, hole, long, vast = [tmp_path / name for name in names]
     config = next(ROOT.glob("results/*/weights/*/config.json"))
     for folder in folders:
         folder.mkdir()
@@ -143,10 +145,15 @@ def test_two_deflated_gigabytes_a_hole_and_an_array_take_no_memory(tmp_path, che
     with (hole / "checkpoint.pt").open("wb") as file:
         file.truncate(2**32)
     (long / "checkpoint.pt").write_bytes(by_torch(vars(checkpoint) | {"extra": {"x": Large()}}))
+    of_many = json.loads(config.read_text()) | {"runs": 10**6}  # whose checkpoint may be large
+    (vast / "config.json").write_text(json.dumps(of_many))
+    with (vast / "checkpoint.pt").open("wb") as file:
+        file.truncate(2**33)
     words = [sys.executable, "-c", HOSTILE, *map(str, folders)]
     said = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     *lines, grown = said.splitlines()
-    assert len(lines) == 3 and all("checkpoint.pt: " in line for line in lines)
-    assert ["damaged" in line for line in lines] == [True, False, True]
+    assert len(lines) == 4 and all("checkpoint.pt: " in line for line in lines)
+    assert ["damaged" in line for line in lines] == [True, False, True, False]
     assert "4294967296 bytes; expected at most" in lines[1]
+    assert "8589934592 bytes, of which 0 are there: the rest is a hole" in lines[3]
     assert int(grown) < 256  # MiB
