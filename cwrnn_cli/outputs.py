@@ -5,7 +5,6 @@ run or result has it for a part; ``--force`` allows the rest, but for folders an
 command reads is not written over by what it writes, under whatever name.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import click
 
 from data_prep.errors import UserError
+from data_prep.reading import json_of
 
 _FORCE = f"{__name__}.force"  # where click's context has it
 _HEAD = 4096  # bytes of a file to know it by
@@ -100,9 +100,9 @@ def check_output(path: Path, kind: Kind, option: str) -> None:
 def _files_of_result(folder: Path) -> set[str]:
     """Those that a folder's manifest lists."""
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        manifest = json_of(folder / _MANIFEST)
         return set(manifest["files"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (UserError, OSError, ValueError, KeyError, TypeError):
         return set()
 
 

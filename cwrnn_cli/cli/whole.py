@@ -1,6 +1,5 @@
 """`cwrnn compare --all`: all of the paper, one task after the other."""
 
-import json
 import os
 import shlex
 import time
@@ -13,6 +12,7 @@ from typing import Any
 
 from data_prep.errors import UserError
 from data_prep.files import is_occupied, write_text
+from data_prep.reading import json_of
 from data_prep.strict_json import dumps
 
 from ..benchmarks.options import BENCH
@@ -142,10 +142,10 @@ def _begun_with(asked: Asked) -> dict[str, Path]:
     if not asked.resume:
         check_free(asked.out)
     try:
-        found = json.loads((asked.out / WHOLE).read_text(encoding="utf-8"))
+        found = json_of(asked.out / WHOLE)
         quick, data = found["quick"], dict(found.get("data", {}))
         places = {name: _below_here(Path(path)) for name, path in data.items()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (UserError, OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{asked.out}: holds nothing of --all; choose another --out") from error
     if quick != asked.quick:
         was = "with" if quick else "without"
@@ -338,7 +338,7 @@ def _show(asked: Asked, parts: Sequence[Part], as_json: bool) -> None:
     layers = (asked.out / OPERATIONS / BENCH).with_suffix(".txt")
     if as_json:
         found = {p.task.name: p.task.comparison(read_results(p.out / RESULTS)) for p in parts}
-        counted = json.loads((asked.out / OPERATIONS / BENCH).read_text(encoding="utf-8"))
+        counted = json_of(asked.out / OPERATIONS / BENCH)
         print_json({"quick": asked.quick, **found, OPERATIONS: counted})
     else:
         print_text(f"{text}\n\n{OPERATIONS}\n\n{layers.read_text(encoding='utf-8').rstrip()}")

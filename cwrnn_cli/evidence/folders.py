@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import UserError
+from data_prep.reading import json_of, lines_of, text_of
 from data_prep.strict_json import dumps
 
 from ..reporting.analysis import JSON
@@ -23,6 +24,7 @@ from ..reporting.scan import SCAN_TEXT, scan_rows, scan_text
 from ..reporting.search import search_text
 from ..reporting.survey import survey_texts
 from ..tasks import TASKS
+from ..training.folder import LARGEST_METRICS
 from ..training.grid import RESULTS
 from ..training.manifest import MANIFEST, digests
 from ..training.results import Cell, Results, read_results, read_runs
@@ -67,11 +69,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not Path(folder).is_dir():
         raise UserError(f"{folder}: no such folder")
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json_of(path)
         if not all(isinstance(manifest[key], kind) for key, kind in _KEYS.items()):
             raise TypeError("a value of another kind")
         manifest["configuration"], manifest["data"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (UserError, OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a manifest; restore it, or run its command again") from error
     found: dict[str, Any] = manifest
     return found
@@ -124,7 +126,7 @@ def _checked(
                 continue
             file, text = made
             if (folder / file).exists():
-                there = (folder / file).read_text(encoding="utf-8", errors="replace")
+                there = text_of(folder / file, LARGEST_METRICS, errors="replace")
                 yield from compare_lines(f"{name}/{file}", there, text, exact=file in changed)
     except Exception as error:  # rows of strangers, and tasks of other packages
         said = error.message if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
@@ -203,7 +205,7 @@ def _evaluation(
     if not (folder / EVALUATION_ROWS).exists():
         return
     (cell,) = from_rows(read_results(folder / EVALUATION_ROWS)).cells.values()
-    noted = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
+    noted = json_of(folder / EVALUATION)
     yield from _summaries(f"{name}/{EVALUATION}", noted, cell.summary)
 
 
@@ -215,7 +217,7 @@ def _runs(
         return
     if (folder / RESULTS).exists():
         for run, cell in read_runs(folder / RESULTS).items():
-            noted = json.loads((folder / f"{run}.json").read_text(encoding="utf-8"))
+            noted = json_of(folder / f"{run}.json")
             yield from _summaries(f"{name}/{run}.json", noted, _from_rows(cell).summary)
     yield TABLE, _runs_text(folder, manifest["configuration"])
     yield CSV, csv_text(runs_rows(folder, manifest["configuration"]["runs"]))
@@ -233,7 +235,7 @@ def _scan(
     """Of `cwrnn scan`; those of former versions have no rows."""
     if not (folder / SCAN).exists():
         return
-    scan = json.loads((folder / SCAN).read_text(encoding="utf-8"))
+    scan = json_of(folder / SCAN)
     if (folder / SCAN_ROWS).exists():
         scan |= scores(folder / SCAN_ROWS)
     yield SCAN, dumps(scan, indent=1) + "\n"
@@ -247,7 +249,7 @@ def _search(
     """Of `cwrnn search`, from what each trial has left."""
     if not (folder / TRIALS).exists():
         return
-    result = judged(json.loads((folder / TRIALS).read_text(encoding="utf-8")), folder)
+    result = judged(json_of(folder / TRIALS), folder)
     yield TRIALS, dumps(result, indent=1) + "\n"
     yield BEST, dumps(result["best"], indent=1) + "\n"
     yield TABLE, search_text(result) + "\n"
@@ -260,7 +262,7 @@ def _analysis(
     """Of `cwrnn analyse`: its tables as CSV."""
     if not (folder / JSON).exists():
         return
-    found = json.loads((folder / JSON).read_text(encoding="utf-8"))
+    found = json_of(folder / JSON)
     for path in sorted(folder.glob("*.csv")):
         yield path.name, csv_text(found[path.stem])
 
@@ -272,7 +274,7 @@ def _benchmarks(
     for path in sorted(folder.glob("*.json")):
         table = path.with_suffix(".txt")
         if table.exists() and path.name != SCAN:
-            result = json.loads(path.read_text(encoding="utf-8"))
+            result = json_of(path)
             text = _bench_text(result)
             if text is not None:
                 yield table.name, text + "\n"
@@ -282,9 +284,9 @@ def _benchmarks(
 def _runs_text(folder: Path, configuration: dict[str, Any]) -> str:
     """table.txt of runs that were compared, from each one's errors and epochs."""
     names = configuration["runs"]
-    summaries = {n: json.loads((folder / f"{n}.json").read_text(encoding="utf-8")) for n in names}
-    noted = {n: (folder / f"{n}.jsonl").read_text(encoding="utf-8") for n in names}
-    lines = {n: [json.loads(line) for line in text.splitlines()] for n, text in noted.items()}
+    summaries = {n: json_of(folder / f"{n}.json") for n in names}
+    noted = {n: lines_of(folder / f"{n}.jsonl", LARGEST_METRICS) for n in names}
+    lines = {n: [json.loads(line) for line in found] for n, found in noted.items()}
     task = TASKS[next(iter(summaries.values()))["task"]]
     return task.runs_text(summaries, lines, configuration["at"]) + "\n"
 

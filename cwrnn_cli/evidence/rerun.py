@@ -6,7 +6,6 @@ same versions; else every median must lie within the tolerance that the manifest
 Benchmarks: ratios, never absolute times, within :data:`RATIO_TOLERANCE`.
 """
 
-import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from data_prep.errors import UserError
 from data_prep.hdf5 import FAILURES
+from data_prep.reading import json_of
 
 from ..benchmarks.options import BENCH
 from ..console import DATA_FOLDER
@@ -224,7 +224,7 @@ def _numbers_of(folder: Path) -> dict[str, Numbers]:
         for name, rows in points_of(folder / SCAN_ROWS).items():
             found[name] = _median(median(rows["error"][~rows["diverged"]]), rows)
     elif (folder / BENCH).exists():
-        for row in json.loads((folder / BENCH).read_text(encoding="utf-8"))["rows"]:
+        for row in json_of(folder / BENCH)["rows"]:
             which = " ".join(str(row[key]) for key in _WHICH if key in row)
             for ratio in (name for name in _RATIOS if row.get(name) is not None):
                 value = float(row[ratio])

@@ -2,12 +2,12 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from data_prep.files import write_text
+from data_prep.reading import json_of
 from data_prep.strict_json import dumps
 
 CSV = "table.csv"  # in a result folder, beside its JSON
@@ -58,5 +58,4 @@ def write_csv(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 
 def runs_rows(folder: Path, names: Iterable[str]) -> list[dict[str, Any]]:
     """A row per run that was compared: its name, and the errors in NAME.json of the folder."""
-    texts = {name: (folder / f"{name}.json").read_text(encoding="utf-8") for name in names}
-    return [{"name": name, **json.loads(text)} for name, text in texts.items()]
+    return [{"name": name, **json_of(folder / f"{name}.json")} for name in names]

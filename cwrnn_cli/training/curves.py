@@ -17,7 +17,7 @@ from typing import Any
 
 from data_prep.errors import UserError
 from data_prep.files import append_bytes, write_bytes
-from data_prep.reading import content_of
+from data_prep.reading import content_of, lines_of
 
 from .folder import LARGEST_METRICS, METRICS, RunFolder
 from .listing import finite_numbers
@@ -71,8 +71,7 @@ class CurvesFolder(RunFolder):
         number = int(before[-1].name.removeprefix(_PREFIX)) + 1 if before else 1
         self._file = self.path / EVENTS_FOLDER / f"{_PREFIX}{number:0{_DIGITS}}"
         self._opening = _opening(epoch + 1)
-        lines = content_of(self.path / METRICS, LARGEST_METRICS).splitlines()
-        for values in map(json.loads, lines):
+        for values in map(json.loads, lines_of(self.path / METRICS, LARGEST_METRICS)):
             if values["epoch"] > last:
                 self._add(values)
 

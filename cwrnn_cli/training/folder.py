@@ -18,7 +18,7 @@ from typing import Any
 from data_prep.errors import UserError
 from data_prep.files import append_text, drop_stale, is_occupied, sync, write_bytes, write_text
 from data_prep.locks import LOCK, PATIENCE, locked
-from data_prep.reading import content_of
+from data_prep.reading import content_of, json_of, lines_of
 from data_prep.strict_json import dumps
 
 from ..console import quoted, warn
@@ -31,7 +31,7 @@ PREVIOUS = "previous.pt"
 CELLS_FOLDER = "cells"  # where a comparison or a scan has its runs
 _NUMBER = "number"  # in config.json: of the runs beside it, in the order in which they began
 _MANIFEST = "manifest.json"
-_LARGEST_CONFIG, LARGEST_METRICS = 2**24, 2**32  # bytes
+LARGEST_METRICS = 2**32  # bytes; it is read line by line
 _SMALLEST_BUDGET = 64 * 2**20  # bytes that any checkpoint may have
 _BY_FORMER_VERSIONS = re.compile(  # .checkpoint.pt.XXXXXXXX.pt
     r"\.(?:checkpoint|config|metrics|manifest|results|scan)(\.[a-z0-9]+)\.[a-z0-9_]{8}\1"
@@ -187,7 +187,7 @@ class RunFolder:
 
     def _configured(self) -> Any:
         """The contents of config.json, which may be anybody's."""
-        return json.loads(content_of(self.path / CONFIG, _LARGEST_CONFIG))
+        return json_of(self.path / CONFIG)
 
     @property
     def number(self) -> int:
@@ -264,9 +264,9 @@ class RunFolder:
     def _noted(self, name: str) -> str | None:
         """The sha256 that `cwrnn keep` has noted of a checkpoint."""
         try:
-            kept = json.loads((self.path / _MANIFEST).read_text(encoding="utf-8"))["weights"]
+            kept = json_of(self.path / _MANIFEST)["weights"]
             return str(kept["sha256"]) if kept["file"] == name else None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (UserError, OSError, ValueError, KeyError, TypeError):
             return None
 
     def mend(self) -> None:
@@ -309,22 +309,29 @@ class RunFolder:
         A line that is damaged is left out, and said so.
         """
         path = self.path / METRICS
-        kept, lines = [], []
-        if path.exists():
-            lines = content_of(path, LARGEST_METRICS).split(b"\n")
-        for number, line in enumerate(
-            lines[:-1], 1
-        ):  # behind the last line's end is nothing, or half of one
+        kept = bytearray()
+        lines = lines_of(path, LARGEST_METRICS) if path.exists() else ()
+        for number, line in enumerate(lines, 1):
+            if not line.endswith(b"\n"):
+                break  # half of the last one
             try:
                 if json.loads(line)["epoch"] <= epoch:
-                    kept.append(line + b"\n")
+                    kept += line
             except (ValueError, LookupError, TypeError, RecursionError):
                 warn(f"{path}, line {number}: damaged; left out")
-        write_bytes(path, b"".join(kept))
+        write_bytes(path, memoryview(kept))
 
     def append_metrics(self, values: dict[str, Any]) -> None:
         """One more line of metrics.jsonl."""
         append_text(self.path / METRICS, dumps(values) + "\n")
+
+
+def configured(folder: Path) -> Any:
+    """What a config.json holds, which may be anybody's; None: it cannot be read."""
+    try:
+        return json_of(folder / CONFIG)
+    except (UserError, ValueError, RecursionError):
+        return None
 
 
 def _is_search(found: Any) -> bool:

@@ -5,7 +5,6 @@ What the tables and figures need of a finished cell goes into ``results.h5``, on
 and only that stays in memory.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +15,12 @@ import numpy as np
 from data_prep.errors import UserError
 from data_prep.files import is_occupied, write_text
 from data_prep.locks import PATIENCE, writer_of
+from data_prep.reading import json_of
 from data_prep.strict_json import dumps
 
 from .config import TrainConfig, versions
 from .data import Data
-from .folder import CONFIG, RunFolder, check_free, writing
+from .folder import CONFIG, RunFolder, check_free, configured, writing
 from .jobs import train_at_once
 from .loop import Progress, train
 from .registry import TASKS
@@ -75,7 +75,7 @@ def open_grid(
     with writing(out, patience):
         _open(out, grid, resume)
         path = out / CONFIG
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json_of(path)
         if blocks and BLOCKS not in values:
             values[BLOCKS] = dict(blocks)
             write_text(path, dumps(values, indent=1) + "\n")
@@ -94,7 +94,7 @@ def _open(out: Path, grid: Grid, resume: bool) -> None:
         check_free(out)
     if is_occupied(out):
         try:
-            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+            cells = configured(out)["cells"]
             found = [TrainConfig.from_json(cell | {"data_path": ""}) for cell in cells]
         except UserError as error:
             raise UserError(error.reason, place=path) from error

@@ -1,6 +1,5 @@
 """A trained run made small: the weights to evaluate it by, and no more, to keep or to give away."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 
 from data_prep.errors import UserError
 from data_prep.files import sha256_of, whole_folder, write_text
+from data_prep.reading import json_of
 from data_prep.strict_json import dumps
 
 from .checkpoints import Checkpoint
@@ -76,9 +76,10 @@ def _manifest(path: Path) -> dict[str, Any]:
     Raises:
         UserError: a damaged one.
     """
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: damaged ({error}); remove it to keep the run without") from error
+    try:
+        return dict(json_of(path))
+    except (UserError, ValueError, TypeError) as error:
+        reason = error.reason if isinstance(error, UserError) else error
+        raise UserError(f"{path}: damaged ({reason}); remove it to keep the run without") from error

@@ -3,13 +3,14 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data_prep.errors import UserError
 from data_prep.locks import writer_of
-from data_prep.reading import content_of
+from data_prep.reading import lines_of
 
 from .config import TrainConfig
 from .folder import CONFIG, LARGEST_METRICS, METRICS, RunFolder
@@ -79,13 +80,15 @@ def look_at(path: Path) -> Run | None:
         task = task_named(config.task)
     except UserError as error:
         return Run(path, None, f"cannot be read: {error.reason}", 0, "", None, {})
-    lines = list(_lines(path / METRICS))
-    last: Mapping[str, Any] = lines[-1] if lines else {}
+    last: Mapping[str, Any] = {}
+    lowest: dict[str, float] = {}
+    for last in _lines(path / METRICS):
+        for name in task.progress:
+            for value in finite_numbers(last.get(name)):
+                lowest[name] = min(value, lowest.get(name, value))
     metric = next((name for name in task.progress if name in last), "")
-    values = [value for line in lines for value in finite_numbers(line.get(metric))]
-    best = min(values, default=None)
     epoch = last.get("epoch", 0)
-    return Run(path, config, _state(folder), epoch, metric, best, last)
+    return Run(path, config, _state(folder), epoch, metric, lowest.get(metric), last)
 
 
 def _state(folder: RunFolder) -> str:
@@ -100,17 +103,11 @@ def _state(folder: RunFolder) -> str:
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """Those of metrics.jsonl that are whole."""
-    try:
-        content = content_of(path, LARGEST_METRICS)
-    except UserError:
-        return
-    for line in content.splitlines():
-        try:
+    with suppress(UserError, ValueError, LookupError, TypeError, RecursionError):
+        for line in lines_of(path, LARGEST_METRICS):
             values = json.loads(line)
             int(values["epoch"])
-        except (ValueError, LookupError, TypeError, RecursionError):
-            return
-        yield values
+            yield values
 
 
 def finite_numbers(value: Any) -> list[float]:

@@ -20,7 +20,6 @@
 ================= =============================================================================
 """
 
-import json
 import os
 import platform
 import subprocess
@@ -33,7 +32,9 @@ from typing import Any
 
 import torch
 
+from data_prep.errors import UserError
 from data_prep.files import sha256_of, whole_folder, write_text
+from data_prep.reading import json_of
 from data_prep.strict_json import dumps
 
 from .config import versions
@@ -104,14 +105,14 @@ def certified_whole(out: Path, command: str, data: Source, configuration: Any) -
 def note(folder: Path, **more: Any) -> None:
     """Add to a manifest what is known only when its command has ended."""
     path = folder / MANIFEST
-    _write(path, json.loads(path.read_text(encoding="utf-8")) | more)
+    _write(path, json_of(path) | more)
 
 
 def noted(folder: Path, name: str) -> Any:
     """What a folder's manifest has under a name; None: nothing, or it cannot be read."""
     try:
-        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))[name]
-    except (OSError, ValueError, KeyError, TypeError):
+        return json_of(folder / MANIFEST)[name]
+    except (UserError, OSError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -167,8 +168,8 @@ def _known(data: Source) -> Any:
 def _sessions(path: Path) -> list[Any]:
     """Those that are noted already."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["sessions"]
-    except (OSError, ValueError, KeyError, TypeError):
+        found = json_of(path)["sessions"]
+    except (UserError, OSError, ValueError, KeyError, TypeError):
         return []
     return list(found)
 

@@ -16,12 +16,14 @@ import numpy as np
 
 from data_prep.errors import UserError
 from data_prep.files import append_text, write_bytes
+from data_prep.reading import content_of
 from data_prep.sealed import opened_hdf5, sealed_hdf5
 from data_prep.strict_json import dumps
 
 from ..models import CELLS
 from ..paper import PROTOCOLS
 from .config import TrainConfig
+from .folder import LARGEST_METRICS
 from .results import MAGIC, store_array
 
 MOMENTUM = "momentum_ramp"  # a factor of every scan, unless one way is asked for
@@ -221,7 +223,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._rows: dict[str, dict[str, Any]] = {}
-        content = path.read_bytes() if path.exists() else b""
+        content = content_of(path, LARGEST_METRICS) if path.exists() else b""
         whole = content[: content.rfind(b"\n") + 1]
         if whole != content or not path.exists():
             write_bytes(path, whole)

@@ -20,12 +20,13 @@ import numpy as np
 
 from data_prep.errors import UserError
 from data_prep.files import is_occupied, write_text
+from data_prep.reading import json_of
 from data_prep.strict_json import dumps
 
 from .config import TrainConfig, versions
 from .configure import configure
 from .data import Data
-from .folder import CONFIG, RunFolder, check_free, writing
+from .folder import CONFIG, RunFolder, check_free, configured, writing
 from .loop import Interrupted, Progress, train
 from .manifest import program
 from .registry import TASKS
@@ -128,7 +129,7 @@ def _open(out: Path, search: Search, resume: bool) -> None:
         check_free(out)
     if is_occupied(out):
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = configured(out)
             different, before = _differences(found, search), int(found["trials"])
         except UserError as error:
             raise UserError(error.reason, place=path) from error
@@ -328,11 +329,11 @@ def _row(path: Path, names: Iterable[str]) -> dict[str, Any]:
         UserError: it is damaged.
     """
     try:
-        row: dict[str, Any] = json.loads(path.read_bytes())
+        row: dict[str, Any] = json_of(path)
         if not all(isinstance(row[name], kind) for name, kind in _OF_A_TRIAL.items()):
             raise TypeError("a value of another kind")
         [row["parameters"][name] for name in names]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+    except (UserError, OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: damaged; search again into another --out") from error
     return row
 

@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from data_prep.errors import UserError
+from data_prep.reading import content_of
+
+from .folder import LARGEST_METRICS
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -47,7 +50,7 @@ def opened(out: Path) -> "Study":
 
     path = out / STUDY
     if path.exists():  # what is left of a line within which it was killed
-        whole = path.read_bytes().rfind(b"\n") + 1
+        whole = content_of(path, LARGEST_METRICS).rfind(b"\n") + 1
         os.truncate(path, whole)
     try:
         journal = JournalFileBackend(str(path), cast(Any, _Ours()))

@@ -27,14 +27,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from data_prep.errors import UserError
 from data_prep.files import write_bytes, write_text
+from data_prep.reading import json_of, lines_of
 from data_prep.strict_json import dumps
 
 from .checkpoints import Checkpoint
 from .config import TrainConfig, versions
 from .data import Data
 from .engine import Weights
-from .folder import CELLS_FOLDER, METRICS, Damaged, RunFolder, writing
+from .folder import CELLS_FOLDER, LARGEST_METRICS, METRICS, Damaged, RunFolder, writing
 from .loop import Progress, train
 from .manifest import machine
 from .registry import TASKS
@@ -220,8 +222,8 @@ def times_of(folder: RunFolder) -> list[dict[str, Any]]:
     """
     path = folder.path / TIMES
     try:
-        return list(json.loads(path.read_text(encoding="utf-8"))["units"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return list(json_of(path)["units"])
+    except (UserError, OSError, ValueError, KeyError, TypeError) as error:
         raise Damaged("damaged: not what a unit notes at its end", path) from error
 
 
@@ -316,7 +318,7 @@ def _lines(unit: Unit, last: int) -> list[dict[str, Any]]:
     """Of a unit that ended with epoch ``last``."""
     path = unit.folder.path / METRICS
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [json.loads(line) for line in lines_of(path, LARGEST_METRICS)]
         names, each = lines[0].keys(), lines[0][EACH].keys()
         for line in lines:
             lengths = {len(values) for values in line[EACH].values()}
@@ -324,7 +326,15 @@ def _lines(unit: Unit, last: int) -> list[dict[str, Any]]:
                 raise ValueError
         if lines[-1]["epoch"] != last:
             raise ValueError
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except (
+        UserError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        AttributeError,
+    ) as error:
         raise Damaged("damaged", path) from error
     return lines
 

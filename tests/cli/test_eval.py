@@ -1,6 +1,8 @@
 """`cwrnn eval --out`: what a run is worth, as JSON and as rows of every network."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +88,17 @@ def test_nothing_is_written_over_and_nothing_half(cwrnn, runs, tmp_path):
     message = one_line_error(cwrnn("eval", runs["timit"], "--file", "a", "--out", "x", expect=2))
     assert message == "--out: not with --file"
     assert [path.name for path in tmp_path.rglob("*")] == ["full", "mine"]
+
+
+def test_pipes_in_the_place_of_files_hold_up_nobody(cwrnn, runs, tmp_path):
+    shutil.copytree(runs["iamondb"], "run")
+    Path("run/manifest.json").unlink(missing_ok=True)
+    for name in ("run/manifest.json", "line.xml"):
+        os.mkfifo(name)
+    shown, right = (cwrnn("eval", run, "--json").stdout for run in ("run", runs["iamondb"]))
+    assert json.loads(shown)["metrics"] == json.loads(right)["metrics"]
+    message = one_line_error(cwrnn("eval", "run", "--file", "line.xml", expect=2))
+    assert message == "line.xml: cannot be read (a pipe or a device); expected a file"
+    assert "run/manifest.json: not a manifest" in one_line_error(cwrnn("report", "run", expect=2))
+    message = one_line_error(cwrnn("keep", "run", "--out", "kept", expect=2))
+    assert message.startswith("run/manifest.json: damaged (cannot be read (a pipe or a device)")

@@ -3,10 +3,15 @@
 import csv
 import io
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
+from cwrnn_cli.tasks import TASKS
+from cwrnn_cli.training.configure import configure
+from cwrnn_cli.training.folder import RunFolder
+from cwrnn_cli.training.listing import look_at
 from data_prep.locks import locked
 from tests.conftest import one_line_error
 
@@ -51,6 +56,25 @@ def test_states(cwrnn, trained):
     assert states["cw"] == "stopped" and states["grid/cells/cw-100"] == "not begun"
     assert states["grid/cells/srn-100"].startswith("at work (process ")
     assert states["srn"].startswith("cannot be read: not a readable run configuration")
+
+
+def test_lines_are_read_one_after_the_other(piece, tmp_path):
+    """And not held: lines of a few bytes are many times as much in memory."""
+    run, count = RunFolder(tmp_path / "run"), 1 << 15
+    run.start(configure(TASKS["audio"].load(piece), "srn", 100, runs=1))
+    look_at(run.path)
+    (run.path / "metrics.jsonl").write_text('{"epoch": 7, "mse": 3.5}\n' * count)
+    calls = (
+        lambda: look_at(run.path).epoch == 7,
+        lambda: run.cut_metrics(6) is None,
+    )
+    for call in calls:
+        tracemalloc.start()
+        try:
+            assert call()
+            assert tracemalloc.get_traced_memory()[1] < 16 * count
+        finally:
+            tracemalloc.stop()
 
 
 def test_what_differs(cwrnn, trained):

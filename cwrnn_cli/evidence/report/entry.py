@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import UserError
+from data_prep.reading import json_of, lines_of
 
 from ...benchmarks.options import BENCH
 from ...clock import Clock
@@ -17,7 +18,7 @@ from ...reporting.vector import svg
 from ...tasks import TASKS, task_of
 from ...training.config import TrainConfig
 from ...training.evaluation import Evaluation
-from ...training.folder import CELLS_FOLDER, CONFIG, METRICS, RunFolder
+from ...training.folder import CELLS_FOLDER, CONFIG, LARGEST_METRICS, METRICS, RunFolder
 from ...training.grid import RESULTS
 from ...training.manifest import MANIFEST
 from ...training.results import Cell, Results, read_results, read_runs
@@ -99,15 +100,15 @@ def entry_of(folder: Path, name: str, data: Path | None) -> Entry:
 def measures_layers(folder: Path) -> bool:
     """Whether a folder is that of `cwrnn bench layer`."""
     try:
-        rows = json.loads((folder / BENCH).read_text(encoding="utf-8"))["rows"]
+        rows = json_of(folder / BENCH)["rows"]
         return "width" in rows[0]
-    except (OSError, ValueError, LookupError, TypeError):
+    except (UserError, OSError, ValueError, LookupError, TypeError):
         return False
 
 
 def _of_layers(folder: Path, name: str, manifest: dict[str, Any]) -> Entry:
     """The appendix: operations that are counted, and times that were measured."""
-    result = json.loads((folder / BENCH).read_text(encoding="utf-8"))
+    result = json_of(folder / BENCH)
     header, rows = benchmarks.layer_table(result)
     caption = "How many times as fast as an SRN, beside how many times fewer operations"
     drawn = svg(lambda path: benchmarks.plot_layers(path, result))
@@ -284,7 +285,7 @@ def _clocks(configs: Sequence[Mapping[str, Any]]) -> list[Clock]:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in lines_of(path, LARGEST_METRICS)]
 
 
 def _evaluator(folder: Path, data: Path | None) -> Evaluate:

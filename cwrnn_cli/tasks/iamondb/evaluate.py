@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from data_prep.errors import UserError
-from data_prep.iamondb_files import lag, read_strokes
+from data_prep.iamondb_files import LARGEST, lag, read_strokes
+from data_prep.reading import content_of
 from data_prep.store import Split
 
 from ...console import say
@@ -91,10 +92,7 @@ def recognise(run: RunFolder, data: IamondbData, file: Path) -> str:
         UserError: no checkpoint; or no such file, or not one line of strokes; or all diverged.
     """
     reader = Reader.of(run, data)
-    try:
-        strokes = read_strokes(Path(file).read_bytes())
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror})") from error
+    strokes = read_strokes(content_of(Path(file), LARGEST))
     if isinstance(strokes, str):
         raise UserError(f"{file}: {strokes}; expected a line file of IAM-OnDB")
     behind = lag(strokes)

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from data_prep.reading import lines_of
+
 from ...paper import IAMONDB
 from ...reporting import page
 from ...reporting.figures import Target, curves, pyplot, save
 from ...reporting.tables import Table, counted, percent, percent_plus_minus
-from ...training.folder import CELLS_FOLDER, METRICS
+from ...training.folder import CELLS_FOLDER, LARGEST_METRICS, METRICS
 from ...training.results import Results
 
 
@@ -145,7 +147,7 @@ def figures(out: Path, results: Results, caption: str) -> list[Path]:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics.jsonl."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in lines_of(path, LARGEST_METRICS)]
 
 
 def validation_curves(

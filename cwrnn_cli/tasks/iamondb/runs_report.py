@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.files import write_text
+from data_prep.reading import text_of
 from data_prep.strict_json import dumps
 
 from ...paper import IAMONDB
 from ...reporting import page
 from ...reporting.tables import Table, percent, said_once
-from ...training.folder import METRICS, RunFolder
+from ...training.folder import LARGEST_METRICS, METRICS, RunFolder
 from ...training.problem import RunsReport
 from .report import validation_curves
 
@@ -45,7 +46,7 @@ def compare_runs(
     found, lines, files = [], {}, [out / page.TABLE, out / "curves.png"]
     for name, run in runs.items():
         result = summaries[name]
-        noted = (run.path / METRICS).read_text(encoding="utf-8")
+        noted = text_of(run.path / METRICS, LARGEST_METRICS)
         files += [out / f"{name}.json", out / f"{name}.jsonl"]
         write_text(files[-2], dumps(result, indent=1) + "\n")
         write_text(files[-1], noted)
