@@ -1,7 +1,8 @@
 """Pages whose numbers come from raw rows: templates below ``RESULTS/pages``, rendered beside it.
 
 ``RESULTS/pages/docs/protocol.md`` makes ``docs/protocol.md``, as seen from the folder that RESULTS
-is in. Templates are Jinja2's; what they can ask for is what :func:`_environment` gives them.
+is in. Templates are Jinja2's, in a :class:`.Sandbox`; what they can ask for is what
+:func:`_environment` gives them.
 """
 
 import functools
@@ -16,6 +17,7 @@ import jinja2
 from data_prep.errors import UserError
 from data_prep.files import write_text
 from data_prep.hdf5 import FAILURES
+from data_prep.reading import json_of, text_of
 
 from ..benchmarks import layer
 from ..models import CELLS
@@ -24,6 +26,7 @@ from ..reporting import page, tables
 from ..reporting.plan import duration
 from ..statistics import ratio
 from ..tasks import TASKS
+from ..training.folder import LARGEST_METRICS
 from ..training.grid import RESULTS
 from ..training.results import Results, read_results
 from ..training.scan import SCAN_ROWS
@@ -33,6 +36,7 @@ from . import measures
 from .claims import CLAIMS, claims_of
 from .differences import Difference, compare_lines
 from .folders import from_rows, read_manifest, result_folders
+from .sandbox import Sandbox
 
 PAGES = "pages"
 _MADE = "<!-- Made by `cwrnn verify --write` from {}: edit that one. -->\n"
@@ -54,7 +58,7 @@ def published_claims(results: Path) -> list[Claim]:
     root = Path(results).resolve()
     if not (root / CLAIMS).is_file():
         return []
-    return claims_of((root / CLAIMS).read_text(encoding="utf-8"), _environment(root))
+    return claims_of(text_of(root / CLAIMS), _environment(root))
 
 
 def check_pages(results: Path) -> Iterator[Difference]:
@@ -77,7 +81,7 @@ def check_page(root: Path, target: Path, text: str | Difference) -> list[Differe
         return [text]
     if not target.exists():
         return [Difference(name, "nothing", "a page; `cwrnn verify --write` makes it")]
-    return compare_lines(name, target.read_text(encoding="utf-8", errors="replace"), text)
+    return compare_lines(name, text_of(target, errors="replace"), text)
 
 
 def uncovered(results: Path) -> Iterator[Difference]:
@@ -99,9 +103,7 @@ def uncovered(results: Path) -> Iterator[Difference]:
             yield Difference(name, "a file", "none, or a manifest or a template that knows it")
     start = _MADE.split("{", maxsplit=1)[0]
     for path in sorted([*root.parent.glob("*.md"), *root.parent.glob("docs/*.md")]):
-        if path not in made and path.read_text(encoding="utf-8", errors="replace").startswith(
-            start
-        ):
+        if path not in made and text_of(path, errors="replace").startswith(start):
             name = path.relative_to(root.parent).as_posix()
             yield Difference(name, "a page without its template", "its template, or no such page")
 
@@ -121,7 +123,7 @@ def write_pages(results: Path) -> list[Path]:
             raise UserError(str(text))
     changed = []
     for target, text in texts.items():
-        if not target.exists() or target.read_text(encoding="utf-8") != text:
+        if not target.exists() or text_of(target) != text:
             write_text(target, str(text))
             changed.append(target)
     return changed
@@ -177,7 +179,7 @@ def _environment(root: Path) -> jinja2.Environment:
     Filters: ``num``, ``pm``, ``pct``, ``pct_pm``, ``interval``, ``fixed(digits)``, ``g``, ``e``,
     ``median``.
     """
-    environment = jinja2.Environment(
+    environment = Sandbox(
         loader=jinja2.FileSystemLoader(root / PAGES),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
@@ -188,11 +190,11 @@ def _environment(root: Path) -> jinja2.Environment:
 
     @functools.cache
     def content(name: str) -> str:
-        return str(_of_file(root, name, lambda path: path.read_text(encoding="utf-8")))
+        return str(_of_file(root, name, lambda path: text_of(path, LARGEST_METRICS)))
 
     @functools.cache
     def loads(name: str) -> Any:
-        return _of_file(root, name, lambda path: json.loads(path.read_text(encoding="utf-8")))
+        return _of_file(root, name, json_of)
 
     @functools.cache
     def load_lines(name: str) -> list[Any]:
@@ -227,7 +229,7 @@ def _environment(root: Path) -> jinja2.Environment:
     def together(*names: str) -> dict[int, dict[str, list[Any]]]:
         found: dict[int, dict[str, list[Any]]] = {}
         for name in names:
-            for run in read_manifest(root / name)["configuration"]["runs"]:
+            for run in read_manifest(_below(root, name))["configuration"]["runs"]:
                 summary = loads(f"{name}/{run}.json") | {"name": run, "folder": name}
                 cell = found.setdefault(summary["params"], {})
                 cell.setdefault(summary["model"], []).append(summary)
@@ -254,7 +256,7 @@ def _environment(root: Path) -> jinja2.Environment:
         "lines": load_lines,
         "text": content,
         "claims": functools.cache(lambda: claims_of(content(CLAIMS), environment)),
-        "manifest": lambda name: read_manifest(root / name),
+        "manifest": lambda name: read_manifest(_below(root, name)),
         "published": PROTOCOLS,
         "operations": layer.operations,
         "clock_cost": measures.clock_cost,
@@ -283,14 +285,26 @@ def _environment(root: Path) -> jinja2.Environment:
     return environment
 
 
+def _below(root: Path, name: str) -> Path:
+    """A place below RESULTS: a stranger's page is to show nothing of the user's other files.
+
+    Raises:
+        UserError: it lies elsewhere.
+    """
+    path = root / name
+    if not path.resolve().is_relative_to(root):
+        raise UserError(f"{root.name}/{name}: lies outside {root.name}")
+    return path
+
+
 def _of_file(root: Path, name: str, read: Callable[[Path], Any]) -> Any:
     """What is read of a file below RESULTS.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it cannot be read, or lies elsewhere.
     """
     try:
-        return read(root / name)
+        return read(_below(root, name))
     except FAILURES as error:
         said = getattr(error, "strerror", None) or error
         raise UserError(f"{root.name}/{name}: cannot be read ({said})") from error

@@ -10,8 +10,10 @@ import pytest
 
 from cwrnn_cli.benchmarks import machine
 from cwrnn_cli.evidence.folders import check_folder, result_folders
-from cwrnn_cli.evidence.pages import check_page, rendered
+from cwrnn_cli.evidence.pages import check_page, published_claims, rendered
 from cwrnn_cli.training.manifest import digests, note
+from data_prep.errors import UserError
+from tests.conftest import cwrnn as fixture
 from tests.conftest import one_line_error
 from tests.sealed import edited
 
@@ -40,6 +42,16 @@ def published(cwrnn, piece, tmp_path):
     )
     cwrnn("verify", out, "--write")
     return out
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory, piece):
+    """A folder of `cwrnn compare`."""
+    place = tmp_path_factory.mktemp("grid")
+    with pytest.MonkeyPatch.context() as patch:
+        run = fixture.__wrapped__(place, patch)
+        run(*GRID, "--epochs", "2", "--data", piece, "--out", "grid")
+    return place / "grid"
 
 
 def test_what_the_commands_wrote_is_verified(cwrnn, published):
@@ -116,6 +128,41 @@ def test_a_claim_has_every_field_and_a_verdict(cwrnn, published, old, new, wrong
     path = published / "claims.toml"
     path.write_text(path.read_text().replace(old, new))
     assert wrong in cwrnn("verify", published, expect=1).stdout
+
+
+REACHES = [
+    ("rows.__globals__", "SecurityError: access to attribute '__globals__'"),
+    ("''.__class__.__mro__[1].__subclasses__()", "SecurityError: access to attribute '__class__'"),
+    ("'{0.__globals__}'.format(rows)", "SecurityError: access to attribute '__globals__'"),
+    (
+        "rows('grid', 'cw', 100).nmse_paper.tofile('written')",
+        "SecurityError: access to attribute 'tofile'",
+    ),
+    ("rows('grid', 'cw', 100).nmse_paper.T.dump('written')", "attribute 'dump'"),
+    ("cells.cw.layer", "SecurityError: access to attribute 'layer'"),
+    ("text('../secret')", "results/../secret: lies outside results"),
+    ("text('link')", "results/link: lies outside results"),
+    ("manifest('..').command", "results/..: lies outside results"),
+]
+
+
+def test_a_template_of_a_stranger_reaches_nothing(cwrnn, tmp_path, grid):
+    out = tmp_path / "results"
+    shutil.copytree(grid, out / "grid")
+    (tmp_path / "secret").write_text("mine")
+    (out / "link").symlink_to(tmp_path / "secret")
+    (out / "pages").mkdir()
+    names = ("place", "says", "data", "n", "verdict", "command")
+    for text, wrong in reversed(REACHES):
+        found = [f'found = "{{{{ {text} }}}}"', *(f"{name} = 'open'" for name in names)]
+        (out / "claims.toml").write_text("\n".join(["[[claim]]", *found]))
+        with pytest.raises(UserError, match=re.escape(wrong)):
+            published_claims(out)
+        (out / "pages" / "PAGE.md").write_text(f"{{{{ {text} }}}}")
+        ((_, said),) = rendered(out)
+        assert wrong in str(said)
+    assert wrong in one_line_error(cwrnn("report", out, "--out", "page.html", expect=2))
+    assert not (tmp_path / "written").exists() and not (tmp_path / "page.html").exists()
 
 
 def test_the_same_command_again_agrees_bit_for_bit(cwrnn, published):
