@@ -53,7 +53,7 @@ def measure(processes: str, data: Path | None, out: Path | None, as_json: bool) 
     examples=[
         (
             "two grids on 1000 processes",
-            "cwrnn bench cluster-cost runs/audio runs/words --processes 1000",
+            "cwrnn bench cluster-cost runs/one runs/two --processes 1000",
         )
     ],
 )
