@@ -7,6 +7,7 @@ in the order in which the queue does.
 """
 
 import heapq
+import os
 import subprocess
 import sys
 import time
@@ -180,7 +181,10 @@ def measured(
             launch = ("torch.distributed.run", "--standalone", "--nproc-per-node", str(count))
             words = ("cwrnn_cli", "-q", "compare", "--data", str(data.resolve()), *_SMALL)
             command = [sys.executable, "-m", *launch, "-m", *words, "--out", str(folder)]
-            status = subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode
+            alone = os.environ | {"OMP_NUM_THREADS": "1"}  # or torchrun says that it sets it
+            status = subprocess.run(
+                command, stdout=subprocess.DEVNULL, env=alone, check=False
+            ).returncode
             if status:
                 raise UserError(f"a comparison under torchrun, {count} processes: exit {status}")
             whole, units = time.monotonic() - began, units_in(folder)
