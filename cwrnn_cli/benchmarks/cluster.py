@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -27,6 +27,7 @@ from . import machine
 _FILES = 5  # of a unit: its lock, configuration, metrics, checkpoint and times
 _WORDS = 2  # to the store for a unit: to take it, and who does
 _REPORTS = 1.2  # words a second of each process: how many epochs are done, and a sign of life
+_ASKED = 4  # words a second of a process that waits at the end
 _SMALL = ("--sizes", "100,250", "--runs", "64", "--epochs", "500", "--block", "16")
 
 
@@ -101,6 +102,11 @@ def pieces_of(out: Path, longest: float) -> list[Piece]:
             raise UserError(f"{reason}; expected a grid that ran through", path)
         found += cut(units, expected_seconds(replace(folder.config(), runs=1)), longest)
     return found
+
+
+def data_in(out: Path) -> set[str]:
+    """Names of the corpora that a grid's cells were trained on."""
+    return {RunFolder(path.parent).config().data_name for path in _noted(out)}
 
 
 def cut(units: Sequence[dict[str, Any]], expected: float, longest: float) -> list[Piece]:
@@ -221,7 +227,8 @@ def costs(
     Returns:
         A row for each: ``times``, ``processes``, ``units``; seconds that all take: their ``work_s``
         on one core, ``seconds`` here, and no less than ``bound_s``; the share ``busy``,
-        ``idle_per_process_s``; words to the store and files made, a second.
+        ``idle_per_process_s``; words to the store a second; files made a second, without a unit's
+        second checkpoint and those after it.
     """
     longest, rows = max(piece.seconds for piece in pieces), []
     for factor in times:
@@ -239,8 +246,17 @@ def costs(
                     "bound_s": max(run.work / count, longest),
                     "busy": run.busy,
                     "idle_per_process_s": run.idle / count,
-                    "words_per_s": _WORDS * len(units) / run.seconds + _REPORTS * count,
+                    "words_per_s": (_WORDS * len(units) + _ASKED * run.idle) / run.seconds
+                    + _REPORTS * count,
                     "files_per_s": _FILES * len(units) / run.seconds,
                 }
             )
     return rows
+
+
+def costed_again(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What `cwrnn bench cluster-cost` came to, with its rows made anew from its pieces."""
+    pieces = [Piece(**piece) for piece in result["pieces"]]
+    counts = list(dict.fromkeys(row["processes"] for row in result["rows"]))
+    times = list(dict.fromkeys(row["times"] for row in result["rows"]))
+    return {**result, "rows": costs(pieces, counts, times, result["overhead"])}

@@ -1,5 +1,6 @@
 """`cwrnn bench cluster` and `cluster-cost`: a comparison on few processes, and on many."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -101,13 +102,21 @@ def cost(
     --shard and --collect, whose units' times are noted. They are dealt out as the queue does it:
     those expected to take longest first, each to the process that is free first.
     """
-    from ..benchmarks.cluster import costs, pieces_of  # noqa: PLC0415  (slow to import)
+    from ..benchmarks.cluster import costs, data_in, pieces_of  # noqa: PLC0415  (slow to import)
     from ..reporting.cluster import costs_text  # noqa: PLC0415
 
     counts = numbers(processes, "--processes", "1,16,1000")
     factors = numbers(times, "--times", "1,1000")
-    settings = {"grids": [grid.name for grid in grids], "longest": longest, "overhead": overhead}
+    settings = {
+        "grids": [grid.name for grid in grids],
+        "data": sorted({data for grid in grids for data in data_in(grid)}),
+        "longest": longest,
+        "overhead": overhead,
+    }
     with kept(out, settings) as folder:
         pieces = [piece for grid in grids for piece in pieces_of(grid, longest)]
-        result = settings | {"rows": costs(pieces, counts, factors, overhead)}
+        result = settings | {
+            "pieces": [asdict(piece) for piece in pieces],
+            "rows": costs(pieces, counts, factors, overhead),
+        }
         show(result, costs_text(result), as_json, folder)

@@ -10,6 +10,7 @@ from data_prep.errors import UserError
 from data_prep.reading import json_of, lines_of, text_of
 from data_prep.strict_json import dumps
 
+from ..benchmarks.cluster import costed_again
 from ..reporting.analysis import JSON
 from ..reporting.benchmarks import (
     gpu_resources_text,
@@ -275,6 +276,8 @@ def _benchmarks(
         table = path.with_suffix(".txt")
         if table.exists() and path.name != SCAN:
             result = json_of(path)
+            if isinstance(result, dict) and "pieces" in result:  # of units; the rest follows
+                yield path.name, dumps(costed_again(result), indent=1, ascii_only=False) + "\n"
             text = _bench_text(result)
             if text is not None:
                 yield table.name, text + "\n"

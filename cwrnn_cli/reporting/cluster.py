@@ -70,8 +70,8 @@ def costs_text(result: Mapping[str, Any]) -> str:
         "files/s",
     )
     return (
-        f"simulated from the units of {', '.join(result['grids'])}, none of several runs longer "
-        f"than {result['longest']:g} s, {result['overhead']:g} s beside each;\nno less than: the "
-        "work over the processes, or the longest unit; words: to the store; files: made\n\n"
-        + table(header, rows)
+        f"simulated from the units of {', '.join(result['grids'])} ({', '.join(result['data'])}), "
+        f"none of several runs longer than {result['longest']:g} s, {result['overhead']:g} s "
+        "beside each;\nno less than: the work over the processes, or the longest unit; words: to "
+        "the store; files: made, without later checkpoints\n\n" + table(header, rows)
     )

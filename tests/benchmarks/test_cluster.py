@@ -59,10 +59,14 @@ def test_grids_are_simulated_from_what_they_have_noted(cwrnn, piece, tmp_path):
         path = folder.path / "times.json"
         write_text(path, json.dumps({"units": [unit("a", 0.0, seconds, runs=100)]}))
     words = ("bench", "cluster-cost", tmp_path, "--processes", "1,3,9", "--times", "1,10")
-    found = json.loads(cwrnn(*words, "--overhead", 1, "--json").stdout)
+    found = json.loads(cwrnn(*words, "--overhead", 1, "--json", "--out", "results/cost").stdout)
     rows = found["rows"]
     assert [row["seconds"] for row in rows] == [93.0, 31.0, 31.0, 930.0, 310.0, 124.0]
     assert [row["bound_s"] for row in rows] == [90.0, 30.0, 30.0, 900.0, 300.0, 100.0]
+    assert not check_folder(tmp_path / "results" / "cost", "cost")
+    bench = tmp_path / "results" / "cost" / "bench.json"
+    write_text(bench, bench.read_text().replace('"seconds": 93.0', '"seconds": 94.0'))
+    assert check_folder(tmp_path / "results" / "cost", "cost")
     text = cwrnn(*words, "--overhead", 0).stdout.splitlines()
     assert text[3].startswith("times  processes  units") and len(text) == 5 + 6
     line = one_line_error(cwrnn(*words[:2], tmp_path / "cells", expect=2))
