@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -16,15 +17,18 @@ def free_bytes() -> int:
         found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     try:
         place = Path("/proc/self/cgroup").read_text(encoding="utf-8").rpartition("::/")[2].strip()
-        group = Path("/sys/fs/cgroup") / place
-        for folder in (group, *group.parents[: len(Path(place).parts)]):
+    except OSError:  # not Linux
+        place = ""
+    group = Path("/sys/fs/cgroup") / place
+    for folder in (group, *group.parents[: len(Path(place).parts)]):
+        with suppress(OSError, ValueError):  # no control group, or of another kind
             most = (folder / "memory.max").read_text(encoding="ascii").strip()
             if most.isdecimal():
                 used = int((folder / "memory.current").read_text(encoding="ascii"))
                 stat = (folder / "memory.stat").read_text(encoding="ascii").split()
-                found.append(int(most) - used + int(stat[stat.index("inactive_file") + 1]))
-    except (OSError, ValueError):  # no control groups, or of another kind
-        pass
+                # what was read of files, and can be read again
+                kept = [int(stat[stat.index(f"{how}active_file") + 1]) for how in ("in", "")]
+                found.append(int(most) - used + sum(kept))
     try:
         import resource  # noqa: PLC0415  (not on Windows)
 

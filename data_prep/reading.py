@@ -65,10 +65,10 @@ def content_of(path: Path, most: int, begins: tuple[bytes, ...] = ()) -> bytes:
         parts, left = [], size + 1  # one more: it may grow meanwhile
         try:
             if begins:
-                parts.append(file.read(max(map(len, begins))) or b"")
-                left -= len(parts[0])
-                if not parts[0].startswith(begins):
-                    return parts[0]
+                first = file.read(max(map(len, begins))) or b""
+                if not first.startswith(begins):
+                    return first
+                file.seek(0)  # so that it is read in one piece
             while left and (part := file.read(min(left, _AT_ONCE))):
                 parts.append(part)
                 left -= len(part)

@@ -156,8 +156,8 @@ def meet(
 
 def part(claims: Claims, out: Path) -> None:
     """What the first process does at last, when results are written."""
-    (out / _RUN).unlink(missing_ok=True)
     claims.part()
+    (out / _RUN).unlink(missing_ok=True)
 
 
 def train_claimed(claims: Claims, units: list[Unit], data: Data, bar: Any) -> None:

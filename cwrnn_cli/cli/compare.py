@@ -209,6 +209,8 @@ def command(
         _refuse_others(_OF_RUNS, "--run, which trains nothing")
         if len(data) > 1:
             raise UserError("--data: several files; with --run at most one")
+        if distributed.world_size() > 1:
+            raise UserError("--run: not under torchrun; one process compares what is trained")
         out = out or RUNS_FOLDER / f"compare-{task}-runs"
         _compare_runs(experiment, given_runs, split, at, first, out, resume, as_json)
         return

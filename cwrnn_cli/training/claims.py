@@ -7,8 +7,8 @@ counter with them; what is done is in the folders, and the rest is dealt out aga
 A machine may be lost without a word, which torchrun does not see. So each process gives a sign of
 life now and then, and when the first has nothing else to do it deals the units of those that give
 none any more out again. Whoever trains a unit holds the lock of its folder, which the system lets
-go when a process ends, however it ends: that guards against a process from before a restart, or one
-that is only cut off.
+go when a process ends, however it ends: that guards against a process from before a restart, and,
+where locks are of all machines and last, one that is only cut off.
 """
 
 import json
@@ -141,10 +141,13 @@ class Claims:
     def is_lost(self, ticket: int) -> bool:
         """Whether who has a ticket has given no sign of life for long."""
         with _first_is_there():
-            if not self._store.check([f"{_TAKER}{ticket}"]):
+            if self._store.check([f"{_TAKER}{ticket}"]):
+                taker = int(self._store.get(f"{_TAKER}{ticket}"))
+                sign = int(self._store.add(f"{_ALIVE}{taker}", 0))
+            elif ticket < int(self._store.add(_NEXT, 0)):
+                taker, sign = -1 - ticket, 0  # lost between drawing it and saying so
+            else:
                 return False  # nobody has it yet
-            taker = int(self._store.get(f"{_TAKER}{ticket}"))
-            sign = int(self._store.add(f"{_ALIVE}{taker}", 0))
         if self._heard.get(taker, (-1, 0.0))[0] != sign:
             self._heard[taker] = sign, time.monotonic()
         return time.monotonic() - self._heard[taker][1] > _SILENCE
@@ -161,13 +164,17 @@ class Claims:
                 self._over.wait(_SIGN)
 
     def part(self) -> None:
-        """The first process has done what was left; it stays until the others know, who need it."""
-        until = time.monotonic() + _PARTING
+        """The first process has done what was left; it stays until the others know, who need it.
+
+        Those that are still on their way are waited for longer than those that have been here.
+        """
         self._over.set()
         with suppress(dist.DistError):
             self._store.set(_ENDED, "")
-            while time.monotonic() < until:
-                if self._store.add(_LEFT, 0) >= self._world - 1:
+            began = time.monotonic()
+            while self._store.add(_LEFT, 0) < self._world - 1:
+                here = all(self._store.add(f"{_ALIVE}{rank}", 0) for rank in range(self._world))
+                if time.monotonic() - began > (_PARTING if here else _SILENCE):
                     return
                 time.sleep(_POLL / 10)
 

@@ -11,6 +11,7 @@ rounding.
 import gc
 import os
 import re
+import secrets
 import socket
 import time
 from collections.abc import Iterator
@@ -32,7 +33,8 @@ from data_prep.errors import UserError
 _MOST_PROCESSES = 1 << 16
 _PATIENCE = timedelta(days=7)
 _MEETING, _REACH = timedelta(minutes=10), timedelta(seconds=2)  # all of it, and each attempt
-_PLACE = "cwrnn/port"
+_PAUSE = 0.2  # seconds between attempts
+_PLACE, _NAME = "cwrnn/place", "name"
 _kept: list[Store] = []
 _LOST = re.compile(
     r"connection (closed|reset|refused)|broken pipe|remote process exited|socket", re.IGNORECASE
@@ -118,27 +120,45 @@ def store(device: str) -> Store:
         UserError: the processes do not meet.
     """
     _check_environment(device)
-    until = time.monotonic() + _MEETING.total_seconds()
-    host = os.environ["MASTER_ADDR"]
+    host, until = os.environ["MASTER_ADDR"], time.monotonic() + _MEETING.total_seconds()
+    where = f"{host}:{os.environ['MASTER_PORT']}"
     try:
         common, _, _ = next(rendezvous("env://", timeout=_MEETING))
         if rank() == 0:
-            own = TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=_PATIENCE)
-            common.set(_PLACE, str(own.port))
+            own, name = _own_store(), secrets.token_hex(8)
+            own.set(_NAME, name)
+            common.set(_PLACE, f"{own.port} {name}")
             _kept.append(common)  # which may be in this process
             return own
         while True:
-            port = int(common.get(_PLACE))
-            try:
-                found = TCPStore(host, port, is_master=False, timeout=_REACH)
-                found.set_timeout(_PATIENCE)
+            port, name = common.get(_PLACE).decode().split()
+            where = f"{host}:{port}"
+            if (found := _reached(host, int(port), name)) is not None:
                 return found
-            except dist.DistError:  # the place of a first process that has ended
-                if time.monotonic() > until:
-                    raise
-    except dist.DistError as error:
-        where = f"{host}:{os.environ['MASTER_PORT']}"
+            if time.monotonic() > until:
+                raise UserError(f"no connection to the first process, at {where}")
+            time.sleep(_PAUSE)
+    except (dist.DistError, ValueError) as error:  # ValueError: MASTER_PORT is none
         raise UserError(f"no connection to the first process, by way of {where}") from error
+
+
+def _own_store() -> TCPStore:
+    """Of the first process; it listens to all machines, whatever they call this one."""
+    own = TCPStore("localhost", 0, is_master=True, wait_for_workers=False, timeout=_MEETING)
+    own.set_timeout(_PATIENCE)
+    return own
+
+
+def _reached(host: str, port: int, name: str) -> Store | None:
+    """The first process's store; None: nobody is there, or somebody else by now."""
+    try:
+        found = TCPStore(host, port, is_master=False, timeout=_REACH)
+        if found.get(_NAME).decode() != name:
+            return None
+    except RuntimeError:  # DistError, or what does not speak like a store
+        return None
+    found.set_timeout(_PATIENCE)
+    return found
 
 
 def start(device: str) -> None:

@@ -63,6 +63,16 @@ def test_units_of_a_process_without_a_sign_of_life_are_free(two, work, monkeypat
     assert next(first, None) is None
 
 
+def test_a_ticket_that_was_drawn_by_a_process_lost_at_once_is_not(two, work, monkeypatch):
+    units, data = work
+    monkeypatch.setattr(module, "_SILENCE", 0.3)
+    two[1]._store.add("next", 1)  # and no word of whose it is
+    first = two[0].take(units, lambda: None)
+    for _ in units:
+        train_units([next(first)], data)
+    assert next(first, None) is None
+
+
 def test_while_it_gives_signs_its_units_are_its_own(two, work, monkeypatch):
     units, data = work
     monkeypatch.setattr(module, "_SILENCE", 0.3)
