@@ -72,8 +72,6 @@ def sharing(
             raise UserError(f"--jobs: not with {option}")
     if shard and collect:
         raise UserError("--shard, --collect: expected one of them")
-    if block and not (shard or distributed.under_torchrun()):
-        raise UserError("--block: only with --shard, or under torchrun")
     if several and (shard or collect or jobs):
         option = "--shard" if shard else "--collect" if collect else "--jobs"
         raise UserError(f"{option}: with one --data only")
@@ -147,8 +145,14 @@ def meet(
     # what a process that was killed has begun under this torchrun goes on
     if not (resume or (begun.is_file() and begun.read_text(encoding="utf-8") == name)):
         check_free(out)
+    fresh = not begun.exists()
     write_text(begun, name)
-    units = open_grid(out, grid, True, grid.blocks(how.block))
+    try:
+        units = open_grid(out, grid, True, grid.blocks(how.block))
+    except UserError:
+        if fresh:  # what was there is not of this torchrun
+            begun.unlink()
+        raise
     done = sum(unit.config.epochs for unit in units if unit.done)
     claims.open(digest, blocks_of(units), done)
     return claims, units

@@ -20,7 +20,7 @@ from data_prep.strict_json import dumps
 
 from .config import TrainConfig, versions
 from .data import Data
-from .folder import CONFIG, RunFolder, check_free, configured, writing
+from .folder import CONFIG, Damaged, RunFolder, check_free, configured, writing
 from .jobs import train_at_once
 from .loop import Progress, train
 from .registry import TASKS
@@ -207,9 +207,16 @@ def collect(grid: Grid, data: Data, out: Path) -> None:
     for config in grid.cells:
         folder = cell_folder(out, config)
         merge(config, folder, [u for u in units if folder.path in u.folder.path.parents])
-        folder.start_or_resume(config)  # that is, note where the data are now
         task = TASKS[config.task]
-        evaluation = task.evaluate_run(folder, data)
+        try:
+            folder.start_or_resume(config)  # that is, note where the data are now
+            evaluation = task.evaluate_run(folder, data)
+        except Damaged as error:
+            raise Damaged(
+                f"damaged; take {folder.path} away, and the same command with --resume trains that "
+                "cell again",
+                error.place,
+            ) from error
         cells.append(task.cell(evaluation))
         shared = task.shared_arrays(evaluation)
     write_results(out / RESULTS, cells, shared)

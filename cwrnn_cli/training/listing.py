@@ -16,6 +16,7 @@ from .config import TrainConfig
 from .folder import CONFIG, LARGEST_METRICS, METRICS, RunFolder
 from .manifest import has_ended
 from .registry import task_named
+from .units import TIMES
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ def _state(folder: RunFolder) -> str:
         return "not begun"
     if not (folder.path / METRICS).exists():
         return "kept"
-    return "trained" if has_ended(folder.path) else "stopped"
+    ended = has_ended(folder.path) or (folder.path / TIMES).exists()  # a run's, a cell's
+    return "trained" if ended else "stopped"
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -70,6 +70,9 @@ def test_a_folder_that_was_there_is_refused_however_often_it_starts_anew(words, 
     again = torchrun("--standalone", "--max-restarts", 2, *short, processes=1)
     assert started(tmp_path, *again).wait(300)
     assert (tmp_path / "said.txt").read_text().count("out: exists already") == 3
+    other = torchrun("--standalone", *short, "--seed", 5, "--resume", processes=1)
+    assert started(tmp_path, *other).wait(300)
+    assert "holds a comparison with other options" in (tmp_path / "said.txt").read_text()
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
 
 
@@ -83,6 +86,8 @@ def test_shares_in_any_order_and_a_collection(cwrnn, lines, one, tmp_path):
         found += json.loads(cwrnn(*words, "--json").stdout)["units"]
     line = one_line_error(cwrnn(*common, "--collect", expect=2))
     assert f"{10 - len(found)} of 10 units are not trained yet" in line
+    again = one_line_error(cwrnn(*common, "--block", 1, "--collect", expect=2))
+    assert again == line  # what the shards were given does no harm
     assert not (tmp_path / "out/results.h5").exists()
     words = (*common, "--block", 1, "--shard", "1/3")
     text = cwrnn(*words).stdout
@@ -138,7 +143,6 @@ with locked(Path({str(tmp_path / "out")!r})):
         ("--shard 5/4", "--shard 5/4: expected I/N"),
         ("--shard 1/2 --collect", "--shard, --collect: expected one of them"),
         ("--shard 1/2 --jobs 2", "--jobs: not with --shard"),
-        ("--block 2", "--block: only with --shard, or under torchrun"),
         ("--shard 1/2 --data x.h5 --data y.h5", "--shard: with one --data only"),
         ("--all --shard 1/2", "--shard: not with --all"),
     ],

@@ -38,6 +38,7 @@ def test_all_are_listed_with_what_they_came_to(cwrnn, trained):
     lines = (trained / "cw" / "metrics.jsonl").read_text().splitlines()
     assert found[0]["best"] == min(json.loads(line)[found[0]["metric"]] for line in lines)
     assert {row["state"] for row in (found[0], found[3])} == {"trained"}
+    assert {row["state"] for row in found if "/cells/" in row["run"]} == {"trained"}
     rows = list(csv.DictReader(io.StringIO(cwrnn("runs", "--csv").stdout)))
     assert [float(row["best"]) for row in rows] == [row["best"] for row in found]
     text = cwrnn("runs").stdout

@@ -202,6 +202,21 @@ def test_a_damaged_block_is_trained_again(small, tmp_path, name):
     assert_same(grid, whole, trained(grid, data, out, None))
 
 
+def test_a_damaged_cell_is_trained_again_when_its_folder_is_taken_away(small, tmp_path):
+    grid, data = small
+    out = trained(grid, data, tmp_path / "out", None)
+    before = (out / RESULTS).read_bytes()
+    folder = cell_folder(out, grid.cells[0]).path
+    content = bytearray((folder / "checkpoint.pt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(UserError, match=f"damaged; take {folder} away, and the same command"):
+        run_grid(grid, data, out)
+    shutil.rmtree(folder)
+    run_grid(grid, data, out)
+    assert (out / RESULTS).read_bytes() == before
+
+
 def test_every_run_is_in_one_unit_and_every_unit_in_one_shard(small, tmp_path):
     grid, _ = small
     cells = [replace(cell, runs=runs) for cell in grid.cells for runs in (1, 37, 100)]
