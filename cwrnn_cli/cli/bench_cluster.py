@@ -8,7 +8,7 @@ import click
 from ..benchmarks.options import kept, out_option, show
 from ..console import json_option, progress_bar
 from ..help import Command, section
-from ..option import SECONDS, numbers
+from ..option import SECONDS, Number, numbers
 from ..tasks import TASKS
 from .options import load_prepared
 
@@ -72,7 +72,7 @@ def measure(processes: str, data: Path | None, out: Path | None, as_json: bool) 
 )
 @click.option(
     "--longest",
-    type=SECONDS,
+    type=Number(float, 0.001, 10**8),
     default=30.0,
     show_default=True,
     help="Seconds: units of several runs that took longer are cut.",

@@ -69,6 +69,7 @@ def test_grids_are_simulated_from_what_they_have_noted(cwrnn, piece, tmp_path):
     assert check_folder(tmp_path / "results" / "cost", "cost")
     text = cwrnn(*words, "--overhead", 0).stdout.splitlines()
     assert text[3].startswith("times  processes  units") and len(text) == 5 + 6
+    assert "--longest" in one_line_error(cwrnn(*words, "--longest", 0, expect=2))
     line = one_line_error(cwrnn(*words[:2], tmp_path / "cells", expect=2))
     assert "that has ended" in line
     write_text(path, json.dumps({"units": [unit("a", 0.0, 30.0) | {"resumed": True}]}))
