@@ -4,7 +4,7 @@
 # writes sound and pictures below runs/reproduce, and all of it as one page to open. Killed and called again, it goes on where it was.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-. scripts/install.sh ""
+. scripts/install.sh "[standin]"
 cwrnn=.venv/bin/cwrnn
 runs=${RUNS:-100}
 out=runs/reproduce-$runs

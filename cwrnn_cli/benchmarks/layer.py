@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -21,6 +22,7 @@ BASE = "torch.nn.RNN"  # with our own SRN the measure of all
 JAX = "jax"  # a backend
 DRAWN = (SRNSpec.name, ClockworkSpec.name)  # cells without which the figure has nothing to show
 MORE = 4  # times the least rounds are the most
+_FEW = 20  # steps, to estimate by
 _TOO_LONG = 60.0  # seconds: a row whose least rounds would take longer than that is left out
 
 Note = Callable[[str], None]
@@ -195,10 +197,10 @@ def expected_seconds(
     seconds: float,
     models: Collection[str] | None = None,
 ) -> float:
-    """How long :func:`run` should take, from a call of each row at the smallest point.
+    """How long :func:`run` should take, from calls of each row at the smallest and largest point.
 
-    A row's call at another point is taken to need the same time per step, or the time of its
-    products at half the machine's peak, whichever is more.
+    A row's call at another point is taken to need as long per step as at the smallest, or as long
+    per product as in a few steps at the largest, whichever is more.
 
     Args:
         widths: as there.
@@ -208,25 +210,42 @@ def expected_seconds(
         seconds: likewise.
         models: likewise.
     """
-    peak = machine.peak_gflops()
-    shape = (min(lengths), min(batches), min(widths))
-    x, gradient = torch.randn(shape), torch.randn(shape)
-    per_step = {}
-    for entry in _layers(shape[2], operations(shape[2], shape[2]), models):
-        call, _ = entry.call(x, gradient)
-        call()
-        per_step[entry.key] = machine.timed(call) / shape[0]
+    few = min(_FEW, *lengths)
+    calls = _warm_calls(min(widths), min(batches), min(lengths), models)
+    per_step = {key: machine.timed(call) / min(lengths) for key, call in calls.items()}
+    looks = sum(map(machine.timed, [partial(machine.peak_bytes, one) for one in calls.values()]))
+    calls = _warm_calls(max(widths), max(batches), few, models)
+    per_product = {
+        entry.key: machine.timed(calls[entry.key]) / few / entry.products / max(batches)
+        for entry in _layers(max(widths), _counts(max(widths)), models)
+    }
     total = 0.0
     for width, batch, length in product(widths, batches, lengths):
         each = []
-        for entry in _layers(width, operations(width, width), models):
-            flop = 2 * 3 * entry.products * batch * length
-            each.append(max(per_step[entry.key] * length, flop / (0.5 * peak) / 1e9))
+        for entry in _layers(width, _counts(width), models):
+            of_products = per_product[entry.key] * entry.products * batch
+            each.append(length * max(per_step[entry.key], of_products))
         kept = [one for one in each if repeats * one <= _TOO_LONG]
         least = repeats * sum(kept)
         # and a call of each before, and one for its memory
-        total += 2 * sum(kept) + max(least, min(MORE * least, seconds))
+        total += 2 * sum(kept) + max(least, min(MORE * least, seconds)) + looks
     return total
+
+
+def _counts(width: int) -> dict[str, float]:
+    return operations(width, width)
+
+
+def _warm_calls(
+    width: int, batch: int, length: int, models: Collection[str] | None
+) -> dict[str, Call]:
+    """Of each row, what has been called once."""
+    x, gradient = torch.randn(length, batch, width), torch.randn(length, batch, width)
+    calls = {}
+    for entry in _layers(width, _counts(width), models):
+        calls[entry.key], _ = entry.call(x, gradient)
+        calls[entry.key]()
+    return calls
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ evaluations and figures of what these came to.
 """
 
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -33,8 +34,8 @@ from .results import Cell, Key, Results
 from .share import Share
 from .units import cell_folder, usual_epochs
 
-_LEAST_SECONDS = 0.05  # of a measurement
-_SIZE = 768  # of a product to try cores with
+_LEAST, _LEAST_SECONDS = 3, 0.05  # epochs, and their seconds, of a measurement
+_SIZE, _ROUNDS = 768, 7  # of a product to try cores with, and how often
 _START = "import cwrnn_cli.tasks; from cwrnn_cli.training.whole import started; started()"
 
 
@@ -200,14 +201,14 @@ def _epoch_seconds(config: TrainConfig, data: Data, run: RunFolder, warm: set[ty
         run.append_metrics(trainer.advance())
         warm.add(type(config.cell))
     trainer.at_most = sys.maxsize
-    first, began, seconds, lines = trainer.epoch, time.perf_counter(), 0.0, []
-    while seconds < _LEAST_SECONDS and not trainer.finished:
-        lines.append(trainer.advance())
-        seconds = time.perf_counter() - began
-    for line in lines:
-        run.append_metrics(line)
+    seconds: list[float] = []
+    while not trainer.finished and (len(seconds) < _LEAST or sum(seconds) < _LEAST_SECONDS):
+        first, began = trainer.epoch, time.perf_counter()
+        run.append_metrics(trainer.advance())
+        took = time.perf_counter() - began
+        seconds.append(took / max(trainer.epoch - first, 1))
     run.save(trainer.checkpoint())
-    return seconds / max(trainer.epoch - first, 1)
+    return statistics.median(seconds or [0.0])  # of one epoch, which has been run before
 
 
 def side_by_side(seconds: Sequence[float], jobs: int) -> float:
@@ -227,15 +228,17 @@ def slowdown(jobs: int) -> float:
         for _ in range(5):
             torch.mm(*pair)
 
+    alone, together = [], []
     with one_thread(), ThreadPoolExecutor(jobs) as pool:
-        work(pairs[0])
-        began = time.perf_counter()
-        work(pairs[0])
-        alone = time.perf_counter() - began
-        began = time.perf_counter()
         list(pool.map(work, pairs))
-        together = time.perf_counter() - began
-    return max(together / alone, 1.0)
+        for _ in range(_ROUNDS):
+            began = time.perf_counter()
+            work(pairs[0])
+            alone.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            list(pool.map(work, pairs))
+            together.append(time.perf_counter() - began)
+    return max(min(together) / min(alone), 1.0)
 
 
 def _start_seconds(part: Part, at_once: int) -> float:

@@ -95,8 +95,8 @@ def load(path: Path) -> IamondbData:
 
 
 def excerpt(data: IamondbData) -> Excerpt:
-    """Every so many lines of each split: at the least 64 to train on."""
-    every = max(len(data.train) // 64, 1)
+    """Every so many lines of each split: at the least 128 to train on."""
+    every = max(len(data.train) // 128, 1)
     splits = data.train, data.valid, data.test
     train, valid, test = (split.part(range(0, len(split), every)) for split in splits)
     steps = len(data.train.frames) + len(data.valid.frames)
