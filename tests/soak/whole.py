@@ -2,8 +2,9 @@
 
 ``python -m tests.soak.whole [--kills N] [--seed S] [--place FOLDER]``, beside the soak: it takes as
 long as the command itself, twice and more. The first one runs through, and is looked at while it
-does; moments of its time are drawn, and the second one is killed where it has come as far. The
-tests have a tiny one.
+does; moments of its time are drawn, and a second one is killed where it has come as far. Where
+that one ends sooner, since it did not do everything again, another is begun for the moments that
+are left. The tests have a tiny one.
 """
 
 import argparse
@@ -155,15 +156,29 @@ def judge(command: Sequence[str], place: Path, kills: int, seed: int) -> list[st
     """
     seen = ran_through(command, place / "straight")
     print(f"ran through in {seen[-1][0]:.0f} s", flush=True)
-    again, count = [*command, "--resume"], 0
-    for when in moments(seen, kills, seed):
-        hit = killed(again, place / "killed", when)
-        count += hit
+    again, left = [*command, "--resume"], moments(seen, kills, seed)
+    wrong, count, folders = [], 0, 0
+    while left:
+        folders += 1
+        name = f"killed-{folders}"
+        hits = _kill(again, place / name, left)
+        left = left[max(hits, 1) :]  # one that comes too late in a new folder, too, is let go
+        count += hits
+        ran_through(again, place / name)
+        wrong += [f"{name}: {d}" for d in differences(place / "straight/out", place / name / "out")]
+    print(f"{count} kills in {folders} folders, each went on to its end", flush=True)
+    return wrong
+
+
+def _kill(command: Sequence[str], place: Path, left: Sequence[Moment]) -> int:
+    """How often a command could be killed, one moment after the other, before it ended."""
+    for number, when in enumerate(left):
+        hit = killed(command, place, when)
         said = "killed" if hit else "had ended"
-        print(f"{said} {when.more:.1f} s after {when.size} bytes", flush=True)
-    ran_through(again, place / "killed")
-    print(f"{count} kills, and went on to its end", flush=True)
-    return differences(place / "straight" / "out", place / "killed" / "out")
+        print(f"{place.name}: {said} {when.more:.1f} s after {when.size} bytes", flush=True)
+        if not hit:
+            return number
+    return len(left)
 
 
 def main() -> None:
