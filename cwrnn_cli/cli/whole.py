@@ -30,7 +30,7 @@ from ..console import (
 from ..models import CELLS
 from ..reporting.figures import pyplot
 from ..reporting.page import write_report
-from ..reporting.plan import LASTS, QUICK, duration, plan_text
+from ..reporting.plan import LASTS, QUICK, WHOLE, duration, plan_text
 from ..reporting.sizes import NOTE, table1
 from ..training import distributed
 from ..training.data import Data
@@ -49,7 +49,7 @@ from ..training.whole import Estimate, Part, estimate, grid_of, share_of, tasks_
 from .mistakes import did_you_mean
 from .options import resumable
 
-WHOLE, PLAN, TABLES, PAGE = "all.json", "plan.txt", "tables.txt", "report.html"
+PLAN, TABLES, PAGE = "plan.txt", "tables.txt", "report.html"
 OPERATIONS, STANDINS = "operations", "data"
 # of `bench layer`: with --quick, and without
 _QUICK = {"widths": (40, 256), "batches": (1, 32), "lengths": (320,), "repeats": 3, "seconds": 0.2}

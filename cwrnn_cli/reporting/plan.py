@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from ..training.whole import Estimate, Part, share_of
 from .tables import table
 
+WHOLE = "all.json"  # of its folder: whether it is small, and where the corpora are
 QUICK = (
     "--quick: small settings of the same protocol, for a taste; these are not the paper's numbers, "
     "nor a test of them"

@@ -5,6 +5,7 @@ import random
 import shutil
 import sys
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -153,6 +154,16 @@ def test_killed_at_random_moments_and_gone_on_with_it_is_the_same(
     wrong = soak.differences(in_one_go, out)
     assert "timit/table.txt is another" in wrong
     assert "audio/results.h5: cw/250/nmse_paper is another" in wrong
+
+
+def test_its_page_says_that_it_is_a_taste(in_one_go, cwrnn, tmp_path):
+    assert QUICK in unescape((in_one_go / "report.html").read_text())
+    shutil.copytree(in_one_go, tmp_path / "out")
+    (tmp_path / "out" / "all.json").write_text('{"quick": false}')
+    cwrnn("report", "out", "--out", "page.html")
+    assert QUICK not in unescape((tmp_path / "page.html").read_text())
+    (tmp_path / "out" / "all.json").write_text("[")
+    assert "out/all.json: damaged; write" in one_line_error(cwrnn("report", "out", expect=2))
 
 
 def test_moments_are_those_of_a_time_line():

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import UserError
+from data_prep.reading import json_of
 
 from ...clock import Clock
 from ...console import command_line
 from ...reporting import clocks
 from ...reporting.claimed import RULE
+from ...reporting.plan import QUICK, WHOLE
 from ...reporting.vector import svg
 from ...training.config import versions
 from ...training.folder import CELLS_FOLDER, CONFIG
@@ -39,6 +41,7 @@ class Report:
 
     Attributes:
         name: of the folder that it is of.
+        caution: of a taste of the paper, that it is one; "": of anything else.
         claims: its first screen.
         rule: how they are judged.
         claims_file: that they are from; "": each from the rows of its command.
@@ -49,6 +52,7 @@ class Report:
     """
 
     name: str
+    caution: str
     claims: Sequence[Claim]
     rule: str
     claims_file: str
@@ -92,6 +96,7 @@ def gather(results: Path, data: Path | None = None, progress: Progress = lambda 
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return Report(
         name=name,
+        caution=_caution(results),
         claims=published or [claim for entry in entries for claim in entry.story.claims],
         rule=_PUBLISHED_RULE if published else RULE,
         claims_file=f"{name}/{CLAIMS}" if published else "",
@@ -100,6 +105,17 @@ def gather(results: Path, data: Path | None = None, progress: Progress = lambda 
         others=others,
         made=_made(now),
     )
+
+
+def _caution(results: Path) -> str:
+    """What is to be known of a folder of `cwrnn compare --all --quick`."""
+    path = results / WHOLE
+    try:
+        quick = path.exists() and json_of(path)["quick"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        wanted = 'write {"quick": true} there if its command had --quick, else {"quick": false}'
+        raise UserError(f"damaged; {wanted}", place=path) from error
+    return f"{QUICK}. Verdicts are of these few networks." if quick else ""
 
 
 def _is_one(results: Path) -> bool:
