@@ -118,7 +118,7 @@ def _rerun(
         say(
             "identical: every network's row, bit for bit. Else a median agrees within "
             f"{SLACK:g} times the distance to the ends of its 95 % interval, a ratio of speeds "
-            f"within a factor of {RATIO_TOLERANCE:g}"
+            f"within a factor of {RATIO_TOLERANCE:g}; JAX's count where both runs have it"
         )
         print_text(f"{folder}: {'agrees' if agrees else 'does not agree'}")
     if not agrees:

@@ -17,6 +17,7 @@ from data_prep.errors import UserError
 from data_prep.hdf5 import FAILURES
 from data_prep.reading import json_of
 
+from ..benchmarks.layer import JAX
 from ..benchmarks.options import BENCH
 from ..console import DATA_FOLDER
 from ..statistics import SLACK, median, tolerance
@@ -35,7 +36,13 @@ from .folders import from_rows, read_manifest
 RATIO_TOLERANCE = 1.5  # machines of two cores are noisy
 # which row of a benchmark it is, and the ratios in it
 _WHICH = ("cell", "backend", "model", "params", "by", "width", "batch", "length", "runs")
-_RATIOS = ("ratio", "ratio_lstm", "torch_lstm_over_this", "padded_torch_lstm_over_this")
+_RATIOS = (
+    "ratio",
+    "ratio_faster",
+    "ratio_lstm",
+    "torch_lstm_over_this",
+    "padded_torch_lstm_over_this",
+)
 
 
 @dataclass(frozen=True)
@@ -187,12 +194,14 @@ class Numbers:
         low: the least that another run may have, or None.
         high: the greatest.
         rows: name -> arrays of its networks; empty for a benchmark.
+        of_jax: whether it is measured only where JAX is installed.
     """
 
     value: float | None
     low: float | None
     high: float | None
     rows: dict[str, np.ndarray]
+    of_jax: bool = False
 
 
 def numbers_of(folder: Path) -> dict[str, Numbers]:
@@ -229,7 +238,8 @@ def _numbers_of(folder: Path) -> dict[str, Numbers]:
             for ratio in (name for name in _RATIOS if row.get(name) is not None):
                 value = float(row[ratio])
                 ends = value / RATIO_TOLERANCE, value * RATIO_TOLERANCE
-                found[f"{which}: {ratio}"] = Numbers(value, *ends, {})
+                of_jax = row.get("backend") == JAX
+                found[f"{which}: {ratio}"] = Numbers(value, *ends, {}, of_jax)
     return found
 
 
@@ -253,15 +263,16 @@ def _median(found: Statistics, rows: dict[str, np.ndarray]) -> Numbers:
 
 
 def agreements(before: Path, after: Path) -> list[Agreement]:
-    """Each number of two folders that one command has made.
+    """Each number of two folders that one command has made; JAX's only where both have them.
 
     Raises:
         UserError: they hold other cells, points or rows.
     """
     first, second = numbers_of(before), numbers_of(after)
-    if first.keys() != second.keys():
+    other = first.keys() ^ second.keys()
+    if not all((first.get(name) or second[name]).of_jax for name in other):
         raise UserError(f"{after}: holds other cells, points or rows than {before}")
-    return [_agreement(name, mine, second[name]) for name, mine in first.items()]
+    return [_agreement(name, mine, second[name]) for name, mine in first.items() if name in second]
 
 
 def _agreement(name: str, first: Numbers, second: Numbers) -> Agreement:
