@@ -153,12 +153,17 @@ def test_of_one_run_and_with_its_data_gone(grids, piece, cwrnn):
     assert check(Path("whole.html").read_text()).texts["h3"][0] == "Table 2, row 1, and Figure 3"
     config = json.loads(Path("run/config.json").read_text())
     Path("run/config.json").write_text(json.dumps(config | {"data_path": "gone.h5"}))
-    cwrnn("report", "run", "--out", "part.html")
+    told = cwrnn("report", "run", "--out", "part.html").stderr
+    assert "left out: the run's data are not at hand (gone.h5: no such file" in told
     page = check(Path("part.html").read_text())
     assert page.texts["h3"] == ["What is not here", "Training"]
     assert any("gone.h5: no such file here" in p for p in page.texts["p"])
     cwrnn("report", "run", "--data", piece, "--out", "part.html")  # a report is made anew
     assert Path("part.html").read_text().count("<audio") == 10
+    checkpoint = Path("run/checkpoint.pt")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    error = one_line_error(cwrnn("report", "run", "--out", "none.html", expect=2))
+    assert error.startswith("run/checkpoint.pt: ") and not Path("none.html").exists()
 
 
 def test_runs_that_were_compared(grids, cwrnn):

@@ -11,7 +11,7 @@ from data_prep.reading import json_of, lines_of
 
 from ...benchmarks.options import BENCH
 from ...clock import Clock
-from ...console import quoted
+from ...console import quoted, warn
 from ...reporting import benchmarks, page
 from ...reporting.survey import survey_texts
 from ...reporting.vector import svg
@@ -193,6 +193,8 @@ def _of_run(run: RunFolder, name: str, data: Path | None) -> Entry:
     def evaluate(_: str) -> Evaluation[Any]:
         return evaluation
 
+    if run.has_checkpoint:
+        run.checkpoint()  # damaged, it has nothing to show
     try:
         evaluation = task.evaluate_run(run, _data(config, data))
         cell = task.cell(evaluation)
@@ -202,6 +204,7 @@ def _of_run(run: RunFolder, name: str, data: Path | None) -> Entry:
         if data is not None or not run.has_checkpoint:
             raise  # named, and not the run's; or nothing to evaluate
         left_out = f"Errors and figures are left out: the run's data are not at hand ({error})."
+        warn(left_out)
     found = Found(command, results, {}, None, curves, f"{name}/{METRICS}", evaluate)
     label = task.data_label(config.data_name, config.standin)
     configs = [config.to_json()]
