@@ -11,7 +11,7 @@ from cwrnn_cli.evidence.rerun import numbers_of
 from cwrnn_cli.outputs import _files_of_result
 from cwrnn_cli.reporting.csv import runs_rows
 from cwrnn_cli.tasks.iamondb.report import read_lines
-from cwrnn_cli.training import search, units
+from cwrnn_cli.training import trials, units
 from cwrnn_cli.training.folder import RunFolder, configured
 from cwrnn_cli.training.manifest import note, noted
 from cwrnn_cli.training.rows import Journal
@@ -31,7 +31,7 @@ READERS = {  # what reads, the file, and what it makes of one that cannot be rea
     "curves": (lambda folder: read_lines(folder / "metrics.jsonl"), "metrics.jsonl", UserError),
     "journal": (lambda folder: Journal(folder / "rows.jsonl"), "rows.jsonl", UserError),
     "study": (opened, "study.log", UserError),
-    "trial": (lambda folder: search._row(folder / "trial.json", []), "trial.json", UserError),
+    "trial": (lambda folder: trials.row_of(folder / "trial.json", []), "trial.json", UserError),
     "times": (lambda folder: units.times_of(RunFolder(folder)), "times.json", units.Damaged),
 }
 

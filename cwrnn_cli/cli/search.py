@@ -18,6 +18,7 @@ from ..training.configure import check
 from ..training.device import check_device
 from ..training.folder import writing
 from ..training.manifest import MANIFEST, certified
+from ..training.memory import check_jobs
 from ..training.scan import HELD_OUT_SEED
 from ..training.search import (
     BEST,
@@ -94,6 +95,14 @@ _BY_DEFAULT = ",".join(name for name, searched in SEARCHED.items() if searched.b
     help="What proposes trials: the tree-structured Parzen estimator, from those before, or "
     "chance, to compare it with.",
 )
+@click.option(
+    "--jobs",
+    type=Number(int, 1, 1000),
+    default=1,
+    show_default=True,
+    help="Train so many trials at once, each in a process of its own on one thread, on the CPU; "
+    "they are proposed by what came of the trials before all of them.",
+)
 @section(TRAINING)
 @rate_option
 @protocol_options(seed=HELD_OUT_SEED, runs=1)
@@ -105,6 +114,7 @@ def command(
     trials: int,
     names: str | None,
     sampler: str,
+    jobs: int,
     data: Path | None,
     device: str,
     out: Path,
@@ -128,7 +138,11 @@ def command(
     check(experiment, **{name: value for name, value in fixed.items() if name != "params"})
     wanted = chosen(names.split(",") if names is not None else None, experiment, model, fixed)
     corpus = load_prepared(experiment, data)
-    search = Search(corpus, fixed, wanted, trials, sampler)
+    search = Search(corpus, fixed, wanted, trials, sampler, jobs)
+    if jobs > 1:
+        if search.base.device != "cpu":
+            raise UserError(f"--jobs {jobs}: only on the CPU; leave it out, or --device cpu")
+        check_jobs(min(jobs, trials), [search.base])
     click.get_current_context().with_resource(writing(out))
     open_search(out, search, resume)
     of = f"{counted(trials, 'trial')} of {search.base.model}"

@@ -1,17 +1,16 @@
 """Hyperparameters by Optuna, on validation data: every trial kept, each model treated alike.
 
 What a trial tries follows from the seed, its number and the trials before it, never from a
-sampler's memory. The study (an Optuna journal) gets one line when a trial begins and one when it
+sampler's memory; where several train at once, from the trials before all of these, never from which
+of them was quicker. The study (an Optuna journal) gets one line when a trial begins and one when it
 has ended, and a trial trains in a run folder of its own: killed at any moment and called again, a
 search ends with the same trials and the same values.
 """
 
 import json
 import math
-import shutil
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,36 +19,25 @@ import numpy as np
 
 from data_prep.errors import UserError
 from data_prep.files import is_occupied, write_text
-from data_prep.reading import json_of
 from data_prep.strict_json import dumps
 
 from .config import TrainConfig, versions
 from .configure import configure
 from .data import Data
-from .folder import CONFIG, RunFolder, check_free, configured, writing
-from .loop import Interrupted, Progress, train
+from .folder import CONFIG, check_free, configured, writing
+from .loop import Progress
 from .manifest import program
 from .registry import TASKS
 from .search_bounds import Bound, Tried, fits
 from .search_space import SEARCHED
 from .study import OPTIONS, SAMPLERS, opened, sampler
+from .trials import drop_weights, rows_of, trained, trial_folder
 from .typed import train_command
 
 if TYPE_CHECKING:  # of the extra `search`
     from optuna.trial import FrozenTrial
 
 TRIALS, BEST = "trials.json", "best.json"
-_FOLDER, _TRIAL = "trials", "trial.json"
-_OF_A_TRIAL: dict[str, type | tuple[type, ...]] = {  # what its row has at the least
-    "number": int,
-    "published": bool,
-    "parameters": dict,
-    OPTIONS: dict,
-    "value": (float, type(None)),
-    "epochs": int,
-    "best_epochs": (list, type(None)),
-    "seconds": float,
-}
 _TRAINED_ON = "train"  # the split, of every task
 _ATTEMPTS = 100  # to propose what a network can have
 _NOT_OF_THE_BEST = ("runs", "seed", "epochs", "device")  # the search's own
@@ -65,6 +53,7 @@ class Search:
         names: what is looked for, of :data:`.SEARCHED`.
         trials: how many.
         sampler: of :data:`SAMPLERS`, what proposes them.
+        jobs: trials that train at once, a process each: the next as many know what came of them.
     """
 
     data: Data
@@ -72,6 +61,7 @@ class Search:
     names: Sequence[str]
     trials: int
     sampler: str = SAMPLERS[0]
+    jobs: int = 1
 
     @cached_property
     def base(self) -> TrainConfig:
@@ -98,6 +88,8 @@ class Search:
         }
         if self.sampler != SAMPLERS[0]:
             found["sampler"] = self.sampler
+        if self.jobs > 1:
+            found["jobs"] = self.jobs
         return dict(json.loads(dumps(found)))
 
 
@@ -157,7 +149,9 @@ def _differences(found: Mapping[str, Any], search: Search) -> list[str]:
     base = TrainConfig.from_json({**found["base"], "data_path": ""})
     other = found["search"] != search.configuration["search"]
     chance = found.get("sampler", SAMPLERS[0]) != search.sampler
-    return base.differences(search.base) + ["--search"] * other + ["--sampler"] * chance
+    beside = found.get("jobs", 1) != search.jobs
+    options = ["--search"] * other + ["--sampler"] * chance + ["--jobs"] * beside
+    return base.differences(search.base) + options
 
 
 def run_search(search: Search, out: Path, progress: Progress | None = None) -> None:
@@ -176,30 +170,27 @@ def run_search(search: Search, out: Path, progress: Progress | None = None) -> N
 
     study, epochs = opened(out), search.base.epochs
     made_by = {**program(), "optuna": optuna.__version__}
-    for number in range(search.trials):
+    for first in range(0, search.trials, search.jobs):
 
-        def show(epoch: int, values: dict[str, Any], before: int = number * epochs) -> None:
+        def show(epoch: int, values: dict[str, Any], before: int = first * epochs) -> None:
             if progress:
                 progress(before + epoch, values)
 
-        trials, folder = study.get_trials(deepcopy=False), trial_folder(out, number)
-        if number == len(trials):
-            study.add_trial(_proposed(search, trials))
-            trials = study.get_trials(deepcopy=False)
-        if not trials[number].state.is_finished():
-            row = _trained(search, trials[number], folder, made_by, show)
-            study.tell(number, math.inf if row["value"] is None else row["value"])
-        folder.drop_checkpoints()
-        show(epochs, {})
+        numbers = range(first, min(first + search.jobs, search.trials))
+        for number in range(len(study.get_trials(deepcopy=False)), numbers.stop):
+            before = study.get_trials(deepcopy=False)[:first]
+            study.add_trial(_proposed(search, before, number))
+        trials = study.get_trials(deepcopy=False)
+        left = [trials[number] for number in numbers if not trials[number].state.is_finished()]
+        for row in trained(search, left, out, made_by, show):
+            study.tell(row["number"], math.inf if row["value"] is None else row["value"])
+        for number in numbers:
+            drop_weights(trial_folder(out, number))
+        show(len(numbers) * epochs, {})
 
 
-def trial_folder(out: Path, number: int) -> RunFolder:
-    """Where a trial is trained."""
-    return RunFolder(out / _FOLDER / f"{number:03d}")
-
-
-def _proposed(search: Search, trials: "Sequence[FrozenTrial]") -> "FrozenTrial":
-    """The next trial: the published values first, then what the sampler makes of those before.
+def _proposed(search: Search, trials: "Sequence[FrozenTrial]", number: int) -> "FrozenTrial":
+    """A trial: the published values first, then what the sampler makes of those before.
 
     Its sampler is a new one for each trial, with a seed of its own: a search that goes on later
     tries what it would have tried. What no network has (a mask needs more parameters than another)
@@ -212,8 +203,8 @@ def _proposed(search: Search, trials: "Sequence[FrozenTrial]") -> "FrozenTrial":
 
     bounds = search.space
     distributions = {k: v for bound in bounds.values() for k, v in bound.distributions().items()}
-    if trials:
-        found = _asked(search, trials, distributions)
+    if number:
+        found = _asked(search, trials, number, distributions)
     else:
         found = {name: bound.published for name, bound in bounds.items()}
     return optuna.trial.create_trial(
@@ -228,14 +219,14 @@ def _proposed(search: Search, trials: "Sequence[FrozenTrial]") -> "FrozenTrial":
 
 
 def _asked(
-    search: Search, trials: "Sequence[FrozenTrial]", distributions: dict[str, Any]
+    search: Search, trials: "Sequence[FrozenTrial]", number: int, distributions: dict[str, Any]
 ) -> dict[str, tuple[Tried, dict[str, Any]]]:
     """What a new sampler says that knows the trials before; see :func:`_proposed`."""
     import optuna  # noqa: PLC0415
 
     bounds = search.space
     for attempt in range(_ATTEMPTS):
-        words = [search.base.seed, len(trials), *[attempt] * bool(attempt)]
+        words = [search.base.seed, number, *[attempt] * bool(attempt)]
         seed = np.random.SeedSequence(words).generate_state(1)[0]
         before = optuna.create_study(sampler=sampler(search.sampler, int(seed)))
         before.add_trials(trials)
@@ -252,90 +243,6 @@ def _asked(
 def _options(found: Mapping[str, tuple[Tried, Any]]) -> dict[str, Any]:
     """Of all that is tried, together."""
     return {k: v for each, _ in found.values() for k, v in each.options.items()}
-
-
-def _trained(
-    search: Search,
-    trial: "FrozenTrial",
-    folder: RunFolder,
-    made_by: Mapping[str, Any],
-    progress: Progress,
-) -> dict[str, Any]:
-    """Train a trial from where it is, judge it, and note that beside its metrics."""
-    path = folder.path / _TRIAL
-    if path.exists():  # killed before the study knew
-        return _row(path, search.space)
-    if not folder.exists:  # killed before there was a configuration
-        shutil.rmtree(folder.path, ignore_errors=True)
-    options = {name: _tuples(value) for name, value in trial.user_attrs[OPTIONS].items()}
-    config = configure(search.data, **search.fixed, **options)
-    # nobody looks for a corpus from here: its weights are dropped, and the folder may be published
-    config = replace(config, data_path=Path(config.data_path).name)
-    resumed, began = folder.has_checkpoint, time.monotonic()
-    folder.start_or_resume(config)
-    train(config, search.data, folder, progress)
-    try:
-        judgement = _judged(search, folder)
-    except KeyboardInterrupt:  # its weights are saved
-        raise Interrupted(folder.checkpoint().epoch) from None
-    row = {
-        "number": trial.number,
-        "published": trial.number == 0,
-        "parameters": trial.user_attrs["parameters"],
-        "options": options,
-        **judgement,
-        "seconds": round(time.monotonic() - began, 3),
-        "resumed": resumed,
-        **made_by,
-    }
-    write_text(path, dumps(row, indent=1) + "\n")
-    return row
-
-
-def _tuples(value: Any) -> Any:
-    """Of JSON's lists."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
-
-
-def _judged(search: Search, folder: RunFolder) -> dict[str, Any]:
-    """What a trial was worth: its networks' errors by which choices are made, and their mean.
-
-    A network that diverged is as bad as can be: the mean is no number, ``value`` null.
-    """
-    task = TASKS[search.base.task]
-    evaluation = task.evaluate_run(folder, search.data, search.judged_by)
-    errors = [_number(error) for error in task.selection(evaluation)]
-    value = None if None in errors else _number(np.mean(np.array(errors, np.float64)))
-    best = folder.checkpoint().extra.get("best_epoch")
-    return {
-        "value": value,
-        "state": "diverged" if value is None else "complete",
-        "errors": errors,
-        "diverged": int(evaluation.diverged.sum()),
-        "epochs": evaluation.epoch,
-        "best_epochs": None if best is None else best.tolist(),
-    }
-
-
-def _number(value: Any) -> float | None:
-    """For JSON, which has no infinity."""
-    return float(value) if np.isfinite(value) else None
-
-
-def _row(path: Path, names: Iterable[str]) -> dict[str, Any]:
-    """Of a trial, of what is looked for.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    try:
-        row: dict[str, Any] = json_of(path)
-        if not all(isinstance(row[name], kind) for name, kind in _OF_A_TRIAL.items()):
-            raise TypeError("a value of another kind")
-        [row["parameters"][name] for name in names]
-    except (UserError, OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        raise UserError(f"{path}: damaged; search again into another --out") from error
-    return row
 
 
 def collect(search: Search, out: Path, command: str, data_option: Path | None) -> dict[str, Any]:
@@ -367,6 +274,7 @@ def collect(search: Search, out: Path, command: str, data_option: Path | None) -
         "runs": base.runs,
         "epochs": base.epochs,
         "sampler": search.sampler,
+        **({"jobs": search.jobs} if search.jobs > 1 else {}),
         "search": search.configuration["search"],
         "fixed": {n: v for n, v in options.items() if n not in _NOT_OF_THE_BEST},
     }
@@ -384,8 +292,7 @@ def judged(heading: Mapping[str, Any], out: Path) -> dict[str, Any]:
         heading: what does not come from the trials; what does is replaced.
         out: the search's folder.
     """
-    rows = [_row(path, heading["search"]) for path in sorted((out / _FOLDER).glob(f"*/{_TRIAL}"))]
-    rows.sort(key=lambda row: row["number"])
+    rows = rows_of(out, heading["search"])
     finite = [row for row in rows if row["value"] is not None]
     best = None
     if finite:

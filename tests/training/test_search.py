@@ -14,13 +14,15 @@ from cwrnn_cli.clock import parse_periods, parse_shares
 from cwrnn_cli.tasks import TASKS
 from cwrnn_cli.tasks.timit.engines import TimitTrainer
 from cwrnn_cli.training import search as module
+from cwrnn_cli.training import trials as of_trials
 from cwrnn_cli.training.configure import configure
 from cwrnn_cli.training.folder import METRICS
 from cwrnn_cli.training.loop import Interrupted
-from cwrnn_cli.training.search import Search, collect, open_search, run_search, trial_folder
+from cwrnn_cli.training.search import Search, collect, open_search, run_search
 from cwrnn_cli.training.search_bounds import LogRange
 from cwrnn_cli.training.search_clocks import Ticks
 from cwrnn_cli.training.search_space import SEARCHED, chosen, searchable
+from cwrnn_cli.training.trials import trial_folder
 from data_prep.errors import UserError
 from tests.training.test_scan import Unread
 
@@ -37,9 +39,11 @@ def pen(lines):
     return TASKS["iamondb"].load(lines)
 
 
-def search_of(data, names=("lr", "momentum"), trials=TRIALS, model="srn", sampler="tpe", **fixed):
+def search_of(
+    data, names=("lr", "momentum"), trials=TRIALS, model="srn", sampler="tpe", jobs=1, **fixed
+):
     fixed = {"model": model, "params": 200, "runs": 1, "epochs": 2, "seed": 1000} | fixed
-    return Search(data, fixed, names, trials, sampler)
+    return Search(data, fixed, names, trials, sampler, jobs)
 
 
 def searched(search, out, resume=False):
@@ -124,7 +128,7 @@ def test_models_are_treated_alike(words, whole):
     first = whole[1]["trials"][1]["parameters"]
     other = search_of(words, model="lstm", params=400)
     trials = study_of(whole[0]).trials[:1]
-    (_, options) = module._proposed(other, trials).user_attrs.values()
+    (_, options) = module._proposed(other, trials, 1).user_attrs.values()
     assert options["lr"] / other.base.lr == pytest.approx(first["lr"] / 3e-4)
     assert options["momentum"] == first["momentum"]
 
@@ -133,14 +137,57 @@ def test_chance_takes_no_notice_of_what_came_out(words, whole, tmp_path):
     """Before anything is known both samplers draw alike; later only the estimator looks back."""
     by_chance = search_of(words, sampler="random")
     known = study_of(whole[0]).trials[:12]
-    tried = [module._proposed(by_chance, known).params]
+    tried = [module._proposed(by_chance, known, 12).params]
     for trial in known:
         trial.value = trial.value + trial.number  # another outcome
-    tried.append(module._proposed(by_chance, known).params)
-    assert tried[0] == tried[1] != module._proposed(search_of(words), known).params
+    tried.append(module._proposed(by_chance, known, 12).params)
+    assert tried[0] == tried[1] != module._proposed(search_of(words), known, 12).params
     open_search(tmp_path, by_chance, resume=False)
     with pytest.raises(UserError, match="a search that differs in --sampler"):
         open_search(tmp_path, search_of(words), resume=True)
+
+
+def test_several_at_once_are_proposed_by_those_before_all_of_them(words, whole, tmp_path):
+    """By chance they are those of one at a time; killed and resumed, or not, they are the same."""
+    together = searched(search_of(words, trials=12, sampler="random", jobs=5), tmp_path / "chance")
+    assert together["jobs"] == 5
+    alone = searched(search_of(words, trials=12, sampler="random"), tmp_path / "alone")
+    for one, other in zip(same(alone["trials"]), same(together["trials"]), strict=True):
+        assert one == other
+    known = study_of(whole[0]).trials
+    search = search_of(words, jobs=3)
+    found = searched(search, tmp_path / "together")
+    for number in (10, 12):  # beyond what Optuna draws at random
+        first = number - number % 3
+        before = study_of(tmp_path / "together").trials[:first]
+        tried = study_of(tmp_path / "together").trials[number].params
+        assert tried == module._proposed(search, before, number).params
+    assert [t.params for t in known[:10]] == [
+        t.params for t in study_of(tmp_path / "together").trials[:10]
+    ]
+    assert not list((tmp_path / "together").glob("trials/*/times.json"))
+    assert all(row["seconds"] > 0 for row in found["trials"])
+
+
+def test_several_at_once_killed_and_resumed_are_the_same_study(words, tmp_path, monkeypatch):
+    whole = searched(search_of(words, trials=6, jobs=3), tmp_path / "whole")
+    right, calls = of_trials._judged, []
+
+    def dead(*arguments):
+        calls.append(arguments)
+        if len(calls) == 5:
+            raise SystemExit
+        return right(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(of_trials, "_judged", dead)
+        with pytest.raises(SystemExit):
+            searched(search_of(words, trials=5, jobs=3), tmp_path / "killed")
+    with pytest.raises(UserError, match="a search that differs in --jobs"):
+        open_search(tmp_path / "killed", search_of(words, trials=6), resume=True)
+    found = searched(search_of(words, trials=6, jobs=3), tmp_path / "killed", resume=True)
+    assert same(found["trials"]) == same(whole["trials"])
+    assert told(tmp_path / "killed") == told(tmp_path / "whole")
 
 
 def test_trials_may_be_added(words, whole, tmp_path):
@@ -197,9 +244,9 @@ def test_killed_within_a_trial_and_resumed_it_is_the_same_study(spoken, words, w
     assert told(out) == told(whole[0]) and same(found["trials"]) == same(whole[1]["trials"])
 
 
-@pytest.mark.parametrize("where", ["_trained", "_judged", "tell"])
+@pytest.mark.parametrize("where", ["trained", "_judged", "tell"])
 def test_killed_between_two_files_too(where, words, whole, tmp_path, monkeypatch):
-    place = optuna.Study if where == "tell" else module
+    place = {"trained": module, "_judged": of_trials, "tell": optuna.Study}[where]
     right, calls = getattr(place, where), []
 
     def dead(*arguments):
