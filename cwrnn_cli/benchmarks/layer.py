@@ -36,7 +36,8 @@ def operations(width: int, inputs: int, modules: int = MODULES) -> dict[str, flo
     Returns:
         ``dense``: n^2 + n m, of an SRN; ``paper``: W_H row by row at each module's ticks, as the
         appendix counts; ``cascade``: what our kernels do, W_H column by column at each module's
-        ticks; ``paper_ratio``, ``cascade_ratio``: dense over those two.
+        ticks; ``paper_ratio``, ``cascade_ratio``: dense over those two; ``paper_hidden``: of
+        ``paper`` that of W_H; ``paper_bound``: what the appendix says that this is at most.
     """
     clock = Clock.of(width, modules)
     starts = clock.starts
@@ -55,6 +56,8 @@ def operations(width: int, inputs: int, modules: int = MODULES) -> dict[str, flo
         "cascade": columns + inward,
         "paper_ratio": dense / (rows + inward),
         "cascade_ratio": dense / (columns + inward),
+        "paper_hidden": rows,
+        "paper_bound": (width / modules) ** 2 * (2 * modules - 2),
     }
 
 

@@ -28,7 +28,7 @@ from ..statistics import ratio
 from ..tasks import TASKS
 from ..training.folder import LARGEST_METRICS
 from ..training.grid import RESULTS
-from ..training.results import Results, read_results
+from ..training.results import Results, read_results, read_runs
 from ..training.scan import SCAN_ROWS
 from ..training.sections import Claim
 from ..training.survey import read_survey
@@ -168,7 +168,8 @@ def _environment(root: Path) -> jinja2.Environment:
     ``grid(NAME)``: model -> parameters -> JSON of its `cwrnn eval`, and ``ratios``, ``wins`` of the
     comparison; ``survey(NAME)``: JSON of `cwrnn compare` on several corpora;
     ``together(NAME, ...)``: parameters -> model -> the runs of `cwrnn compare --run`, one or more
-    of them, their JSON, ``name`` and ``folder``;
+    of them, their JSON, ``name``, ``folder`` and ``at_best``, the errors of each network, where it
+    diverged from before that;
     ``rows(NAME, MODEL, PARAMS)`` and ``shared(NAME)``: arrays of a grid; ``scanned(NAME)``: every
     point of a scan;
     ``json(NAME)``, ``lines(NAME)`` and ``text(NAME)``: a file's contents, of each line its JSON;
@@ -229,8 +230,11 @@ def _environment(root: Path) -> jinja2.Environment:
     def together(*names: str) -> dict[int, dict[str, list[Any]]]:
         found: dict[int, dict[str, list[Any]]] = {}
         for name in names:
+            cells = _of_file(root, f"{name}/{RESULTS}", read_runs)
             for run in read_manifest(_below(root, name))["configuration"]["runs"]:
                 summary = loads(f"{name}/{run}.json") | {"name": run, "folder": name}
+                errors = cells[run].arrays[PROTOCOLS[summary["task"]].metric]
+                summary["at_best"] = [float(error) for error in errors]
                 cell = found.setdefault(summary["params"], {})
                 cell.setdefault(summary["model"], []).append(summary)
         return found
