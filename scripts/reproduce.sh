@@ -16,7 +16,7 @@ for model in srn lstm cw; do
     $cwrnn eval "$out/cells/$model-1000"
 done
 echo
-$cwrnn generate audio "$out/cells/cw-1000" --out "$out/cw.wav"
+$cwrnn generate audio "$out/cells/cw-1000" --out "$out-cw.wav"
 $cwrnn report "$out" --out "$out.html"
 echo "the paper's Figure 5, ours: $out/figure5.png; Table 2, row 1: $out/table.txt"
 echo "all of it on one page, to open in a browser: $PWD/$out.html"

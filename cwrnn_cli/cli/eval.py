@@ -10,13 +10,22 @@ from data_prep.errors import UserError
 from data_prep.files import write_text
 from data_prep.strict_json import dumps
 
-from ..console import RUNS_FOLDER, command_line, json_option, print_json, print_text, say_written
+from ..console import (
+    RUNS_FOLDER,
+    command_line,
+    json_option,
+    print_json,
+    print_text,
+    say_written,
+    warn,
+)
 from ..help import Command, section
 from ..option import RUN
 from ..outputs import PICTURE, OutputFile, force_option
 from ..tasks import TASKS
-from ..training.folder import RunFolder
+from ..training.folder import METRICS, RunFolder
 from ..training.folders import newest_run
+from ..training.listing import epochs_done
 from ..training.manifest import certified_whole, noted
 from ..training.registry import task_of
 from ..training.results import write_results
@@ -129,6 +138,10 @@ def command(
         print_text(f"{folder.path}\n{experiment.text(result)}")
         if more := experiment.examples(evaluation):
             print_text(more)
+    done = epochs_done(folder, config)
+    if done < config.epochs and (folder.path / METRICS).exists():  # not of kept weights
+        also = "; what began it goes on with --resume"
+        warn(f"{folder.path}: not finished, {done} of {config.epochs} epochs{also}")
     if out:
         say_written(*sorted(out.iterdir()))
     if plot:

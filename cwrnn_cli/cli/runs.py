@@ -58,6 +58,11 @@ def command(
         print_text(runs_csv(found) if as_csv else runs_text(found, parent))
 
 
+def _as_listed(path: Path) -> Path:
+    """A run by its path, or by its name in the list of runs/."""
+    return path if path.exists() or not (RUNS_FOLDER / path).exists() else RUNS_FOLDER / path
+
+
 @command.command(examples=[("as a table", "cwrnn runs diff runs/A runs/B")])
 @click.argument("first", metavar="A", type=RUN)
 @click.argument("second", metavar="B", type=RUN)
@@ -65,6 +70,7 @@ def command(
 @json_option
 def diff(first: Path, second: Path, as_json: bool) -> None:
     """In what two runs differ: configuration, then the last line of metrics.jsonl."""
+    first, second = map(_as_listed, (first, second))
     mine, theirs = look_at(first), look_at(second)
     for path, run in ((first, mine), (second, theirs)):
         if run is None:

@@ -274,6 +274,7 @@ def _plan(asked: Asked, parts: Sequence[Part]) -> tuple[str, list[Estimate], flo
     """The plan in words, and the estimates in it: of each part, and of the operations."""
     from ..benchmarks import layer  # noqa: PLC0415  (slow to import)
 
+    began = time.perf_counter()
     say("measuring a few epochs of each kind of network, to say how long all of it will take ...")
     warm_up([part for part in parts if not part.done])
     pyplot()  # loaded, so that no part's figures are blamed for that
@@ -288,6 +289,8 @@ def _plan(asked: Asked, parts: Sequence[Part]) -> tuple[str, list[Estimate], flo
     points = prod(len(settings[name]) for name in ("widths", "batches", "lengths"))
     what = f"the appendix's counts beside measured speed ({points} points)"
     text = plan_text(parts, found, {OPERATIONS: (what, layers)})
+    took = duration(time.perf_counter() - began)
+    text += f"\n\n(To measure this took {took}; stand-ins, where they were to be made, are made.)"
     return f"{text}\n\n{QUICK if asked.quick else LASTS}", found, layers
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from data_prep.errors import UserError
 
-from ..models import CELLS
+from ..models import CELLS, ClockworkRNN
+from ..training.sections import Claim
 from .figures import Target, pyplot, save
 from .tables import Table, counted, table
 
@@ -22,6 +23,39 @@ def machine_text(result: Mapping[str, Any]) -> str:
     if "peak_gflops" not in result:  # an older one
         return text
     return f"{text}; torch.mm reaches {result['peak_gflops']:.0f} GFLOP/s in float32"
+
+
+def layer_claims(result: Mapping[str, Any], command: str) -> list[Claim]:
+    """The appendix's bound on the speed-up, as medians of `cwrnn bench layer` judge it.
+
+    It holds where no point is below it, by the faster of torch's and our own SRN.
+    """
+    rows = [
+        row
+        for row in result["rows"]
+        if row.get("paper_bound") and row.get("ratio_faster") and _best(row)
+    ]
+    if not rows:
+        return []
+    below = sum(row["ratio_faster"] < row["paper_bound"] for row in rows)
+    least, most = (end(row["ratio_faster"] for row in rows) for end in (min, max))
+    return [
+        Claim(
+            place="Appendix",
+            says=f"At least g/4 ({rows[0]['paper_bound']:g}) times as fast as an SRN of its width",
+            found=f"{least:.1f} to {most:.1f} times as fast as the faster of torch's and our own "
+            f"SRN; below the bound at {below} of {counted(len(rows), 'point')}",
+            data=machine_text(result),
+            n=f"{min(row.get('rounds', 1) for row in rows)} rounds or more of each",
+            verdict="fails" if below else "holds",
+            command=command,
+        )
+    ]
+
+
+def _best(row: Mapping[str, Any]) -> bool:
+    """Whether it is of the layer as `auto` takes it on the CPU."""
+    return (row["cell"], row["backend"]) == (ClockworkRNN.__name__, "compiled")
 
 
 def layer_table(result: Mapping[str, Any]) -> Table:

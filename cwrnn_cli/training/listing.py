@@ -26,8 +26,8 @@ class Run:
     Attributes:
         path: of the folder.
         config: what it computes; None: its config.json cannot be read.
-        state: "trained", "at work (process N)", "stopped", "not begun", "kept", or why it cannot
-            be read.
+        state: "trained", "at work (process N)", "stopped", "not begun", "no checkpoint", "kept", or
+            why it cannot be read.
         epoch: epochs done, as metrics.jsonl has them; 0 where it has none.
         metric: name of ``best`` in metrics.jsonl; of those that the task shows, the first.
         best: the lowest value of it; None: there is none.
@@ -92,11 +92,26 @@ def look_at(path: Path) -> Run | None:
     return Run(path, config, _state(folder), epoch, metric, lowest.get(metric), last)
 
 
+def epochs_done(folder: RunFolder, config: TrainConfig) -> int:
+    """Of a run or a cell, all of them if every network has stopped early.
+
+    Of one whose checkpoint cannot be read, none: training will say so.
+    """
+    try:
+        found = folder.checkpoint() if folder.has_checkpoint else None
+    except UserError:
+        found = None
+    if found is None:
+        return 0
+    stopped = found.extra.get("stopped_at")  # of networks that can stop early
+    return found.epoch if stopped is None or (stopped < 0).any() else config.epochs
+
+
 def _state(folder: RunFolder) -> str:
     if writer := writer_of(folder.path):
         return f"at work ({writer})"
-    if not folder.has_checkpoint:
-        return "not begun"
+    if not folder.has_checkpoint:  # killed before its first, or of a search, which drops it
+        return "no checkpoint" if (folder.path / METRICS).exists() else "not begun"
     if not (folder.path / METRICS).exists():
         return "kept"
     ended = has_ended(folder.path) or (folder.path / TIMES).exists()  # a run's, a cell's

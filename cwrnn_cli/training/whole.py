@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 
-from data_prep.errors import UserError
 from data_prep.scratch import scratch_folder
 
 from ..models import CELLS
@@ -28,6 +27,7 @@ from .data import Data
 from .folder import RunFolder
 from .grid import RESULTS, Grid
 from .jobs import one_thread, paths
+from .listing import epochs_done
 from .manifest import has_ended
 from .registry import TASKS, AnyTask
 from .results import Cell, Key, Results
@@ -138,7 +138,7 @@ def estimate(part: Part, tick: Callable[[], None] = lambda: None) -> Estimate:
     cells: dict[Key, Cell] = {}
     with scratch_folder() as place, one_thread() if part.jobs else nullcontext():
         for config in part.grid.cells:
-            done = _epochs_done(part.out, config)
+            done = epochs_done(cell_folder(part.out, config), config)
             left = [max(epochs - done, 0) for epochs in (usual_epochs(config), config.epochs)]
             run = cell_folder(place, config)
             first = type(config.cell) not in warm
@@ -166,22 +166,6 @@ def estimate(part: Part, tick: Callable[[], None] = lambda: None) -> Estimate:
         for each in (expected, most)
     ]
     return Estimate(*found)
-
-
-def _epochs_done(out: Path, config: TrainConfig) -> int:
-    """Of a cell, all of them if every network has stopped early.
-
-    Of one whose checkpoint cannot be read, none: training will say so.
-    """
-    folder = cell_folder(out, config)
-    try:
-        found = folder.checkpoint() if folder.has_checkpoint else None
-    except UserError:
-        found = None
-    if found is None:
-        return 0
-    stopped = found.extra.get("stopped_at")  # of networks that can stop early
-    return found.epoch if stopped is None or (stopped < 0).any() else config.epochs
 
 
 def _epoch_seconds(config: TrainConfig, data: Data, run: RunFolder, warm: set[type]) -> float:

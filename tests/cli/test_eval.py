@@ -102,3 +102,12 @@ def test_pipes_in_the_place_of_files_hold_up_nobody(cwrnn, runs, tmp_path):
     assert "run/manifest.json: not a manifest" in one_line_error(cwrnn("report", "run", expect=2))
     message = one_line_error(cwrnn("keep", "run", "--out", "kept", expect=2))
     assert message.startswith("run/manifest.json: damaged (cannot be read (a pipe or a device)")
+
+
+def test_of_a_run_that_has_not_ended_it_is_said(cwrnn, piece):
+    words = ("train", "--model", "cw", "--params", 100, "--runs", 1, "--data", piece, "--out", "r")
+    cwrnn(*words, "--epochs", 2)
+    assert "not finished" not in cwrnn("eval", "r").stderr
+    config = json.loads(Path("r/config.json").read_text())
+    Path("r/config.json").write_text(json.dumps(config | {"epochs": 5}))
+    assert "r: not finished, 2 of 5 epochs" in cwrnn("eval", "r").stderr

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import tracemalloc
 from pathlib import Path
 
@@ -49,12 +50,15 @@ def test_all_are_listed_with_what_they_came_to(cwrnn, trained):
 def test_states(cwrnn, trained):
     (trained / "srn" / "config.json").write_text("{")
     (trained / "cw" / "manifest.json").unlink()
+    shutil.copytree(trained / "cw", trained / "killed")
+    (trained / "killed" / "checkpoint.pt").unlink()
     for name in ("checkpoint.pt", "metrics.jsonl"):
         (trained / "grid" / "cells" / "cw-100" / name).unlink()
     with locked(trained / "grid" / "cells" / "srn-100"):
         found = json.loads(cwrnn("runs", "--json").stdout)["runs"]
     states = {row["run"].removeprefix("runs/"): row["state"] for row in found}
     assert states["cw"] == "stopped" and states["grid/cells/cw-100"] == "not begun"
+    assert states["killed"] == "no checkpoint"
     assert states["grid/cells/srn-100"].startswith("at work (process ")
     assert states["srn"].startswith("cannot be read: not a readable run configuration")
 
@@ -84,6 +88,7 @@ def test_what_differs(cwrnn, trained):
     assert found["lr"] == {"a": 3e-4, "b": 1e-4} and found["epoch"] == {"a": 3, "b": 2}
     assert "data_sha256" not in found and "momentum" not in found
     assert "periods" in cwrnn("runs", "diff", "runs/cw", "runs/srn").stdout
+    assert "periods" in cwrnn("runs", "diff", "cw", "srn").stdout  # as the list names them
     assert cwrnn("runs", "diff", "runs/cw", "runs/cw").stdout == "nothing differs\n"
 
 

@@ -45,6 +45,7 @@ class Entry:
         manifest: the whole of it; "" if there is none.
         label: of its data.
         started: when its command began, UTC; "" if nobody noted it.
+        few: networks, beside the paper's; "": no fewer.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Entry:
     manifest: str
     label: str
     started: str
+    few: str = ""
 
     @property
     def anchor(self) -> str:
@@ -122,7 +124,10 @@ def _of_layers(folder: Path, name: str, manifest: dict[str, Any]) -> Entry:
         title="The appendix: operations and speed",
         command=manifest["command"],
         file=f"{name}/{BENCH}",
-        story=Story((), [Section("Operation counts beside measured speed", parts)]),
+        story=Story(
+            benchmarks.layer_claims(result, manifest["command"]),
+            [Section("Operation counts beside measured speed", parts)],
+        ),
         clocks=(),
         text=f"{manifest['command']}\n{benchmarks.layer_text(result)}\n",
         facts=_facts(name, manifest, "none: random inputs", BENCH),
@@ -142,7 +147,14 @@ def _of_grid(folder: Path, name: str, manifest: dict[str, Any], data: Path | Non
     configs = [cell.config for cell in results.cells.values()]
     text = page.report_texts(task, results, command)[page.TABLE]
     label = page.data_of(results.first)
-    return _entry(name, folder, manifest, task.name, label, found, configs, text)
+    made = _entry(name, folder, manifest, task.name, label, found, configs, text)
+    return replace(made, few=_few(results.first))
+
+
+def _few(summary: Mapping[str, Any]) -> str:
+    """How many seeds, where the paper has more."""
+    found = (d for d in summary["deviations"] if d["name"] == "runs" and d["ours"] < d["paper"])
+    return ", ".join(f"runs {each['ours']}, paper {each['paper']}" for each in found)
 
 
 def _of_runs(folder: Path, name: str, manifest: dict[str, Any], data: Path | None) -> Entry:

@@ -14,7 +14,9 @@ from ...console import command_line
 from ...reporting import clocks
 from ...reporting.claimed import RULE
 from ...reporting.plan import QUICK, WHOLE
+from ...reporting.sizes import NOTE, table1
 from ...reporting.vector import svg
+from ...tasks import TASKS
 from ...training.config import versions
 from ...training.folder import CELLS_FOLDER, CONFIG
 from ...training.grid import RESULTS
@@ -47,6 +49,7 @@ class Report:
         claims_file: that they are from; "": each from the rows of its command.
         entries: folders that are shown.
         clocks: of their networks.
+        sizes: Table 1, where folders of several are shown.
         others: all folders, where only some are shown.
         made: when, by which program, where.
     """
@@ -58,6 +61,7 @@ class Report:
     claims_file: str
     entries: Sequence[Entry]
     clocks: Sequence[Picture]
+    sizes: Sheet | None
     others: Sheet | None
     made: Sheet
 
@@ -96,26 +100,34 @@ def gather(results: Path, data: Path | None = None, progress: Progress = lambda 
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return Report(
         name=name,
-        caution=_caution(results),
+        caution=_caution(results, [] if published else entries),
         claims=published or [claim for entry in entries for claim in entry.story.claims],
         rule=_PUBLISHED_RULE if published else RULE,
         claims_file=f"{name}/{CLAIMS}" if published else "",
         entries=entries,
         clocks=[_drawn(clock) for clock in drawn],
+        sizes=None if len(entries) == 1 else _sizes(),
         others=others,
         made=_made(now),
     )
 
 
-def _caution(results: Path) -> str:
-    """What is to be known of a folder of `cwrnn compare --all --quick`."""
+def _caution(results: Path, entries: Sequence[Entry]) -> str:
+    """What is to be known of a taste: `cwrnn compare --all --quick`, or few networks."""
     path = results / WHOLE
     try:
         quick = path.exists() and json_of(path)["quick"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         wanted = 'write {"quick": true} there if its command had --quick, else {"quick": false}'
         raise UserError(f"damaged; {wanted}", place=path) from error
-    return f"{QUICK}. Verdicts are of these few networks." if quick else ""
+    few = sorted({entry.few for entry in entries} - {""})
+    says = QUICK if quick else f"Fewer networks than the paper's ({'; '.join(few)})"
+    return f"{says}. Verdicts are of these few networks." if quick or few else ""
+
+
+def _sizes() -> Sheet:
+    found = table1(task.protocol for task in TASKS.values() if task.protocol.hidden_sizes)
+    return Sheet("Hidden units of each network by its parameters", *found, NOTE)
 
 
 def _is_one(results: Path) -> bool:

@@ -40,7 +40,8 @@ def story(found: Found) -> Story:
 def _claims(results: Results, command: str) -> list[Claim]:
     same = results.first["data"]["name"] == _CORPUS
     what = "character error rate on the test set, %"
-    return claims_of_grid(results, command, what, percent, "Table 3", same, IAMONDB.metric)
+    errors, table = IAMONDB.metric, IAMONDB.table
+    return claims_of_grid(results, command, what, percent, "Table 3", same, errors, table)
 
 
 def _table3(results: Results) -> list[Part]:
