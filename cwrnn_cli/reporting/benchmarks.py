@@ -10,6 +10,8 @@ from ..training.sections import Claim
 from .figures import Target, pyplot, save
 from .tables import Table, counted, table
 
+_SETTING = "setting"  # a column
+
 
 def machine_text(result: Mapping[str, Any]) -> str:
     """One line about the machine."""
@@ -93,23 +95,34 @@ def layer_table(result: Mapping[str, Any]) -> Table:
         "g/4",
         "GFLOP/s",
         "MiB",
-        "setting",
+        _SETTING,
     )
+    if not any(row[-1] for row in rows):
+        return Table(header[:-1], [row[:-1] for row in rows])
     return Table(header, rows)
 
 
-LAYER_NOTE = (
-    "forward + backward, input as wide as the layer; spread: least and greatest round;\n"
-    "times: how many times as fast as torch.nn.RNN, as our own SRN, as the faster of both;\n"
-    "operations: an SRN's over a CW-RNN's, as the paper's appendix counts and as our cascade\n"
-    "does; g/4: how many times as fast as an SRN a CW-RNN is at least, by the paper;\n"
-    "MiB: by how much memory rises; setting: JAX's, the fastest; –: not measured"
-)
+def layer_note(found: Table) -> str:
+    """What the columns and marks of :func:`layer_table` are, of those that it has."""
+    more = ["MiB: by how much memory rises"]
+    if _SETTING in found.header:
+        more.append(f"{_SETTING}: JAX's, the fastest")
+    if any("–" in row for row in found.rows):
+        more.append("–: not measured")
+    return (
+        "forward + backward, input as wide as the layer; spread: least and greatest round;\n"
+        "times: how many times as fast as torch.nn.RNN, as our own SRN, as the faster of both;\n"
+        "operations: an SRN's over a CW-RNN's, as the paper's appendix counts and as our cascade\n"
+        "does; g/4: how many times as fast as an SRN a CW-RNN is at least, by the paper;\n"
+        "GFLOP/s: the cascade's operations by the time, whatever the backend does;\n"
+        f"{'; '.join(more)}"
+    )
 
 
 def layer_text(result: Mapping[str, Any]) -> str:
     """:func:`layer_table`, explained."""
-    return f"{machine_text(result)}\n{LAYER_NOTE}\n\n{table(*layer_table(result))}"
+    found = layer_table(result)
+    return f"{machine_text(result)}\n{layer_note(found)}\n\n{table(*found)}"
 
 
 def _ratio(value: float | None) -> str:

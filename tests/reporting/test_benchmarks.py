@@ -46,6 +46,15 @@ def test_layer_text(result):
     assert rows[-2].startswith("ClockworkRNN (jax)") and rows[-2].endswith("cascade, unroll 4")
 
 
+def test_a_note_explains_what_its_table_has(result):
+    found = report.layer_table(result)
+    assert "setting: JAX's" in report.layer_note(found) and "–: not" in report.layer_note(found)
+    few = {**result, "rows": [row("SRN", "compiled", 16, bytes=1 << 20, ratio_own=1.0)]}
+    found = report.layer_table(few)
+    assert found.header[-1] == "MiB" and "setting" not in report.layer_note(found)
+    assert "–" not in report.layer_note(found)
+
+
 def test_results_of_before_have_one_base(result):
     for row in result["rows"]:
         del row["ratio_own"], row["ratio_faster"]

@@ -111,12 +111,12 @@ def measures_layers(folder: Path) -> bool:
 def _of_layers(folder: Path, name: str, manifest: dict[str, Any]) -> Entry:
     """The appendix: operations that are counted, and times that were measured."""
     result = json_of(folder / BENCH)
-    header, rows = benchmarks.layer_table(result)
+    found = benchmarks.layer_table(result)
     caption = "How many times as fast as an SRN, beside how many times fewer operations"
     drawn = svg(lambda path: benchmarks.plot_layers(path, result))
     parts: list[Part] = [
         Picture(drawn, f"{caption}, by width", f"{caption}; a line per batch size."),
-        Sheet(caption, header, rows, benchmarks.LAYER_NOTE),
+        Sheet(caption, *found, note=benchmarks.layer_note(found)),
     ]
     sessions = manifest.get("sessions") or [{}]
     return Entry(
