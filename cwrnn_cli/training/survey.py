@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import h5py
 import numpy as np
@@ -64,7 +64,13 @@ class SurveyRows:
 
 
 class Survey(ABC, Generic[D, E]):
-    """What a task makes of its grid on several corpora; :meth:`.Task.survey` gives it."""
+    """What a task makes of its grid on several corpora; :meth:`.Task.survey` gives it.
+
+    Attributes:
+        corpora: what the task calls several of them.
+    """
+
+    corpora: ClassVar[str] = "corpora"
 
     @abstractmethod
     def arrays(self, evaluation: E) -> dict[str, np.ndarray]:

@@ -185,6 +185,7 @@ def test_one_grid_on_several_corpora(piece, cwrnn, tmp_path):
     cwrnn("report", "sounds")
     page = check(Path("report.html").read_text())
     assert page.texts["h3"] == ["Figure 3 over many sounds"]
+    assert any("2 sounds" in title for title in page.texts["h2"])
 
 
 def test_a_folder_of_folders(grids, cwrnn, tmp_path):

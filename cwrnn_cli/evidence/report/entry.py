@@ -183,10 +183,11 @@ def _from_rows(cell: Cell) -> Cell:
 def _of_survey(folder: Path, name: str, manifest: dict[str, Any], data: Path | None) -> Entry:
     rows = read_survey(folder / RESULTS)
     command = manifest["command"]
-    text = survey_texts(TASKS[rows.task].survey(), rows, command)[page.TABLE]
+    survey = TASKS[rows.task].survey()
+    text = survey_texts(survey, rows, command)[page.TABLE]
     found = Found(command, survey=rows)
     configs = [dict(config) for config in rows.configs.values()]
-    label = f"{len(rows.names)} corpora"
+    label = f"{len(rows.names)} {survey.corpora}"
     return _entry(name, folder, manifest, rows.task, label, found, configs, text)
 
 

@@ -1,6 +1,6 @@
 """Everything that the page of `cwrnn report` shows, of one folder or of all below it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,7 +93,7 @@ def gather(results: Path, data: Path | None = None, progress: Progress = lambda 
             )
         entries = list(_entries(shown, results, name, data, progress))
         entries.sort(key=lambda entry: entry.title.partition(":")[0])  # by the paper's sections
-        others = _others(folders, results, name, {entry.name for entry in entries})
+        others = _others(folders, results, name, {entry.name: entry.label for entry in entries})
     published = published_claims(results)
     progress(1)
     drawn = dict.fromkeys(clock for entry in entries for clock in entry.clocks)
@@ -163,8 +163,8 @@ def _entries(
         progress(1)
 
 
-def _others(folders: Sequence[Path], results: Path, name: str, shown: set[str]) -> Sheet:
-    """A row per folder, as its manifest has it."""
+def _others(folders: Sequence[Path], results: Path, name: str, shown: Mapping[str, str]) -> Sheet:
+    """A row per folder, as its manifest has it; several corpora by their label if it is shown."""
     rows = []
     for folder in folders:
         manifest = read_manifest(folder)
@@ -172,7 +172,7 @@ def _others(folders: Sequence[Path], results: Path, name: str, shown: set[str]) 
         data = manifest["data"] or {}
         sources = data if isinstance(data, list) else [data]
         names = list(dict.fromkeys(source.get("name", "–") for source in sources))
-        about = names[0] if len(names) == 1 else f"{len(names)} corpora"
+        about = names[0] if len(names) == 1 else shown.get(path) or f"{len(names)} corpora"
         last = manifest["sessions"][-1] if manifest["sessions"] else {}
         rows.append(
             [

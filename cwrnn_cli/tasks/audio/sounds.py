@@ -7,7 +7,7 @@ mean (``as_constant`` of :func:`cwrnn_cli.statistics.conventions`).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,6 +30,8 @@ Medians = Mapping[Key, np.ndarray]  # of each sound, (P,)
 
 class SoundsSurvey(Survey[AudioData, AudioEvaluation]):
     """Of each network its MSE, of each sound its sequences; all else follows from these."""
+
+    corpora: ClassVar[str] = "sounds"
 
     def arrays(self, evaluation: AudioEvaluation) -> dict[str, np.ndarray]:
         """``mse`` and ``diverged`` of network ``run * S + sequence``."""
