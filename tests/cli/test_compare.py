@@ -46,7 +46,7 @@ def test_table_curves_and_json(cwrnn, runs, tmp_path):
     assert text.count("validation by epoch 3") == 1 and "synthetic writers" in text
     shown = result.stdout  # narrower: what the runs have in common is said once
     assert shown.splitlines()[0] == text.splitlines()[0]
-    assert "all depart from the paper by batch 4, output_size 4" in shown
+    assert "all depart from the protocol by batch 4, output_size 4" in shown
     assert "by N: validation by epoch N, CER %" in shown
     (head,) = [line for line in shown.splitlines() if line.startswith("parameters")]
     assert head.split()[-4:] == ["by", "1", "by", "3"] and "units" not in head.split()

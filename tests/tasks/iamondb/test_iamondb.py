@@ -309,6 +309,21 @@ def test_files_that_are_not_of_this_task(lines, piece, tmp_path):
         handwriting.load(tmp_path / "a.h5")
 
 
+def test_runs_to_another_limit_are_told_apart():
+    values = {"mean": 0.5, "min": 0.5, "max": 0.5}
+    same = {"params": 700, "model": "srn", "split": "valid", "networks": 1, "diverged": 0}
+    same |= {"cut_short": 0, "metrics": {"cer": values, "valid_cer": values}}
+    limit = [{"name": "epochs", "ours": 40, "paper": 2000}]
+    runs = {name: same | {"deviations": []} for name in ("a", "b")}
+    alike = runs_report.cells_table(runs)
+    assert alike and len(alike.rows) == 1 and "limit of epochs" not in alike.header
+    table = runs_report.cells_table(runs | {"c": same | {"deviations": limit}})
+    assert table and [row[table.header.index("limit of epochs")] for row in table.rows] == [
+        "2000",
+        "40",
+    ]
+
+
 def test_a_table_of_runs_is_the_same_made_from_what_was_written():
     """Periods are a tuple before, a list after."""
     departs = {"deviations": [{"name": "periods", "ours": (1, 2), "paper": 9}]}
