@@ -25,8 +25,9 @@ def table1(protocols: Iterable[Protocol]) -> Table:
 
 
 NOTE = (
-    "units (LSTM: cells) as the paper has them, which we train; the number whose count of "
-    "parameters is nearest to the budget; parameters that the paper's number gives"
+    "units (LSTM: cells) as the paper has them, of those that were trained see the tables below; "
+    "the number whose count of parameters is nearest to the budget; parameters that the paper's "
+    "number gives"
 )
 
 
