@@ -170,17 +170,23 @@ def median_table(
     return Table(header, rows)
 
 
-def left_out(results: Results) -> str:
-    """For a figure's caption: which networks are not drawn; "" if all are."""
+def drawn_networks(results: Results) -> str:
+    """For a figure's caption: which networks its boxes are of, and marks of the others."""
     found = [
         f"{cell_name(key)} {summary['diverged']} of {summary['networks']}"
         for key, summary in results.by_size()
         if summary["diverged"]
     ]
     if not found:
-        return ""
+        return "all networks"
     marks = "medians of all with these as the constant mean: +, as infinite: x"
-    return f"; boxes are of networks that did not diverge, left out: {', '.join(found)}; {marks}"
+    return f"networks that did not diverge, left out: {', '.join(found)}; {marks}"
+
+
+def left_out(results: Results) -> str:
+    """For a figure's caption: which networks are not drawn; "" if all are."""
+    drawn = any(summary["diverged"] for summary in results.summaries.values())
+    return f"; boxes are of {drawn_networks(results)}" if drawn else ""
 
 
 def medians_of_all(results: Results) -> dict[tuple[str, int], dict[str, float]]:

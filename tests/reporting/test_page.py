@@ -103,6 +103,14 @@ def test_write_report(grid):
     assert found["ratios"] == {"200": {}, "300": {}}  # of diverged networks there is none
 
 
+def test_a_caption_names_all_networks_or_those_that_did_not_diverge(grid):
+    assert page.drawn_networks(grid).startswith(
+        "networks that did not diverge, left out: 200 SRN 2"
+    )
+    whole = {key: cell for key, cell in grid.cells.items() if key[0] == "cw"}
+    assert page.drawn_networks(Results(grid.folder, whole, {})) == "all networks"
+
+
 def test_captions_say_which_data_and_which_command(grid, drawn):
     errors = grid.finite("error")
     caption = "data: stand-in speech (synthetic voices, not TIMIT); cwrnn compare --runs 2"

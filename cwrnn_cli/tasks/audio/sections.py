@@ -67,9 +67,9 @@ def _errors(results: Results) -> list[Part]:
         Picture(
             svg(lambda path: report.figure3(path, results, "")),
             f"Box plots of MSE/σ, logarithmic, a box per model and size; medians: {words}",
-            "The paper's Figure 3, ours: MSE/σ of the target over all networks; whiskers from the "
-            "2nd to the 98th percentile. ◇: the median that the paper published"
-            f"{page.left_out(results)}.",
+            "The paper's Figure 3, ours: MSE/σ of the target; whiskers from the 2nd to the 98th "
+            f"percentile. ◇: the median that the paper published, on {report.MUSIC}; boxes are of "
+            f"{page.drawn_networks(results)}.",
         ),
         Sheet(
             "MSE/σ of every model and size, beside Table 2",
@@ -140,7 +140,8 @@ def _curves(found: Found) -> Picture:
     return Picture(
         svg(lambda path: curves(path, points, "median MSE", "", logarithmic=True)),
         f"Learning curves, median mean squared error over epochs; at the end {ends}",
-        "Training: the median over a cell's networks of the mean squared error, by epoch.",
+        "Training: the mean squared error by epoch, the median over those of a cell's networks "
+        "that have not diverged by then.",
         found.curves_file,
     )
 

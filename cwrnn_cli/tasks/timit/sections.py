@@ -50,9 +50,9 @@ def _errors(results: Results) -> list[Part]:
         Picture(
             svg(lambda path: report.figure4(path, results, "")),
             f"Box plots of test errors in percent, a box per model and size; medians: {words}",
-            "The paper's Figure 4, ours: test errors of all networks; whiskers from the 2nd to the "
-            f"98th percentile. ◇: the median that the paper published, on {_CORPUS}"
-            f"{page.left_out(results)}.",
+            "The paper's Figure 4, ours: test errors; whiskers from the 2nd to the 98th "
+            f"percentile. ◇: the median that the paper published, on {_CORPUS}; boxes are of "
+            f"{page.drawn_networks(results)}.",
         ),
         Sheet(
             "Test errors of every model and size, beside Table 2",
@@ -91,7 +91,7 @@ def _confusion(summary: Mapping[str, Any]) -> Picture:
 
 
 def _curves(found: Found) -> Picture:
-    """Errors on the training set."""
+    """Errors on the training set, of the networks' median."""
     points = {
         name: [(x["epoch"], 100 * x["train_error"]) for x in lines if x["train_error"] is not None]
         for name, lines in found.curves.items()
@@ -100,6 +100,7 @@ def _curves(found: Found) -> Picture:
     return Picture(
         svg(lambda path: curves(path, points, "training errors, %", "")),
         f"Learning curves, training errors in percent over epochs; at the end {ends}",
-        "Training: errors on the training set without noise, by epoch.",
+        "Training: errors on the training set without noise by epoch, the median over the networks "
+        "that are still trained then: late points are of those alone that have not stopped.",
         found.curves_file,
     )
