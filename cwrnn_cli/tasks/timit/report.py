@@ -105,7 +105,7 @@ def main_table(results: Results) -> Table:
     rows = []
     for key, summary in results.by_size():
         paper, metrics = summary["paper"] or {}, summary["metrics"]
-        epochs = metrics["best_epoch"]["median"]
+        epoch = metrics["best_epoch"]["median"]
         rows.append(
             [
                 page.cell_name(key),
@@ -114,13 +114,13 @@ def main_table(results: Results) -> Table:
                 percent_plus_minus(metrics["error"]),
                 percent_plus_minus(paper) if "mean" in paper else "–",
                 percent(metrics["train_error"]["mean"]),
-                "–" if epochs is None else f"{epochs:.0f}",
+                "–" if epoch is None else f"{epoch:.0f}",
                 f"{summary['diverged']}/{summary['cut_short']}",
             ]
         )
     header = (
         "parameters", "units", "rate", "test errors %", "paper (Table 2)", "train errors %",
-        "epochs", "diverged/cut",
+        "best epoch", "diverged/cut",
     )  # fmt: skip
     return Table(header, rows)
 
