@@ -74,14 +74,14 @@ def cell_name(key: tuple[str, int]) -> str:
 
 
 def beside(table: Table, summary: Mapping[str, Any], corpus: str) -> Table:
-    """A table whose columns of the paper's numbers say on what they are, where it is not ours.
+    """A table whose columns of the paper's numbers say on what they are, where ours are on another.
 
     Args:
         table: columns of the paper's begin with "paper".
         summary: of any of its cells.
-        corpus: the paper's.
+        corpus: the paper's, by the name that its converter gives it.
     """
-    if not summary["standin"]:
+    if summary["data"]["name"] == corpus and not summary["standin"]:
         return table
     header = [f"{name}, on {corpus}" if name.startswith("paper") else name for name in table.header]
     return Table(header, table.rows)
