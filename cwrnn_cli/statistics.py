@@ -83,13 +83,14 @@ def _within_groups(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return np.array([low, high])
 
 
-def draws(groups: np.ndarray) -> np.ndarray:
+def draws(groups: np.ndarray, seed: int = 0) -> np.ndarray:
     """(RESAMPLES, R) networks, drawn with replacement within the group that each belongs to.
 
     Args:
         groups: (R,).
+        seed: of the draws; another one for networks that are drawn beside others.
     """
-    rng, drawn = np.random.default_rng(0), []
+    rng, drawn = np.random.default_rng(seed), []
     for group in np.unique(groups):
         mine = np.flatnonzero(groups == group)
         drawn.append(mine[rng.integers(len(mine), size=(RESAMPLES, len(mine)))])
@@ -208,6 +209,28 @@ def spearman(first: np.ndarray, second: np.ndarray) -> Numbers:
         return {"rho": None, "p": None}
     found = stats.spearmanr(first, second)
     return {"rho": float(found.statistic), "p": float(found.pvalue)}
+
+
+def ratio_of_means(
+    above: tuple[np.ndarray, np.ndarray], below: tuple[np.ndarray, np.ndarray]
+) -> tuple[float, float] | None:
+    """The ends of the bootstrap interval of a mean error over another's, networks resampled.
+
+    Args:
+        above: (R,) errors, and (R,) which group (sequence) each network belongs to, within which it
+            is drawn.
+        below: (R',) each, likewise; errors above 0.
+
+    Returns:
+        None where a group has one network only, which cannot vary.
+    """
+    if any(np.unique(groups, return_counts=True)[1].min() < 2 for _, groups in (above, below)):
+        return None
+    over, under = (
+        errors[draws(groups, seed)].mean(axis=1)
+        for seed, (errors, groups) in enumerate((above, below))
+    )
+    return ends(over / np.maximum(under, _TINY))
 
 
 def ratio(above: np.ndarray, below: np.ndarray, words: np.ndarray) -> dict[str, float]:

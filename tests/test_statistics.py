@@ -31,6 +31,21 @@ def test_intervals_of_medians_cover_the_true_one_as_often_as_they_say():
     assert np.mean(hits) == pytest.approx(LEVEL, abs=0.04)
 
 
+def test_intervals_of_ratios_of_means_cover_the_true_one_as_often_as_they_say():
+    rng, groups, hits = np.random.default_rng(0), np.repeat([0, 1], 30), []
+    for _ in range(200):
+        above, below = (rng.normal(mean, 0.5, 60) + groups for mean in (5.5, 2.5))
+        low, high = statistics.ratio_of_means((above, groups), (below, groups))
+        hits.append(low <= 2 <= high)  # groups differ, and are no chance
+    assert np.mean(hits) == pytest.approx(LEVEL, abs=0.04)
+
+
+def test_one_network_of_a_sequence_gives_no_interval():
+    two, one = (np.ones(4), np.array([0, 0, 1, 1])), (np.ones(3), np.array([0, 0, 1]))
+    assert statistics.ratio_of_means(two, one) is None
+    assert statistics.ratio_of_means(two, two) == (1, 1)
+
+
 def test_diverged_networks_count_under_both_conventions():
     errors = np.array([0.1, 0.2, 0.3, 50.0, np.nan])
     diverged = np.array([False, False, False, True, True])
