@@ -52,6 +52,8 @@ class Protocol:
         network_per_sequence: whether one network learns one sequence.
         sequences: of the training set, where the paper says how many and the corpus does not.
         length: steps of each, likewise.
+        unstated: names of what the paper does not say here: fields marked "our reading" and our
+            limits; their values are our defaults.
         runs: trainings of each network with different initial weights.
         epochs: of training; with ``patience``, our limit, which it should not reach.
         results: Table 2: model -> result of the largest networks, in ``metric``.
@@ -92,6 +94,7 @@ class Protocol:
     network_per_sequence: bool = False
     sequences: int | None = None
     length: int | None = None
+    unstated: frozenset[str] = frozenset()
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -102,6 +105,18 @@ class Protocol:
 def _exponential(modules: int) -> tuple[int, ...]:
     return tuple(2**i for i in range(modules))
 
+
+_UNSTATED = frozenset(  # in every task
+    {
+        "momentum_ramp",
+        "peepholes",
+        "clock_origin",
+        "cell_output",
+        "loss_at",
+        "reduction",
+        "batch",
+    }
+)
 
 AUDIO = Protocol(
     task="audio",
@@ -139,6 +154,7 @@ AUDIO = Protocol(
         "lstm": {100: 0.069, 250: 0.050, 500: 0.043, 1000: 0.034},
         "cw": {100: 0.039, 250: 0.017, 500: 0.010, 1000: 0.006},
     },
+    unstated=_UNSTATED | {"loss"},  # that it is of squares is said, not how it is reduced
 )
 
 WORD_GROUPS: tuple[tuple[str, ...], ...] = (  # Section 4.2; a group ends alike
@@ -195,6 +211,7 @@ TIMIT = Protocol(
         "lstm": {500: 0.70, 1000: 0.60, 2500: 0.43, 5000: 0.38, 10000: 0.34},
         "cw": {500: 0.62, 1000: 0.42, 2500: 0.28, 5000: 0.18, 10000: 0.16},
     },
+    unstated=_UNSTATED | {"epochs", "stop_on", "features"},
 )
 
 IAMONDB = Protocol(
@@ -229,6 +246,7 @@ IAMONDB = Protocol(
         50000: {"srn": 0.434, "lstm": 0.214, "cw": 0.465},
         100000: {"srn": 0.475, "lstm": 0.192, "cw": 0.395},
     },
+    unstated=_UNSTATED | {"epochs"},
 )
 
 # by task; the protocols of tasks that other packages bring come in beside them when they are loaded

@@ -21,6 +21,7 @@ from ..console import (
 )
 from ..help import Command, section
 from ..option import COUNT
+from ..reporting.page import deviation_lines
 from ..tasks import TASKS
 from ..training import distributed
 from ..training.config import TrainConfig
@@ -125,11 +126,8 @@ def command(
         f"{config.hidden_size} hidden units ({config.parameter_count()} parameters) "
         f"on {config.device} in {folder.path}"
     )
-    for deviation in config.deviations():
-        say(
-            f"deviates from the paper: {deviation['name']} {deviation['ours']}, "
-            f"paper {deviation['paper']}"
-        )
+    for line in deviation_lines({"task": config.task, "deviations": config.deviations()}):
+        say(line)
     bar = progress_bar(config.epochs, config.model)
 
     def show(epoch: int, values: dict[str, Any]) -> None:

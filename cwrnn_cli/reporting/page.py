@@ -38,15 +38,24 @@ def network_line(summary: Mapping[str, Any], more: str = "") -> str:
 
 
 def deviation_lines(summary: Mapping[str, Any]) -> list[str]:
-    """A line for each departure from the paper's protocol."""
+    """A line for each departure from the paper's protocol, or from our default.
+
+    Args:
+        summary: of a task, with its ``deviations``.
+    """
+    unstated = TASKS[summary["task"]].protocol.unstated
     return [
-        f"deviates from the paper: {d['name']} {d['ours']}, paper {d['paper']}"
-        for d in summary["deviations"]
+        f"deviates from our default, the paper names none: {name} {ours}, our default {theirs}"
+        if name in unstated
+        else f"deviates from the paper: {name} {ours}, paper {theirs}"
+        for name, ours, theirs in (
+            (d["name"], d["ours"], d["paper"]) for d in summary["deviations"]
+        )
     ]
 
 
 def deviations_of(results: Results) -> list[str]:
-    """A line for each departure of a grid's cells from the paper's protocol, each once."""
+    """:func:`deviation_lines` of a grid's cells, each once."""
     found: dict[str, list[str]] = {}
     for key, summary in results.by_size():
         for line in deviation_lines(summary):

@@ -43,12 +43,12 @@ def write_survey_report(
 
 
 def deviations_of(rows: SurveyRows) -> list[str]:
-    """A line for each departure of the cells from the paper's protocol, each once."""
+    """:func:`.page.deviation_lines` of the cells, each once."""
     found: dict[str, list[str]] = {}
     nobody = {"data_name": "", "data_sha256": "", "standin": False, "data_path": ""}
     for key, config in rows.configs.items():
         deviations = TrainConfig.from_json({**config, **nobody}).deviations()
-        for line in deviation_lines({"deviations": deviations}):
+        for line in deviation_lines({"task": rows.task, "deviations": deviations}):
             found.setdefault(line, []).append(cell_name(key))
     every = len(rows.configs)
     return [

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from cwrnn_cli.reporting import page
+from cwrnn_cli.reporting.tables import Table
 from cwrnn_cli.tasks import TASKS
 from cwrnn_cli.tasks.timit import report
 from cwrnn_cli.training.configure import configure
@@ -50,6 +51,32 @@ def test_deviation_lines():
         "deviates from the paper: periods [1, 2], paper [1, 2, 4]",
     ]
     assert page.deviation_lines(SUMMARY | {"deviations": []}) == []
+
+
+def test_what_the_paper_does_not_state_is_our_default():
+    departs = [{"name": "epochs", "ours": 10, "paper": 2000}]
+    for task, said in (
+        ("audio", "deviates from the paper: epochs 10, paper 2000"),  # Section 4.1 has a number
+        (
+            "iamondb",  # our limit
+            "deviates from our default, the paper names none: epochs 10, our default 2000",
+        ),
+    ):
+        assert page.deviation_lines({"task": task, "deviations": departs}) == [said]
+
+
+@pytest.mark.parametrize(
+    ("name", "standin", "said"),
+    [
+        ("TIMIT", False, "paper"),
+        ("TIMIT", True, "paper, on TIMIT"),
+        ("dsp", False, "paper, on TIMIT"),
+    ],
+)
+def test_what_the_papers_numbers_are_on(name, standin, said):
+    table = Table(("errors", "paper"), [["1", "2"]])
+    about = {"data": {"name": name}, "standin": standin}
+    assert page.beside(table, about, "TIMIT").header[1] == said
 
 
 def test_count_lines_say_nothing_of_nothing():

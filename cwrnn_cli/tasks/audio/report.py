@@ -11,6 +11,7 @@ from ...paper import AUDIO
 from ...reporting import page
 from ...reporting.figures import Target, boxes, waves
 from ...reporting.tables import Table, counted, number, plus_minus, table
+from ...statistics import ratio_of_means
 from ...training.results import Results
 from .data import METRIC_NAMES
 
@@ -38,7 +39,7 @@ def evaluation_text(summary: Mapping[str, Any]) -> str:
         rows.append([name, *_metric_cells(part["metrics"]), str(part["diverged"])])
     header = ["", *METRIC_NAMES.values(), "MSE/σ median", "quartiles", "diverged"]
     lines += ["", table(header, rows)]
-    theirs = f", on {MUSIC}" if summary["standin"] else ""
+    theirs = f", on {MUSIC}"
     if paper is not None and "mean" in paper:
         lines += ["", f"paper (Table 2): MSE/σ {plus_minus(paper['mean'], paper['std'])}{theirs}"]
     if paper is not None and "median" in paper:
@@ -124,7 +125,7 @@ def comparison_text(results: Results) -> str:
     lines = [
         f"data: {page.data_of(first)}; {counted(first['runs'], 'run')} x "
         f"{counted(first['networks'] // first['runs'], 'sequence')}, "
-        f"{counted(first['epochs'], 'epoch')}",
+        f"{counted(first['epochs'], 'epoch')}; the paper's numbers are on {MUSIC}",
         *page.deviations_of(results),
         "",
         *main_table(results).lines(),
@@ -139,17 +140,27 @@ def comparison_text(results: Results) -> str:
 
 
 def ratio_lines(results: Results) -> list[str]:
-    """How many times the others' mean errors are the CW-RNN's, in words."""
+    """How many times the others' mean errors are the CW-RNN's, in words, with 95 % intervals."""
     lines = []
+    errors, groups = results.finite(_MAIN), results.finite("sequence")
     largest = {str(max(AUDIO.hidden_sizes)): PAPERS_RATIO}
     for params, ratio in comparison(results)["ratios"].items():
         for name, value in ratio.items():
             above, _, below = name.partition("_over_")
             papers = largest.get(params) if above == LSTMSpec.name else None
-            times = f"{value:.1f} times below" if value >= 1 else f"{1 / value:.1f} times above"
+            pair = (above, int(params)), (below, int(params))
+            ends = ratio_of_means(*((errors[key], groups[key]) for key in pair))
+            times = f"{value:.1f} times below"
+            if value < 1:
+                times = f"{1 / value:.1f} times above"
+                ends = (1 / ends[1], 1 / ends[0]) if ends else None
+            said = [f"95 %: {ends[0]:.1f} to {ends[1]:.1f}"] if ends else []
+            if any(results.summaries[key]["diverged"] for key in pair):
+                said.append("of those that did not diverge")
+            said += [f"paper: {papers}"] if papers else []
             lines.append(
                 f"{params} parameters: {page.label_of(below)}'s mean MSE/σ is {times} "
-                f"{page.label_of(above)}'s" + (f" (paper: {papers})" if papers else "")
+                f"{page.label_of(above)}'s" + (f" ({'; '.join(said)})" if said else "")
             )
     return lines
 

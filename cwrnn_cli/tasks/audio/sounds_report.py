@@ -15,6 +15,7 @@ from ...reporting.tables import Table, counted, interval, number, percent, table
 from ...training.results import Key
 from ...training.survey import SurveyRows
 from .descriptions import DESCRIPTIONS
+from .report import MUSIC
 
 _SCALES = {"nmse_paper": "MSE/σ", "nmse": "MSE/σ²"}
 
@@ -39,7 +40,10 @@ def text(rows: SurveyRows, found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-AHEAD_NOTE = "% with the exact interval, ratios with a bootstrap one, both over sounds"
+AHEAD_NOTE = (
+    "% with the exact interval, ratios with a bootstrap one, both over sounds; the paper's are on "
+    f"{MUSIC}"
+)
 
 
 def _ahead(rows: SurveyRows, found: Mapping[str, Any]) -> Iterator[str]:
