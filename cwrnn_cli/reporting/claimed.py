@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..training.registry import TASKS
 from ..training.results import Results
 from ..training.sections import Claim
 from . import page
@@ -73,9 +74,14 @@ def _published(summary: Mapping[str, Any]) -> float | None:
 
 
 def _departures(summary: Mapping[str, Any]) -> list[str]:
-    """Of a cell from the paper's protocol, but for the number of its networks."""
-    each = (d for d in summary["deviations"] if d["name"] not in _HARMLESS)
-    return [f"{d['name']} {d['ours']}, paper {d['paper']}" for d in each]
+    """Of a cell from the paper's protocol, or from what is our default where the paper is silent.
+
+    But for the number of its networks.
+    """
+    unstated = TASKS[summary["task"]].protocol.unstated
+    found = [d for d in summary["deviations"] if d["name"] not in _HARMLESS]
+    whose = ["our default" if each["name"] in unstated else "paper" for each in found]
+    return [f"{d['name']} {d['ours']}, {w} {d['paper']}" for d, w in zip(found, whose, strict=True)]
 
 
 def _number(
@@ -99,7 +105,7 @@ def _number(
         )
     departures = _departures(summary)
     if departures:
-        text += f". Departs from the paper: {'; '.join(departures)}"
+        text += f". Departs from the protocol: {'; '.join(departures)}"
     judged = medians["as_infinite"] if summary["diverged"] else medians["survivors"]
     few = summary["networks"] < _FEW
     decided = "open" if departures or few else _within(judged, paper)

@@ -51,6 +51,8 @@ def around(middle: float, count: int = 40) -> np.ndarray:
         (around(0.05), 0, "holds in part"),  # better
         (np.array([0.2]), 0, "open"),  # one network decides nothing
         (around(0.2), 30, "fails"),  # most diverged
+        (around(0.2), 21, "open"),  # the interval reaches down to the paper's
+        (np.array([0.2]), 1, "open"),  # one decides nothing, diverged or not
     ],
 )
 def test_a_number(errors, diverged, verdict):
@@ -63,7 +65,11 @@ def test_a_number(errors, diverged, verdict):
 def test_departures_leave_it_open_and_other_data_untested():
     departs = [{"name": "epochs", "ours": 3, "paper": 2000}]
     (claim,) = claims(cell("cw", around(0.2), 0.2, deviations=departs))
-    assert claim.verdict == "open" and "Departs from the paper: epochs 3, paper 2000" in claim.found
+    assert claim.verdict == "open"
+    assert "Departs from the protocol: epochs 3, paper 2000" in claim.found
+    ours = [{"name": "batch", "ours": 3, "paper": 1}]  # of which the paper says nothing
+    (claim,) = claims(cell("cw", around(0.2), 0.2, deviations=ours))
+    assert "Departs from the protocol: batch 3, our default 1" in claim.found
     (claim,) = claims(cell("cw", around(0.2), 0.2), same=False)
     assert claim.verdict == "not tested"
     assert not claims(cell("cw", around(0.2), None))
