@@ -32,6 +32,7 @@ from ..reporting.figures import pyplot
 from ..reporting.page import write_report
 from ..reporting.plan import LASTS, QUICK, WHOLE, duration, plan_text
 from ..reporting.sizes import NOTE, table1
+from ..reporting.tables import counted
 from ..training import distributed
 from ..training.data import Data
 from ..training.device import AUTO, check_device
@@ -275,10 +276,13 @@ def _plan(asked: Asked, parts: Sequence[Part]) -> tuple[str, list[Estimate], flo
     from ..benchmarks import layer  # noqa: PLC0415  (slow to import)
 
     began = time.perf_counter()
-    say("measuring a few epochs of each kind of network, to say how long all of it will take ...")
+    cells = sum(len(part.grid.cells) for part in parts)
+    say(
+        f"measuring some epochs of each of {counted(cells, 'cell')}, to say how long all of it "
+        "will take: a minute or two; more where loops have to be compiled first ..."
+    )
     warm_up([part for part in parts if not part.done])
     pyplot()  # loaded, so that no part's figures are blamed for that
-    cells = sum(len(part.grid.cells) for part in parts)
     bar = progress_bar(cells, "measuring", unit="cell")
     found = [estimate(part, lambda: bar.update(1)) for part in parts]
     bar.close()
