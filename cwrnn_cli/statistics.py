@@ -49,12 +49,12 @@ def median(values: np.ndarray, groups: np.ndarray | None = None) -> Numbers:
 
     Returns:
         None for a number that is infinite; for all of them where there is no network, and for the
-        interval where there is one only.
+        interval where there is one only, be it in each group.
     """
     if not len(values):
         return dict.fromkeys(("median", "low", "high"))
     found = {"median": _finite(np.median(values))}
-    if len(values) < 2:
+    if len(values) < 2 or (groups is not None and _is_alone(groups)):
         return found | {"low": None, "high": None}
     if groups is None or (groups == groups[0]).all():
         low, high = np.sort(values)[list(_ranks(len(values)))]
@@ -75,6 +75,11 @@ def _ranks(count: int) -> tuple[int, int]:
         rng=np.random.default_rng(0),
     ).confidence_interval
     return int(np.floor(interval.low)), int(np.ceil(interval.high))
+
+
+def _is_alone(groups: np.ndarray) -> bool:
+    """Whether each group has one network, so that nothing of it can be drawn otherwise."""
+    return len(np.unique(groups)) == len(groups)
 
 
 def _within_groups(values: np.ndarray, groups: np.ndarray) -> np.ndarray:

@@ -113,6 +113,12 @@ def test_words_are_resampled_with_all_their_examples():
     assert wide > 1.2 * narrow
 
 
+def test_one_network_in_each_group_tells_nothing_of_others():
+    found = statistics.median(np.arange(5.0), np.arange(5))
+    assert (found["median"], found["low"], found["high"]) == (2.0, None, None)
+    assert statistics.median(np.arange(5.0), np.array([0, 1, 2, 3, 3]))["low"] is not None
+
+
 def test_a_median_over_groups_is_resampled_within_them():
     """Five groups far apart: the median is that of the middle one, however many are drawn."""
     rng = np.random.default_rng(0)

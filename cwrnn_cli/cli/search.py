@@ -27,6 +27,7 @@ from ..training.search import (
     check_optuna,
     collect,
     open_search,
+    proposed_together,
     run_search,
 )
 from ..training.search_space import SEARCHED, chosen, described
@@ -101,7 +102,8 @@ _BY_DEFAULT = ",".join(name for name, searched in SEARCHED.items() if searched.b
     default=1,
     show_default=True,
     help="Train so many trials at once, each in a process of its own on one thread, on the CPU; "
-    "they are proposed by what came of the trials before all of them.",
+    "they are proposed by what came of the trials before all of them. With --resume no number "
+    "changes by it: proposed are as many at a time as when it was begun.",
 )
 @section(TRAINING)
 @rate_option
@@ -138,10 +140,13 @@ def command(
     check(experiment, **{name: value for name, value in fixed.items() if name != "params"})
     wanted = chosen(names.split(",") if names is not None else None, experiment, model, fixed)
     corpus = load_prepared(experiment, data)
-    search = Search(corpus, fixed, wanted, trials, sampler, jobs)
-    if jobs > 1:
+    before = proposed_together(out) if resume else None
+    search = Search(corpus, fixed, wanted, trials, sampler, before or jobs, jobs)
+    if before and before != jobs:
+        say(f"{out}: trials are proposed {before} at a time, as it was begun")
+    if search.jobs > 1:
         if search.base.device != "cpu":
-            raise UserError(f"--jobs {jobs}: only on the CPU; leave it out, or --device cpu")
+            raise UserError(f"--jobs {search.jobs}: only on the CPU: --device cpu")
         check_jobs(min(jobs, trials), [search.base])
     click.get_current_context().with_resource(writing(out))
     open_search(out, search, resume)

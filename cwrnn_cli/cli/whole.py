@@ -30,7 +30,7 @@ from ..console import (
 from ..models import CELLS
 from ..reporting.figures import pyplot
 from ..reporting.page import write_report
-from ..reporting.plan import LASTS, QUICK, WHOLE, duration, plan_text
+from ..reporting.plan import LASTS, QUICK, WHOLE, Begun, duration, plan_text
 from ..reporting.sizes import NOTE, table1
 from ..reporting.tables import counted
 from ..training import distributed
@@ -143,15 +143,13 @@ def _begun_with(asked: Asked) -> dict[str, Path]:
     if not asked.resume:
         check_free(asked.out)
     try:
-        found = json_of(asked.out / WHOLE)
-        quick, data = found["quick"], dict(found.get("data", {}))
-        places = {name: _below_here(Path(path)) for name, path in data.items()}
-    except (UserError, OSError, ValueError, KeyError, TypeError) as error:
+        quick, data = Begun.read(asked.out)
+    except UserError as error:
         raise UserError(f"{asked.out}: holds nothing of --all; choose another --out") from error
     if quick != asked.quick:
         was = "with" if quick else "without"
         raise UserError(f"{asked.out}: was begun {was} --quick; choose another --out")
-    return places
+    return {name: _below_here(Path(path)) for name, path in data.items()}
 
 
 def _below_here(path: Path) -> Path:

@@ -48,7 +48,7 @@ def layer_claims(result: Mapping[str, Any], command: str) -> list[Claim]:
             found=f"{least:.1f} to {most:.1f} times as fast as the faster of torch's and our own "
             f"SRN; below the bound at {below} of {counted(len(rows), 'point')}",
             data=machine_text(result),
-            n=f"{min(row.get('rounds', 1) for row in rows)} rounds or more of each",
+            n=f"{counted(min(row.get('rounds', 1) for row in rows), 'round')} or more of each",
             verdict="fails" if below else "holds",
             command=command,
         )

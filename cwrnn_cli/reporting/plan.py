@@ -1,11 +1,16 @@
 """What `cwrnn compare --all` will do, and how long it should take."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from data_prep.errors import UserError
+from data_prep.reading import json_of
 
 from ..training.whole import Estimate, Part, share_of
 from .tables import table
 
-WHOLE = "all.json"  # of its folder: whether it is small, and where the corpora are
+WHOLE = "all.json"  # of its folder: see Begun
 QUICK = (
     "--quick: small settings of the same protocol, for a taste; these are not the paper's numbers, "
     "nor a test of them"
@@ -15,6 +20,36 @@ LASTS = (
     "corpus); at most: if none does. Each part goes on where it was with --resume"
 )
 _UNITS = (("days", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
+
+
+class Begun(NamedTuple):
+    """What the folder of `cwrnn compare --all` was begun with.
+
+    Attributes:
+        quick: whether with small settings.
+        data: task -> where its corpus is, but for stand-ins.
+    """
+
+    quick: bool
+    data: Mapping[str, str]
+
+    @classmethod
+    def read(cls, out: Path) -> "Begun":
+        """Of a folder.
+
+        Raises:
+            UserError: it cannot be read, or holds something else.
+        """
+        path = out / WHOLE
+        try:
+            found = json_of(path)
+            quick, data = found["quick"], dict(found.get("data", {}))
+            if not isinstance(quick, bool) or not all(isinstance(p, str) for p in data.values()):
+                raise TypeError("a value of another kind")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            wanted = 'write {"quick": true} there if its command had --quick, else {"quick": false}'
+            raise UserError(f"damaged; {wanted}", place=path) from error
+        return cls(quick, data)
 
 
 def duration(seconds: float) -> str:

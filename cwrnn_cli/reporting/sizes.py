@@ -25,7 +25,7 @@ def table1(protocols: Iterable[Protocol]) -> Table:
 
 
 NOTE = (
-    "units (LSTM: cells) as the paper has them, of those that were trained see the tables below; "
+    "units (LSTM: cells) as the paper has them (those that were trained are in each task's table); "
     "the number whose count of parameters is nearest to the budget; parameters that the paper's "
     "number gives"
 )

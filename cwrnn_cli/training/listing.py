@@ -16,6 +16,7 @@ from .config import TrainConfig
 from .folder import CONFIG, LARGEST_METRICS, METRICS, RunFolder
 from .manifest import has_ended
 from .registry import task_named
+from .trials import TRIAL
 from .units import TIMES
 
 
@@ -26,8 +27,8 @@ class Run:
     Attributes:
         path: of the folder.
         config: what it computes; None: its config.json cannot be read.
-        state: "trained", "at work (process N)", "stopped", "not begun", "no checkpoint", "kept", or
-            why it cannot be read.
+        state: "trained", "at work (process N)", "stopped", "not begun", "no checkpoint", "kept",
+            "judged" (a trial of a search, which drops its weights), or why it cannot be read.
         epoch: epochs done, as metrics.jsonl has them; 0 where it has none.
         metric: name of ``best`` in metrics.jsonl; of those that the task shows, the first.
         best: the lowest value of it; None: there is none.
@@ -110,7 +111,9 @@ def epochs_done(folder: RunFolder, config: TrainConfig) -> int:
 def _state(folder: RunFolder) -> str:
     if writer := writer_of(folder.path):
         return f"at work ({writer})"
-    if not folder.has_checkpoint:  # killed before its first, or of a search, which drops it
+    if (folder.path / TRIAL).exists():
+        return "judged"
+    if not folder.has_checkpoint:  # killed before its first
         return "no checkpoint" if (folder.path / METRICS).exists() else "not begun"
     if not (folder.path / METRICS).exists():
         return "kept"

@@ -31,7 +31,7 @@ from .registry import TASKS
 from .search_bounds import Bound, Tried, fits
 from .search_space import SEARCHED
 from .study import OPTIONS, SAMPLERS, opened, sampler
-from .trials import drop_weights, rows_of, trained, trial_folder
+from .trials import drop_weights, missing, rows_of, trained, trial_folder
 from .typed import train_command
 
 if TYPE_CHECKING:  # of the extra `search`
@@ -53,7 +53,9 @@ class Search:
         names: what is looked for, of :data:`.SEARCHED`.
         trials: how many.
         sampler: of :data:`SAMPLERS`, what proposes them.
-        jobs: trials that train at once, a process each: the next as many know what came of them.
+        jobs: trials that are proposed together: the next as many know what came of them. Several
+            train at once, a process each.
+        processes: how many, where not all of them; that changes no number.
     """
 
     data: Data
@@ -62,6 +64,7 @@ class Search:
     trials: int
     sampler: str = SAMPLERS[0]
     jobs: int = 1
+    processes: int | None = None
 
     @cached_property
     def base(self) -> TrainConfig:
@@ -152,6 +155,14 @@ def _differences(found: Mapping[str, Any], search: Search) -> list[str]:
     beside = found.get("jobs", 1) != search.jobs
     options = ["--search"] * other + ["--sampler"] * chance + ["--jobs"] * beside
     return base.differences(search.base) + options
+
+
+def proposed_together(out: Path) -> int | None:
+    """How many trials at a time a search proposes that is in a folder; None: there is none."""
+    try:
+        return int(configured(out).get("jobs", 1))
+    except (UserError, OSError, ValueError, TypeError, AttributeError):
+        return None
 
 
 def run_search(search: Search, out: Path, progress: Progress | None = None) -> None:
@@ -279,6 +290,8 @@ def collect(search: Search, out: Path, command: str, data_option: Path | None) -
         "fixed": {n: v for n, v in options.items() if n not in _NOT_OF_THE_BEST},
     }
     result = judged(heading, out)
+    if len(result["trials"]) < search.trials:
+        raise missing(out, len(result["trials"]))
     write_text(out / TRIALS, dumps(result, indent=1) + "\n")
     if result["best"]:
         write_text(out / BEST, dumps(result["best"], indent=1) + "\n")
@@ -293,6 +306,9 @@ def judged(heading: Mapping[str, Any], out: Path) -> dict[str, Any]:
         out: the search's folder.
     """
     rows = rows_of(out, heading["search"])
+    for number, row in enumerate(rows):
+        if row["number"] != number:
+            raise missing(out, number)
     finite = [row for row in rows if row["value"] is not None]
     best = None
     if finite:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:  # Optuna is of the extra `search`
 
     from .search import Search
 
-_FOLDER, _TRIAL = "trials", "trial.json"
+TRIAL = "trial.json"
+_FOLDER = "trials"
 _OF_A_TRIAL: dict[str, type | tuple[type, ...]] = {  # what its row has at the least
     "number": int,
     "published": bool,
@@ -75,13 +76,13 @@ def trained(
     left = {
         trial.number: _config(search, trial, trial_folder(out, trial.number))
         for trial in trials
-        if not (trial_folder(out, trial.number).path / _TRIAL).exists()  # killed before it was told
+        if not (trial_folder(out, trial.number).path / TRIAL).exists()  # killed before it was told
     }
     times = _train(search, left, out, progress)
     rows = []
     for trial in trials:
         folder = trial_folder(out, trial.number)
-        path = folder.path / _TRIAL
+        path = folder.path / TRIAL
         if trial.number in left:
             began = time.monotonic()
             found = {
@@ -125,9 +126,8 @@ def _train(
     """Train what is left; how many seconds each took, and whether since it was resumed."""
     if search.jobs > 1:
         cells = [(config, trial_folder(out, number)) for number, config in left.items()]
-        train_at_once(cells, search.data, search.jobs, progress)
-        noted = {number: times_of(trial_folder(out, number))[0] for number in left}
-        return {number: (each["seconds"], each["resumed"]) for number, each in noted.items()}
+        train_at_once(cells, search.data, search.processes or search.jobs, progress)
+        return {number: _time_of(trial_folder(out, number)) for number in left}
     found = {}
     for number, config in left.items():
         folder = trial_folder(out, number)
@@ -136,6 +136,21 @@ def _train(
         train(config, search.data, folder, progress)
         found[number] = time.monotonic() - began, resumed
     return found
+
+
+def _time_of(folder: RunFolder) -> tuple[float, bool]:
+    """What a process has noted at a trial's end.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    path = folder.path / TIMES
+    try:
+        (found,) = times_of(folder)
+        return float(found["seconds"]), bool(found["resumed"])
+    except (UserError, LookupError, TypeError, ValueError) as error:
+        lost = "remove it and go on with --resume: only how long the trial took is lost"
+        raise UserError(f"damaged; {lost}", place=path) from error
 
 
 def _judged(search: "Search", folder: RunFolder) -> dict[str, Any]:
@@ -185,5 +200,11 @@ def row_of(path: Path, names: Iterable[str]) -> dict[str, Any]:
 def rows_of(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
     """Of all trials that were judged, by their numbers; see :func:`row_of`."""
     names = list(names)
-    rows = [row_of(path, names) for path in sorted((out / _FOLDER).glob(f"*/{_TRIAL}"))]
+    rows = [row_of(path, names) for path in sorted((out / _FOLDER).glob(f"*/{TRIAL}"))]
     return sorted(rows, key=lambda row: row["number"])
+
+
+def missing(out: Path, number: int) -> UserError:
+    """Of a trial that the study has the end of, and nobody what it was."""
+    path = trial_folder(out, number).path / TRIAL
+    return UserError("missing; search again into another --out", place=path)

@@ -181,9 +181,11 @@ def _epoch_seconds(config: TrainConfig, data: Data, run: RunFolder, warm: set[ty
     trainer = task.trainer(config, task.hold_out(data, config.hold_out))
     run.start(config)
     trainer.at_most = 1
+    began, first = time.perf_counter(), trainer.epoch
     if type(config.cell) not in warm:
         run.append_metrics(trainer.advance())
         warm.add(type(config.cell))
+    slow = (time.perf_counter() - began) / max(trainer.epoch - first, 1)
     trainer.at_most = sys.maxsize
     seconds: list[float] = []
     while not trainer.finished and (len(seconds) < _LEAST or sum(seconds) < _LEAST_SECONDS):
@@ -192,7 +194,7 @@ def _epoch_seconds(config: TrainConfig, data: Data, run: RunFolder, warm: set[ty
         took = time.perf_counter() - began
         seconds.append(took / max(trainer.epoch - first, 1))
     run.save(trainer.checkpoint())
-    return statistics.median(seconds or [0.0])  # of one epoch, which has been run before
+    return statistics.median(seconds or [slow])
 
 
 def side_by_side(seconds: Sequence[float], jobs: int) -> float:

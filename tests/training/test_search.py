@@ -16,7 +16,7 @@ from cwrnn_cli.tasks.timit.engines import TimitTrainer
 from cwrnn_cli.training import search as module
 from cwrnn_cli.training import trials as of_trials
 from cwrnn_cli.training.configure import configure
-from cwrnn_cli.training.folder import METRICS
+from cwrnn_cli.training.folder import METRICS, RunFolder
 from cwrnn_cli.training.loop import Interrupted
 from cwrnn_cli.training.search import Search, collect, open_search, run_search
 from cwrnn_cli.training.search_bounds import LogRange
@@ -185,7 +185,9 @@ def test_several_at_once_killed_and_resumed_are_the_same_study(words, tmp_path, 
             searched(search_of(words, trials=5, jobs=3), tmp_path / "killed")
     with pytest.raises(UserError, match="a search that differs in --jobs"):
         open_search(tmp_path / "killed", search_of(words, trials=6), resume=True)
-    found = searched(search_of(words, trials=6, jobs=3), tmp_path / "killed", resume=True)
+    assert module.proposed_together(tmp_path / "killed") == 3
+    fewer = replace(search_of(words, trials=6, jobs=3), processes=1)
+    found = searched(fewer, tmp_path / "killed", resume=True)
     assert same(found["trials"]) == same(whole["trials"])
     assert told(tmp_path / "killed") == told(tmp_path / "whole")
 
@@ -262,6 +264,21 @@ def test_killed_between_two_files_too(where, words, whole, tmp_path, monkeypatch
     assert (tmp_path / "trials/002/trial.json").exists() is (where == "tell")
     found = searched(search_of(words), tmp_path, resume=True)
     assert told(tmp_path) == told(whole[0]) and same(found["trials"]) == same(whole[1]["trials"])
+
+
+@pytest.mark.parametrize("text", ["{", '{"units": []}', '{"units": [{}]}', '{"units": 3}'])
+def test_a_damaged_time_is_no_loss_but_of_itself(text, tmp_path):
+    (tmp_path / "times.json").write_text(text)
+    with pytest.raises(UserError, match="times.json: damaged; remove it and go on"):
+        of_trials._time_of(RunFolder(tmp_path))
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_trial_whose_row_has_gone_is_missed(number, words, tmp_path):
+    searched(search_of(words, trials=4), tmp_path)
+    trial_folder(tmp_path, number).path.joinpath("trial.json").unlink()
+    with pytest.raises(UserError, match=f"00{number}/trial.json: missing"):
+        searched(search_of(words, trials=4), tmp_path, resume=True)
 
 
 @pytest.mark.parametrize("name", ["study.log", "trials/001/trial.json"])

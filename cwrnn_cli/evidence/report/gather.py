@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import UserError
-from data_prep.reading import json_of
 
 from ...clock import Clock
 from ...console import command_line
 from ...reporting import clocks
 from ...reporting.claimed import RULE
-from ...reporting.plan import QUICK, WHOLE
+from ...reporting.plan import QUICK, WHOLE, Begun
 from ...reporting.sizes import NOTE, table1
 from ...reporting.vector import svg
 from ...tasks import TASKS
@@ -114,12 +113,7 @@ def gather(results: Path, data: Path | None = None, progress: Progress = lambda 
 
 def _caution(results: Path, entries: Sequence[Entry]) -> str:
     """What is to be known of a taste: `cwrnn compare --all --quick`, or few networks."""
-    path = results / WHOLE
-    try:
-        quick = path.exists() and json_of(path)["quick"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        wanted = 'write {"quick": true} there if its command had --quick, else {"quick": false}'
-        raise UserError(f"damaged; {wanted}", place=path) from error
+    quick = (results / WHOLE).exists() and Begun.read(results).quick
     few = sorted({entry.few for entry in entries} - {""})
     says = QUICK if quick else f"Fewer networks than the paper's ({'; '.join(few)})"
     return f"{says}. Verdicts are of these few networks." if quick or few else ""
