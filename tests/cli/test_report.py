@@ -308,7 +308,7 @@ def test_of_the_published_results(tmp_path):
         assert claim.found in written
     assert page.texts["figure"] and any(tag == "audio" for tag, _ in page.elements)
     assert "handwriting as they were written" not in text
-    assert len(text.encode()) < 6_000_000
+    assert len(text.encode()) < 8_000_000
     place = tmp_path / "results.html"
     place.write_text(text, encoding="utf-8")
     with browser(tmp_path / "profile") as open_page:

@@ -75,6 +75,18 @@ def test_departures_leave_it_open_and_other_data_untested():
     assert not claims(cell("cw", around(0.2), None))
 
 
+def test_networks_of_other_sizes_than_the_papers_stand_beside_its_numbers():
+    sizes = [{"name": "hidden_size", "ours": 44, "paper": 40}]
+    other = cell("cw", around(0.2), None, deviations=sizes)
+    results = Results(Path(), {("cw", 100): other}, {})
+    for same, verdict in ((True, "open"), (False, "not tested")):
+        words = ("cwrnn x", "error", number, "Table 9", same, None, {100: {"cw": 0.3}})
+        (claim,) = claims_of_grid(results, *words)
+        assert claim.verdict == verdict and claim.says == "Error 0.300"
+        assert "hidden_size 44, paper 40" in claim.found
+    assert not claims_of_grid(results, *words[:-1], {200: {"cw": 0.3}})
+
+
 def test_orders_only_of_pairs_that_the_paper_orders_so():
     better, worse = around(0.1), around(0.3)
     pair = claims(cell("srn", worse, 0.3), cell("cw", better, 0.1), errors="error")[2:]
