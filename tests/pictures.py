@@ -76,7 +76,7 @@ def take(published: Path, quick: Path, place: Path) -> dict[str, Image.Image]:
         whole.paste(parts[1], (0, parts[0].height))
         found["dark"] = whole
         page.open(quick, _WIDTH, _WIDTH)
-        found["print"] = beside(on_paper(page, place, (1, 5, 10)))
+        found["print"] = beside(on_paper(page, place, (1, 7, 12)))
     return found
 
 
