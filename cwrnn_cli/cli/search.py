@@ -23,13 +23,13 @@ from ..training.scan import HELD_OUT_SEED
 from ..training.search import (
     BEST,
     TRIALS,
-    Search,
     check_optuna,
     collect,
     open_search,
     proposed_together,
     run_search,
 )
+from ..training.search_plan import Search
 from ..training.search_space import SEARCHED, chosen, described
 from ..training.study import SAMPLERS
 from .options import (

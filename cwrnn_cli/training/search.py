@@ -7,11 +7,8 @@ has ended, and a trial trains in a run folder of its own: killed at any moment a
 search ends with the same trials and the same values.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +19,11 @@ from data_prep.files import is_occupied, write_text
 from data_prep.strict_json import dumps
 
 from .config import TrainConfig, versions
-from .configure import configure
-from .data import Data
 from .folder import CONFIG, check_free, configured, writing
 from .loop import Progress
 from .manifest import program
-from .registry import TASKS
-from .search_bounds import Bound, Tried, fits
-from .search_space import SEARCHED
+from .search_bounds import Tried, fits
+from .search_plan import Search
 from .study import OPTIONS, SAMPLERS, opened, sampler
 from .trials import drop_weights, missing, rows_of, trained, trial_folder
 from .typed import train_command
@@ -41,59 +35,6 @@ TRIALS, BEST = "trials.json", "best.json"
 _TRAINED_ON = "train"  # the split, of every task
 _ATTEMPTS = 100  # to propose what a network can have
 _NOT_OF_THE_BEST = ("runs", "seed", "epochs", "device")  # the search's own
-
-
-@dataclass(frozen=True)
-class Search:
-    """What `cwrnn search` computes.
-
-    Attributes:
-        data: the corpus.
-        fixed: ``model``, ``params`` and options, as for :func:`.configure`, the same in all trials.
-        names: what is looked for, of :data:`.SEARCHED`.
-        trials: how many.
-        sampler: of :data:`SAMPLERS`, what proposes them.
-        jobs: trials that are proposed together: the next as many know what came of them. Several
-            train at once, a process each.
-        processes: how many, where not all of them; that changes no number.
-    """
-
-    data: Data
-    fixed: Mapping[str, Any]
-    names: Sequence[str]
-    trials: int
-    sampler: str = SAMPLERS[0]
-    jobs: int = 1
-    processes: int | None = None
-
-    @cached_property
-    def base(self) -> TrainConfig:
-        """The first trial: the published values of what is looked for."""
-        return configure(self.data, **self.fixed)
-
-    @cached_property
-    def space(self) -> dict[str, Bound]:
-        """Where it is looked for."""
-        return {n: SEARCHED[n].bound(self.base, self.data, self.fixed) for n in self.names}
-
-    @property
-    def judged_by(self) -> str:
-        """The split that judges; never the test set."""
-        return TASKS[self.base.task].judged_by(self.base)
-
-    @property
-    def configuration(self) -> dict[str, Any]:
-        """All that decides what is computed, as JSON."""
-        found = {
-            "trials": self.trials,
-            "search": {name: bound.to_json() for name, bound in self.space.items()},
-            "base": self.base.computed(),
-        }
-        if self.sampler != SAMPLERS[0]:
-            found["sampler"] = self.sampler
-        if self.jobs > 1:
-            found["jobs"] = self.jobs
-        return dict(json.loads(dumps(found)))
 
 
 def check_optuna() -> None:

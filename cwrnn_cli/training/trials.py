@@ -20,13 +20,12 @@ from .folder import RunFolder
 from .jobs import train_at_once
 from .loop import Interrupted, Progress, train
 from .registry import TASKS
+from .search_plan import Search
 from .study import OPTIONS
 from .units import TIMES, times_of
 
 if TYPE_CHECKING:  # Optuna is of the extra `search`
     from optuna.trial import FrozenTrial
-
-    from .search import Search
 
 TRIAL = "trial.json"
 _FOLDER = "trials"
@@ -54,7 +53,7 @@ def drop_weights(folder: RunFolder) -> None:
 
 
 def trained(
-    search: "Search",
+    search: Search,
     trials: "Sequence[FrozenTrial]",
     out: Path,
     made_by: Mapping[str, Any],
@@ -102,7 +101,7 @@ def trained(
     return rows
 
 
-def _config(search: "Search", trial: "FrozenTrial", folder: RunFolder) -> TrainConfig:
+def _config(search: Search, trial: "FrozenTrial", folder: RunFolder) -> TrainConfig:
     """Of a trial, whose folder is free of what was killed before it had a configuration."""
     if not folder.exists:
         shutil.rmtree(folder.path, ignore_errors=True)
@@ -121,7 +120,7 @@ def _tuples(value: Any) -> Any:
 
 
 def _train(
-    search: "Search", left: Mapping[int, TrainConfig], out: Path, progress: Progress
+    search: Search, left: Mapping[int, TrainConfig], out: Path, progress: Progress
 ) -> dict[int, tuple[float, bool]]:
     """Train what is left; how many seconds each took, and whether since it was resumed."""
     if search.jobs > 1:
@@ -153,7 +152,7 @@ def _time_of(folder: RunFolder) -> tuple[float, bool]:
         raise UserError(f"damaged; {lost}", place=path) from error
 
 
-def _judged(search: "Search", folder: RunFolder) -> dict[str, Any]:
+def _judged(search: Search, folder: RunFolder) -> dict[str, Any]:
     """What a trial was worth: its networks' errors by which choices are made, and their mean.
 
     A network that diverged is as bad as can be: the mean is no number, ``value`` null.

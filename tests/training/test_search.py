@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 
 import optuna
@@ -16,11 +17,12 @@ from cwrnn_cli.tasks.timit.engines import TimitTrainer
 from cwrnn_cli.training import search as module
 from cwrnn_cli.training import trials as of_trials
 from cwrnn_cli.training.configure import configure
-from cwrnn_cli.training.folder import METRICS, RunFolder
+from cwrnn_cli.training.folder import METRICS
 from cwrnn_cli.training.loop import Interrupted
-from cwrnn_cli.training.search import Search, collect, open_search, run_search
+from cwrnn_cli.training.search import collect, open_search, run_search
 from cwrnn_cli.training.search_bounds import LogRange
 from cwrnn_cli.training.search_clocks import Ticks
+from cwrnn_cli.training.search_plan import Search
 from cwrnn_cli.training.search_space import SEARCHED, chosen, searchable
 from cwrnn_cli.training.trials import trial_folder
 from data_prep.errors import UserError
@@ -65,6 +67,22 @@ def told(out):
 def same(rows):
     """Rows without what depends on the clock."""
     return [{k: v for k, v in row.items() if k not in {"seconds", "resumed"}} for row in rows]
+
+
+@contextmanager
+def dying(place, name, call):
+    """Within, the process ends at such a call of a function."""
+    right, calls = getattr(place, name), []
+
+    def dead(*arguments):
+        calls.append(arguments)
+        if len(calls) == call:
+            raise SystemExit
+        return right(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(place, name, dead)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -147,51 +165,6 @@ def test_chance_takes_no_notice_of_what_came_out(words, whole, tmp_path):
         open_search(tmp_path, search_of(words), resume=True)
 
 
-def test_several_at_once_are_proposed_by_those_before_all_of_them(words, whole, tmp_path):
-    """By chance they are those of one at a time; killed and resumed, or not, they are the same."""
-    together = searched(search_of(words, trials=12, sampler="random", jobs=5), tmp_path / "chance")
-    assert together["jobs"] == 5
-    alone = searched(search_of(words, trials=12, sampler="random"), tmp_path / "alone")
-    for one, other in zip(same(alone["trials"]), same(together["trials"]), strict=True):
-        assert one == other
-    known = study_of(whole[0]).trials
-    search = search_of(words, jobs=3)
-    found = searched(search, tmp_path / "together")
-    for number in (10, 12):  # beyond what Optuna draws at random
-        first = number - number % 3
-        before = study_of(tmp_path / "together").trials[:first]
-        tried = study_of(tmp_path / "together").trials[number].params
-        assert tried == module._proposed(search, before, number).params
-    assert [t.params for t in known[:10]] == [
-        t.params for t in study_of(tmp_path / "together").trials[:10]
-    ]
-    assert not list((tmp_path / "together").glob("trials/*/times.json"))
-    assert all(row["seconds"] > 0 for row in found["trials"])
-
-
-def test_several_at_once_killed_and_resumed_are_the_same_study(words, tmp_path, monkeypatch):
-    whole = searched(search_of(words, trials=6, jobs=3), tmp_path / "whole")
-    right, calls = of_trials._judged, []
-
-    def dead(*arguments):
-        calls.append(arguments)
-        if len(calls) == 5:
-            raise SystemExit
-        return right(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(of_trials, "_judged", dead)
-        with pytest.raises(SystemExit):
-            searched(search_of(words, trials=5, jobs=3), tmp_path / "killed")
-    with pytest.raises(UserError, match="a search that differs in --jobs"):
-        open_search(tmp_path / "killed", search_of(words, trials=6), resume=True)
-    assert module.proposed_together(tmp_path / "killed") == 3
-    fewer = replace(search_of(words, trials=6, jobs=3), processes=1)
-    found = searched(fewer, tmp_path / "killed", resume=True)
-    assert same(found["trials"]) == same(whole["trials"])
-    assert told(tmp_path / "killed") == told(tmp_path / "whole")
-
-
 def test_trials_may_be_added(words, whole, tmp_path):
     searched(search_of(words, trials=4), tmp_path)
     before = (tmp_path / "trials/003/trial.json").stat().st_mtime_ns
@@ -214,7 +187,8 @@ from pathlib import Path
 from cwrnn_cli.clock import parse_periods, parse_shares
 from cwrnn_cli.tasks import TASKS
 from cwrnn_cli.tasks.timit.engines import TimitTrainer
-from cwrnn_cli.training.search import Search, open_search, run_search
+from cwrnn_cli.training.search import open_search, run_search
+from cwrnn_cli.training.search_plan import Search
 
 advance = TimitTrainer.advance
 begun = []
@@ -247,38 +221,13 @@ def test_killed_within_a_trial_and_resumed_it_is_the_same_study(spoken, words, w
 
 
 @pytest.mark.parametrize("where", ["trained", "_judged", "tell"])
-def test_killed_between_two_files_too(where, words, whole, tmp_path, monkeypatch):
+def test_killed_between_two_files_too(where, words, whole, tmp_path):
     place = {"trained": module, "_judged": of_trials, "tell": optuna.Study}[where]
-    right, calls = getattr(place, where), []
-
-    def dead(*arguments):
-        calls.append(arguments)
-        if len(calls) == 3:
-            raise SystemExit
-        return right(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(place, where, dead)
-        with pytest.raises(SystemExit):
-            searched(search_of(words), tmp_path)
+    with dying(place, where, 3):
+        searched(search_of(words), tmp_path)
     assert (tmp_path / "trials/002/trial.json").exists() is (where == "tell")
     found = searched(search_of(words), tmp_path, resume=True)
     assert told(tmp_path) == told(whole[0]) and same(found["trials"]) == same(whole[1]["trials"])
-
-
-@pytest.mark.parametrize("text", ["{", '{"units": []}', '{"units": [{}]}', '{"units": 3}'])
-def test_a_damaged_time_is_no_loss_but_of_itself(text, tmp_path):
-    (tmp_path / "times.json").write_text(text)
-    with pytest.raises(UserError, match="times.json: damaged; remove it and go on"):
-        of_trials._time_of(RunFolder(tmp_path))
-
-
-@pytest.mark.parametrize("number", [1, 3])
-def test_a_trial_whose_row_has_gone_is_missed(number, words, tmp_path):
-    searched(search_of(words, trials=4), tmp_path)
-    trial_folder(tmp_path, number).path.joinpath("trial.json").unlink()
-    with pytest.raises(UserError, match=f"00{number}/trial.json: missing"):
-        searched(search_of(words, trials=4), tmp_path, resume=True)
 
 
 @pytest.mark.parametrize("name", ["study.log", "trials/001/trial.json"])
