@@ -17,7 +17,7 @@ import torch
 from ..kernels.numba import memory
 from ..training.manifest import machine
 
-NO_JAX = "JAX is not installed, its rows are missing: pip install 'cwrnn[bench]' would add them"
+NO_JAX = "JAX is not installed, its rows are missing: pip install jax would add them"
 
 
 def describe() -> dict[str, Any]:

@@ -34,8 +34,7 @@ def check_tensorboard() -> None:
         from tensorboard.summary.writer import record_writer  # noqa: F401, PLC0415
     except ImportError as error:
         raise UserError(
-            "--tensorboard: needs TensorBoard, which is not installed: "
-            "pip install 'cwrnn[tensorboard]'"
+            "--tensorboard: needs TensorBoard, which is not installed: pip install tensorboard"
         ) from error
 
 

@@ -43,7 +43,7 @@ def check_optuna() -> None:
         import optuna  # noqa: PLC0415
     except ImportError as error:
         raise UserError(
-            "search: needs Optuna, which is not installed: pip install 'cwrnn[search]'"
+            "search: needs Optuna, which is not installed: pip install optuna"
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 

@@ -174,4 +174,4 @@ def test_mistakes_end_in_one_line(search, words, message):
 def test_without_optuna_it_says_what_to_install(search, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     message = one_line_error(search(expect=2))
-    assert message == "search: needs Optuna, which is not installed: pip install 'cwrnn[search]'"
+    assert message == "search: needs Optuna, which is not installed: pip install optuna"

@@ -151,6 +151,6 @@ def test_without_tensorboard_it_says_what_to_install(cwrnn, monkeypatch, tmp_pat
     monkeypatch.setitem(sys.modules, "tensorboard.summary.writer", None)
     message = one_line_error(cwrnn(*SMALL, "--tensorboard", expect=2))
     assert message == (
-        "--tensorboard: needs TensorBoard, which is not installed: pip install 'cwrnn[tensorboard]'"
+        "--tensorboard: needs TensorBoard, which is not installed: pip install tensorboard"
     )
     assert not list(tmp_path.iterdir())
