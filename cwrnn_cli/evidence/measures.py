@@ -1,6 +1,7 @@
 """Numbers that only pages quote, made from raw rows or from the paper's own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +113,18 @@ def mean_interval(values: Sequence[float]) -> dict[str, float | None]:
         return {"n": n, "mean": mean, "low": None, "high": None}
     half = float(t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
     return {"n": n, "mean": mean, "low": mean - half, "high": mean + half}
+
+
+def seconds_taken(manifest: Mapping[str, Any]) -> int:
+    """How long the commands took that made a folder, with their start and all, resumed or not.
+
+    Raises:
+        ValueError: one of them has not ended, so nobody knows.
+    """
+    taken = 0.0
+    for session in manifest["sessions"]:
+        if not session["ended"]:
+            raise ValueError(f"not ended: {session['command']}")
+        began, ended = (datetime.fromisoformat(session[key]) for key in ("started", "ended"))
+        taken += (ended - began).total_seconds()
+    return round(taken)

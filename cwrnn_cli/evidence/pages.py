@@ -261,6 +261,7 @@ def _environment(root: Path) -> jinja2.Environment:
         "text": content,
         "claims": functools.cache(lambda: claims_of(content(CLAIMS), environment)),
         "manifest": lambda name: read_manifest(_below(root, name)),
+        "seconds": lambda name: measures.seconds_taken(read_manifest(_below(root, name))),
         "published": PROTOCOLS,
         "operations": layer.operations,
         "clock_cost": measures.clock_cost,

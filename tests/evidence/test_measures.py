@@ -13,6 +13,7 @@ from cwrnn_cli.evidence.measures import (
     clock_cost,
     mean_interval,
     scanned,
+    seconds_taken,
     steps_followed,
     table1_by_formula,
 )
@@ -98,3 +99,13 @@ def test_every_point_of_a_scan_is_there_by_name():
     assert point["mean"] == pytest.approx(errors.mean())
     assert point["median"] == pytest.approx(np.median(errors))
     assert point["low"] < point["median"] < point["high"]
+
+
+def test_what_commands_took_is_the_sum_of_a_folders_sessions():
+    first = {"started": "2026-12-01T12:59:58+00:00", "ended": "2026-12-01T13:00:03+00:00"}
+    again = {"started": "2026-12-02T23:59:00+00:00", "ended": "2026-12-03T00:01:00+00:00"}
+    assert seconds_taken({"sessions": [first]}) == 5
+    assert seconds_taken({"sessions": [first, again]}) == 125
+    killed = again | {"ended": None, "command": "cwrnn scan"}
+    with pytest.raises(ValueError, match="not ended: cwrnn scan"):
+        seconds_taken({"sessions": [first, killed]})
