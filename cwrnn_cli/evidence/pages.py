@@ -175,8 +175,8 @@ def _environment(root: Path) -> jinja2.Environment:
     ``json(NAME)``, ``lines(NAME)`` and ``text(NAME)``: a file's contents, of each line its JSON;
     ``manifest(NAME)``; ``claims()``: see :mod:`.claims`; ``published``: task -> the paper's
     protocol; ``operations``: of :mod:`..benchmarks.layer`; ``clock_cost``, ``mean_interval``,
-    ``steps_followed``, ``table1_by_formula``: of :mod:`.measures`; ``ratio_of_errors``: of
-    :mod:`..statistics`. NAMEs are relative to RESULTS.
+    ``seconds(NAME)`` that a folder's commands took, ``steps_followed``, ``table1_by_formula``: of
+    :mod:`.measures`; ``ratio_of_errors``: of :mod:`..statistics`. NAMEs are relative to RESULTS.
     Filters: ``num``, ``pm``, ``pct``, ``pct_pm``, ``interval``, ``fixed(digits)``, ``g``, ``e``,
     ``median``.
     """
