@@ -116,7 +116,7 @@ def mean_interval(values: Sequence[float]) -> dict[str, float | None]:
 
 
 def seconds_taken(manifest: Mapping[str, Any]) -> int:
-    """How long the commands took that made a folder, with their start and all, resumed or not.
+    """How long a folder's commands took from when their libraries were loaded, resumed or not.
 
     Raises:
         ValueError: one of them has not ended, so nobody knows.
